@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DATA: frozen dataclasses over read-only numpy arrays. Imports numpy and diag only."""
+
+from placement.ir.cluster import Chip, Cluster, FabricDesign, State, Tier
+from placement.ir.cost import MEMORY, PARTS, Certificate, Spans, StepCost, Term, Traffic, no_spans
+from placement.ir.job import PRECISIONS, RECOMPUTE, SCHEDULES, SHARDING, Efficiency, Job, Optimizer, Software, Spares
+from placement.ir.model import Attention, BlockType, Experts, Matmul, ModelGraph, Op, Opaque, Pointwise, Vocab
+from placement.ir.plan import Candidate, Plan, Search
+from placement.ir.strategy import AXES, DEGREES, Placement, Stages, Strategy
+
+__all__ = [
+    "AXES", "DEGREES", "MEMORY", "PARTS", "PRECISIONS", "RECOMPUTE", "SCHEDULES", "SHARDING",
+    "Attention", "BlockType", "Candidate", "Certificate", "Chip", "Cluster", "Efficiency", "Experts", "FabricDesign",
+    "Job", "Matmul", "ModelGraph", "Op", "Opaque", "Optimizer", "Placement", "Plan", "Pointwise", "Search", "Software",
+    "Spans", "Spares", "Stages", "State", "StepCost", "Strategy", "Term", "Tier", "Traffic", "Vocab", "no_spans",
+]  # fmt: skip

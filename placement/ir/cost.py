@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+# A axis (AXES order)   T tier   P pipeline stage   S, K leading shape of many strategies
+"""What a plan costs: spans of communicators, traffic terms, the split of a step, memory per stage, bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from placement.ir._array import Floats, freeze
+from placement.ir.strategy import AXES
+
+
+@dataclass(frozen=True)
+class Spans:
+    """How the communicators of each axis lie on the tiers, under a placement (or at best, over all placements).
+
+    Arrays may have leading dimensions (many strategies at once): shape (..., A, T), A in the order of `AXES`.
+
+    `members`  smallest number of members of one communicator that share a tier-t group, over its communicators and groups it
+               touches. members[..., T-1] = group size on a connected fabric. Decides the NVLink share and the latency.
+    `ring_spB` seconds per byte of ring payload at the uplinks of tier t: max over tier-t groups j of
+               (ring edges that leave group j, over all communicators of the axis) / uplink_Bps_J[j].
+               0 where no communicator leaves a tier-t group. For `pp` the edges are the stage boundaries.
+    `a2a_spB`  the same for all-to-all: max over j of sum over members in j of (share of its peers outside j) / uplink_Bps_J[j],
+               per byte that each member sends in total.
+    """
+
+    members: Floats
+    ring_spB: Floats
+    a2a_spB: Floats
+
+    def __post_init__(self) -> None:
+        freeze(self)
+        assert self.members.shape == self.ring_spB.shape == self.a2a_spB.shape
+        assert self.members.shape[-2] == len(AXES)
+
+    def axis(self, name: str) -> tuple[Floats, Floats, Floats]:
+        """`members`, `ring_spB`, `a2a_spB` of one axis, each (..., T)."""
+        i = AXES.index(name)
+        return self.members[..., i, :], self.ring_spB[..., i, :], self.a2a_spB[..., i, :]
+
+
+@dataclass(frozen=True)
+class Term:
+    """Bytes that one axis moves in a step. `kind`: ring (all-gather, reduce-scatter), path (p2p along pp), clique (all-to-all).
+
+    `bytes_P`  per rank and step, for each pipeline stage, one direction: what one rank sends (path: to the next stage).
+    """
+
+    axis: str
+    kind: str
+    bytes_P: Floats
+
+    def __post_init__(self) -> None:
+        freeze(self)
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """All communication of a step, by axis."""
+
+    terms: tuple[Term, ...]
+
+
+PARTS = ("compute", "tp", "cp", "ep", "pp", "dp", "bubble", "optimizer", "overhead")
+MEMORY = ("weights", "gradients", "optimizer", "activations", "buffers", "reserve")
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """Predicted cost of one training step. `parts_s` has the keys of PARTS and sums to `step_s`.
+
+    `memory_PM` bytes on the fullest GPU of each stage, columns MEMORY. `stage_s_P` busy seconds of each stage.
+    `bytes_tier` bytes per step that leave groups of each tier, summed over the cluster, by axis then tier name.
+    """
+
+    step_s: float
+    parts_s: Mapping[str, float]
+    stage_s_P: Floats
+    memory_PM: Floats
+    tokens_per_s_per_gpu: float
+    mfu: float
+    bytes_tier: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        freeze(self)
+        assert abs(sum(self.parts_s.values()) - self.step_s) <= 1e-9 * max(1.0, self.step_s)
+
+    @property
+    def peak_memory_bytes(self) -> float:
+        return float(self.memory_PM.sum(axis=1).max())
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Lower bounds that hold for every placement of the chosen strategy and stages, per tier: bytes leaving tier-t groups.
+
+    `lower_bytes[tier]` <= `plan_bytes[tier]`; `method[tier]` names the bound that won. `gap` = plan / bound - 1 of the total.
+    """
+
+    lower_bytes: Mapping[str, float]
+    plan_bytes: Mapping[str, float]
+    method: Mapping[str, str]
+
+    @property
+    def gap(self) -> float:
+        bound = sum(self.lower_bytes.values())
+        return sum(self.plan_bytes.values()) / bound - 1.0 if bound > 0 else 0.0
+
+
+def no_spans(num_tiers: int, *lead: int) -> Spans:
+    """Spans of single-member communicators: nothing leaves any group."""
+    shape = (*lead, len(AXES), num_tiers)
+    return Spans(np.ones(shape), np.zeros(shape), np.zeros(shape))
