@@ -127,6 +127,11 @@ class BlockType:
         return total
 
     @property
+    def vocab_params(self) -> int:
+        """Parameters of the embedding or head matrix of this block: what a tie shares. 0 without one."""
+        return sum(op.vocab * op.hidden for op in self.ops if isinstance(op, Vocab))
+
+    @property
     def experts(self) -> Experts | None:
         return next((op for op in self.ops if isinstance(op, Experts)), None)
 
@@ -180,7 +185,13 @@ class ModelGraph:
     def num_params(self) -> int:
         """Parameters, tied matrices counted once, as model cards count them (MTP modules included)."""
         total = sum(int(n) * (t.dense_params + t.expert_params) for n, t in zip(self.count_Y, self.types, strict=True))
-        return total - sum(min(self.types[self.type_B[i]].dense_params for i in pair) for pair in self.tied)
+        return total - sum(self.tied_params)
+
+    @property
+    def tied_params(self) -> tuple[int, ...]:
+        """Parameters that each pair of `tied` shares: their vocabulary matrix, else the smaller of the two blocks."""
+        pairs = [(self.types[self.type_B[i]], self.types[self.type_B[j]]) for i, j in self.tied]
+        return tuple(min(a.vocab_params, b.vocab_params) or min(a.dense_params, b.dense_params) for a, b in pairs)
 
     def digest(self) -> str:
         return digest(self)
