@@ -32,10 +32,14 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Software:
-    """Which stack runs the job: decides overlap, kernels and drift. `year`: release as a decimal year."""
+    """Which stack runs the job: decides overlap, kernels and drift. `year`: release as a decimal year.
+
+    `ep_overlap`: the all-to-all of one microbatch runs behind the compute of another (Megatron's 1F1B expert overlap).
+    """
 
     stack: str = "megatron"  # megatron, mlperf, torchtitan, composer, automodel, deepspeed
     year: float = 2026.6
+    ep_overlap: bool = False
 
 
 @dataclass(frozen=True)

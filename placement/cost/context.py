@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+# S scenario: one (job, hardware); 1 for a plan, many when runs are fitted together
+"""Facts of a job on a hardware as arrays, so that one arithmetic serves a plan and a fit over hundreds of runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from placement.cost.hardware import Hardware
+from placement.ir import Job
+from placement.ir._array import Bools, Floats, Ints
+
+GENERATIONS = ("ampere", "hopper", "blackwell")
+MATMULS = (
+    "matmul_ampere_bf16", "matmul_hopper_bf16", "matmul_hopper_fp8",
+    "matmul_blackwell_bf16", "matmul_blackwell_fp8", "matmul_blackwell_mxfp8", "matmul_blackwell_nvfp4",
+)  # fmt: skip
+WEIGHT_BYTES = {"bf16": 2.0, "fp8": 1.0, "mxfp8": 1.03125, "nvfp4": 0.5625}  # with block scales; Megatron GTP document
+UNFUSED_BEFORE = 2022.9  # FlashAttention and sequence parallelism came into the stacks during 2022
+FUSED_MOE_AFTER = 2026.3  # CUDA graphs over MoE layers, fused permutation and grouped quantisation: Megatron 26.04 and later
+
+
+@dataclass(frozen=True)
+class Context:
+    """Every field has shape (S,). Rates in SI per GPU and direction."""
+
+    peak_low: Floats  # dense FLOP/s at the matmul precision of the job
+    peak_bf16: Floats
+    hbm_Bps: Floats
+    nvlink_Bps: Floats
+    nic_Bps: Floats
+    domain: Floats  # GPUs of an NVLink domain
+    nvls: Bools
+    generation: Ints  # index into GENERATIONS
+    matmul: Ints  # index into MATMULS: precision of the layers
+    matmul_bf16: Ints  # index into MATMULS: the head
+    low: Bools  # layers run below bf16
+    ultra: Bools  # Blackwell Ultra
+    air: Bools  # Blackwell in an HGX box (1,000 W) rather than a rack
+    capped: Bools  # a part with reduced power (500 W Hopper)
+    mlperf: Bools
+    torch: Bools  # torchtitan, AutoModel: compiled PyTorch instead of Transformer Engine
+    composer: Bools
+    unfused: Bools  # attention writes its score matrix
+    naive: Bools  # software before overlap of communication
+    year: Floats
+    seq_len: Floats
+    ep_overlap: Bools  # all-to-all hidden behind the other microbatch's compute
+
+
+def precision_of(job: Job, hw: Hardware) -> str:
+    """The matmul precision that really runs: Ampere has bf16 only, Hopper one kind of fp8."""
+    order = {"ampere": {}, "hopper": {"fp8": "fp8", "mxfp8": "fp8", "nvfp4": "fp8"}}
+    family = order.get(hw.chip.generation)
+    if family is None:
+        return job.precision
+    return family.get(job.precision, "bf16")
+
+
+def generation_of(hw: Hardware) -> str:
+    """The nearest generation with fitted constants."""
+    name = hw.chip.generation
+    return "blackwell" if name.startswith("blackwell") else name if name in GENERATIONS else "blackwell"
+
+
+def context(job: Job, hw: Hardware) -> Context:
+    """The single scenario of a job on a hardware."""
+    chip, stack, year = hw.chip, job.software.stack, job.software.year
+    generation, precision = generation_of(hw), precision_of(job, hw)
+    ampere = generation == "ampere"
+
+    def one(value: float | bool) -> np.ndarray:
+        return np.array([value])
+
+    return Context(
+        peak_low=one(chip.peak(precision)), peak_bf16=one(chip.peak("bf16")), hbm_Bps=one(chip.hbm_Bps),
+        nvlink_Bps=one(chip.nvlink_Bps), nic_Bps=one(hw.nic_Bps), domain=one(float(hw.domain_gpus)), nvls=one(chip.nvls),
+        generation=one(GENERATIONS.index(generation)),
+        matmul=one(MATMULS.index(f"matmul_{generation}_{precision}")),
+        matmul_bf16=one(MATMULS.index(f"matmul_{generation}_bf16")),
+        low=one(precision != "bf16"), ultra=one(chip.generation == "blackwell_ultra"),
+        air=one(generation == "blackwell" and not chip.form.startswith("nvl")), capped=one(chip.form == "capped"),
+        mlperf=one(stack == "mlperf"), torch=one(stack in ("torchtitan", "automodel")), composer=one(stack == "composer"),
+        unfused=one(ampere and year < UNFUSED_BEFORE), naive=one(year < 2023.0), year=one(year),
+        seq_len=one(float(job.seq_len)), ep_overlap=one(job.software.ep_overlap),
+    )  # fmt: skip
+
+
+def stack_contexts(contexts: Sequence[Context]) -> Context:
+    """Scenarios side by side."""
+    names = [f.name for f in dataclasses.fields(Context)]
+    return Context(**{n: np.concatenate([getattr(c, n) for c in contexts]) for n in names})
+
+
+def take(c: Context, index: Ints) -> Context:
+    """Scenarios by index; a single one serves every index."""
+    if len(c.year) == 1:
+        return c
+    return Context(**{f.name: getattr(c, f.name)[index] for f in dataclasses.fields(Context)})
