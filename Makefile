@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+# Two commands a newcomer needs: `make plan` and `make test`. `make help` lists the rest.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+JOBS   ?= 2
+MODEL    ?= models/moe-10t.yaml
+TOPOLOGY ?= topologies/gb300-220k.yaml
+OUT      ?= out/plan
+KINDS  := topology model job plan
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help plan test bench lint format walls types schemas schemas-check tests bless lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+plan: $(VENV)/.runtime ## environment, then plan and verify MODEL on TOPOLOGY (220,032 GPUs) into OUT
+	$(BIN)/placement plan $(MODEL) $(TOPOLOGY) -o $(OUT)
+	$(BIN)/placement verify $(OUT)
+
+# Fast checks first. One recipe, so that the order holds under `make -j` too.
+test: $(VENV)/.dev ## everything: format, lint, walls, types, schemas, tests
+	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory walls
+	$(MAKE) --no-print-directory types
+	$(MAKE) --no-print-directory schemas-check
+	$(MAKE) --no-print-directory tests
+
+lint: $(VENV)/.dev ## formatting and lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: $(VENV)/.dev ## rewrite formatting and what lint can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+walls: $(VENV)/.dev ## which room may import which (pyproject.toml, DESIGN of the rooms)
+	$(BIN)/lint-imports --cache-dir .cache/import-linter
+
+types: $(VENV)/.dev ## mypy, strict
+	$(BIN)/mypy
+
+schemas: $(VENV)/.dev ## regenerate schemas/*.json
+	@mkdir -p schemas
+	for kind in $(KINDS); do $(BIN)/placement schema $$kind > schemas/$$kind.json || exit 1; done
+
+schemas-check: $(VENV)/.dev ## schemas/*.json are what the code says
+	@for kind in $(KINDS); do \
+	  $(BIN)/placement schema $$kind | diff -u schemas/$$kind.json - > /dev/null \
+	    || { echo "schemas/$$kind.json is out of date: run 'make schemas'"; exit 1; }; \
+	done; echo "schemas in sync: $(KINDS)"
+
+tests: $(VENV)/.dev ## unit, property, golden, conformance and validation tests
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q
+
+bless: $(VENV)/.dev ## rewrite golden files with what the code prints now; read the diff
+	$(BIN)/python -m pytest -q --bless
+
+bench: $(VENV)/.runtime ## measure, and write benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks
+
+# --no-emit-*: the locks hold versions and hashes, and no address of a registry.
+LOCK := --quiet --generate-hashes --no-header --strip-extras --allow-unsafe \
+        --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+lock: ## resolve pyproject.toml and requirements-dev.in again into the two locks
+	$(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip install --quiet pip-tools
+	.cache/lock/bin/pip-compile $(LOCK) --build-deps-for editable --build-deps-for wheel -o requirements.lock pyproject.toml
+	.cache/lock/bin/pip-compile $(LOCK) -o requirements-dev.lock requirements-dev.in
+
+clean: ## remove what can be made again
+	rm -rf $(VENV) .cache out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment. A stamp is newer than the lock it was made from; the project itself is linked in, not copied.
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "placement needs Python 3.11 or newer; say which: make PYTHON=python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --quiet --require-hashes -r requirements.lock
+	$(PIP) install --quiet --no-index --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@
