@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+# S strategy   J domain   K cell size
+"""Cells: consecutive ranks that must share an NVLink domain, and how many of them the domains hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from placement.ir import Cluster, Spares, State, Strategy
+from placement.ir._array import Bools, Ints
+
+DEGREE_KEYS = ("tp", "cp", "gtp", "dp", "pp", "etp", "ep", "egtp", "edp")
+
+
+def usable_nodes(cluster: Cluster, ragged: bool = False) -> Bools:
+    """Nodes that may run ranks: whole ones, or with `ragged` every node that has a usable GPU. (N,)"""
+    return cluster.usable_NG.any(axis=1) if ragged else cluster.whole_N
+
+
+def domain_gpus(cluster: Cluster, ragged: bool = False, spares: Spares | None = None) -> Ints:
+    """GPUs of each NVLink domain that may run ranks. (J,)
+
+    `spares` of policy per_rack hold back `count` trays of each rack; trays that have already failed count towards them.
+    Policy racks holds back the last `count` of the fullest domains.
+    """
+    group_N, size = cluster.tiers[0].group_N, cluster.tiers[0].num_groups
+    gpus_N = cluster.usable_NG.sum(axis=1) if ragged else cluster.whole_N * cluster.gpus_per_node
+    gpus_J = np.bincount(group_N, weights=gpus_N, minlength=size).astype(np.int64)
+    if spares is None or spares.count == 0:
+        return gpus_J
+    if spares.policy == "per_rack":
+        slots_J = np.bincount(group_N, weights=cluster.state_N != State.ABSENT, minlength=size).astype(np.int64)
+        return np.minimum(gpus_J, np.maximum(slots_J - spares.count, 0) * cluster.gpus_per_node)
+    if spares.policy == "racks":
+        kept = np.sort(np.lexsort((-np.arange(size), -gpus_J))[: spares.count])
+        gpus_J[kept] = 0
+    return gpus_J
+
+
+def granule(cluster: Cluster, cell: Ints | int, ragged: bool = False) -> Ints:
+    """Ranks by which a domain is filled: whole cells on whole nodes, lcm(cell, GPUs of a node)."""
+    cell_K = np.asarray(cell, np.int64)
+    return cell_K if ragged else np.lcm(cell_K, cluster.gpus_per_node)
+
+
+def domain_cells(cluster: Cluster, cell: int, ragged: bool = False, spares: Spares | None = None) -> Ints:
+    """Cells each NVLink domain holds. (J,)"""
+    unit = int(granule(cluster, cell, ragged))
+    return np.asarray(domain_gpus(cluster, ragged, spares) // unit * (unit // cell))
+
+
+def capacity(cluster: Cluster, cell: int | Ints, ragged: bool = False, spares: Spares | None = None) -> Ints:
+    """How many cells of that many consecutive ranks fit, each inside one NVLink domain; shape of `cell`.
+
+    Nodes give all their GPUs or none unless `ragged`. Spares of policy gpus hold back `count` usable GPUs anywhere.
+    """
+    cell_K = np.asarray(cell, np.int64)
+    gpus_U, count_U = np.unique(domain_gpus(cluster, ragged, spares), return_counts=True)
+    unit_K = granule(cluster, cell_K, ragged)
+    cells_K = (gpus_U // unit_K[..., None] * count_U).sum(axis=-1) * (unit_K // cell_K)
+    if spares is not None and spares.policy == "gpus" and spares.count:
+        limit = max(int(cluster.usable_NG.sum()) - spares.count, 0)
+        cells_K = np.minimum(cells_K, limit // cell_K)
+    return np.asarray(cells_K)
+
+
+def cell_size(cluster: Cluster, strategy: Strategy, ragged: bool = False) -> int:
+    """Ranks of one cell of a strategy; see `cell_sizes`."""
+    degrees = {a: np.array([strategy.size(a)]) for a in DEGREE_KEYS}
+    return int(cell_sizes(degrees, largest_domain(cluster, ragged))[0])
+
+
+def largest_domain(cluster: Cluster, ragged: bool = False) -> int:
+    return int(domain_gpus(cluster, ragged).max(initial=1))
+
+
+def cell_sizes(degrees: Mapping[str, Ints], domain: int) -> Ints:
+    """Ranks of a cell for many strategies: the largest aligned block that fits `domain` GPUs. (S,)
+
+    In order of weight: tp, then expert groups (etp, ep), then cp, then the weight gathers (gtp, egtp). A group that does not fit
+    on top of what is already there adds its largest divisor that does, and spans domains.
+    """
+    tp, cp, gtp, etp, ep, egtp = (np.asarray(degrees[k], np.int64) for k in ("tp", "cp", "gtp", "etp", "ep", "egtp"))
+    cell_S = np.ones(np.broadcast_shapes(tp.shape, ep.shape), np.int64)
+    for inner, size in ((1, tp), (1, etp), (etp, ep), (tp, cp), (tp * cp, gtp), (etp * ep, egtp)):
+        cell_S = _grow(cell_S, np.broadcast_to(inner, cell_S.shape), np.broadcast_to(size, cell_S.shape), domain)
+    return cell_S
+
+
+def _grow(cell_S: Ints, inner_S: Ints, size_S: Ints, domain: int) -> Ints:
+    whole_S = np.lcm(cell_S, inner_S * size_S)
+    fits_S = whole_S <= domain
+    grown_S = np.where(fits_S, whole_S, cell_S)
+    rest = np.flatnonzero(~fits_S)
+    for part in range(2, domain + 1) if rest.size else ():
+        tile = np.lcm(cell_S[rest], inner_S[rest] * part)
+        ok = (size_S[rest] % part == 0) & (tile <= domain)
+        grown_S[rest[ok]] = tile[ok]
+    return grown_S

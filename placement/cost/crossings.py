@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+# R rank   J group of a tier   H slice of ranks along which one axis runs
+"""What leaves the groups of a tier: ring edges, stage boundaries and all-to-all shares, counted by group.
+
+An axis of `size` n and `stride` s runs down the middle of ranks reshaped to (H, n, s) (`Strategy.groups`). Consecutive ranks that
+sit in one group are merged to one *block* before anything is counted, so the cost follows the number of cells and not of GPUs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from placement.ir import Cluster, Placement, Strategy
+from placement.ir._array import Floats, Ints
+
+WIDE = ("pp",)  # axes whose communicators cross pipeline stages; all others stay inside one stage
+
+
+@dataclass(frozen=True)
+class TierView:
+    """Group of every rank at one tier, and the largest block of aligned consecutive ranks that always shares a group."""
+
+    group_R: Ints
+    block: int
+    num_groups: int
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Blocks of ranks arranged along one axis: `group_HnX` (H, n, stride / width), each block standing for `width` ranks."""
+
+    group_HnX: Ints
+    width: int
+    num_groups: int
+
+    @property
+    def size(self) -> int:
+        return self.group_HnX.shape[1]
+
+
+def view(cluster: Cluster, placement: Placement, tier: int) -> TierView:
+    """Groups of the ranks at a tier; O(world)."""
+    facts = cluster.tiers[tier]
+    group_R = facts.group_N.astype(np.int32)[placement.gpu_R // cluster.gpus_per_node]
+    starts = np.flatnonzero(group_R[1:] != group_R[:-1]) + 1
+    return TierView(group_R, int(np.gcd.reduce(starts, initial=len(group_R))), facts.num_groups)
+
+
+def along(view: TierView, strategy: Strategy, axis: str) -> Axis | None:
+    """The axis in blocks, or None when no communicator of it leaves a group of this tier."""
+    n, stride = strategy.size(axis), strategy.stride(axis)
+    if n == 1 or view.block % (n * stride) == 0:
+        return None
+    width = int(np.gcd(view.block, stride))
+    group_HnX = view.group_R[::width].reshape(-1, n, stride // width)
+    if bool((group_HnX == group_HnX[:, :1]).all()):
+        return None
+    return Axis(group_HnX, width, view.num_groups)
+
+
+def ring_load(axis: Axis, weight_H: Floats | None = None) -> Floats:
+    """Ring edges (member i to i+1, closed) that leave each group: (J,). As many enter. `weight_H` scales the slices."""
+    here, there = axis.group_HnX, np.roll(axis.group_HnX, -1, axis=1)
+    return _count(axis, here, here != there, weight_H)
+
+
+def path_load(axis: Axis, edges: list[tuple[int, int]], weight_E: Floats | None = None) -> tuple[Floats, Floats]:
+    """Directed edges between members (from, to) that leave, and that enter, each group: two (J,) arrays."""
+    out_J, in_J = np.zeros(axis.num_groups), np.zeros(axis.num_groups)
+    for e, (a, b) in enumerate(edges):
+        here, there = axis.group_HnX[:, a], axis.group_HnX[:, b]
+        cut = here != there
+        weight = axis.width * (1.0 if weight_E is None else float(weight_E[e]))
+        out_J += weight * np.bincount(here[cut], minlength=axis.num_groups)
+        in_J += weight * np.bincount(there[cut], minlength=axis.num_groups)
+    return out_J, in_J
+
+
+def clique_load(axis: Axis, weight_H: Floats | None = None) -> Floats:
+    """All-to-all: sum over members in each group of the share of their n-1 peers that sit outside: (J,)."""
+    group_K, count_K, row_K = pieces(axis)
+    share_K = count_K * (axis.size - count_K) * (axis.width / (axis.size - 1))
+    if weight_H is not None:
+        share_K = share_K * weight_H[row_K // axis.group_HnX.shape[2]]
+    return np.bincount(group_K, weights=share_K, minlength=axis.num_groups)
+
+
+def fewest_members(axis: Axis) -> int:
+    """Smallest number of members of one communicator that share a group."""
+    return int(pieces(axis)[1].min())
+
+
+def pieces(axis: Axis) -> tuple[Ints, Ints, Ints]:
+    """(group, members, row) of every pair of a communicator and a group it touches; row = slice * X + column."""
+    rows = np.sort(np.moveaxis(axis.group_HnX, 1, 2).reshape(-1, axis.size), axis=1)
+    first = np.empty(rows.shape, bool)
+    first[:, 0] = True
+    np.not_equal(rows[:, 1:], rows[:, :-1], out=first[:, 1:])
+    start_K = np.flatnonzero(first)
+    return rows.ravel()[start_K], np.diff(start_K, append=rows.size), start_K // axis.size
+
+
+def boundaries(strategy: Strategy) -> list[tuple[int, int]]:
+    """Pairs of stages (from, to) that exchange activations: consecutive chunks, each unordered pair once.
+
+    Interleaved schedules also send from the last stage to the first; V-shaped ones go back the way they came.
+    """
+    stage_C = strategy.chunk_stage.tolist()
+    pairs = dict.fromkeys((a, b) for a, b in zip(stage_C, stage_C[1:], strict=False) if a != b)
+    return [(a, b) for a, b in pairs if a < b or (b, a) not in pairs]
+
+
+def _count(axis: Axis, group_HnX: Ints, mask_HnX: np.ndarray, weight_H: Floats | None) -> Floats:
+    found = group_HnX[mask_HnX]
+    if weight_H is None:
+        return np.bincount(found, minlength=axis.num_groups) * float(axis.width)
+    weights = np.broadcast_to(weight_H[:, None, None], group_HnX.shape)[mask_HnX]
+    return np.bincount(found, weights=weights, minlength=axis.num_groups) * axis.width

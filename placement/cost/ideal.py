@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+# S strategy   A axis (AXES order)   T tier   J group of a tier
+"""Spans that no placement can beat, for many strategies at once: what the search prunes with.
+
+A communicator of n members, of which a cell holds m, has to touch at least ceil(n / (m k)) groups of a tier whose fullest group
+holds k cells. If that is more than one, every group that runs a cell sends one ring edge for each communicator of that cell:
+at least ceil(cell / m) edges over one uplink. For all-to-all, the group with the most cells a >= ceil(cells / groups) sends
+a * cell * (n - min(n, m a)) / (n - 1) shares at least, which is concave in a, so its ends decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from placement.cost.cells import cell_sizes, domain_gpus, largest_domain
+from placement.ir import AXES, Cluster, Spans
+from placement.ir._array import Floats, Ints
+
+
+@dataclass(frozen=True)
+class _Room:
+    """Of one tier, by strategy: cells in the fullest group, groups that hold a cell, and the fastest uplink. (S,)"""
+
+    cells_S: Ints
+    groups_S: Ints
+    uplink_Bps: float
+
+
+def ideal_spans(cluster: Cluster, degrees: Mapping[str, Ints], *, cells: bool = True, ragged: bool = False) -> Spans:
+    """Optimistic spans (S, A, T) of strategies given by `degrees` (tp, cp, gtp, dp, pp, etp, ep, egtp, edp: (S,)).
+
+    No entry costs more than the same entry of `spans_of`: `members` is never lower, `ring_spB` and `a2a_spB` never higher. With
+    `cells` this holds for every placement that keeps each cell in one NVLink domain, the only ones `place` makes; without, for
+    every placement at all. `ragged`: as in the job, nodes may give a part of their GPUs.
+    """
+    size = {k: np.asarray(v, np.int64) for k, v in degrees.items()}
+    world_S = size["tp"] * size["cp"] * size["dp"] * size["pp"]
+    cell_S = cell_sizes(size, largest_domain(cluster, ragged)) if cells else np.ones(len(world_S), np.int64)
+    stride = _strides(size)
+    shape = (len(world_S), len(AXES), len(cluster.tiers))
+    members_SAT, ring_SAT, a2a_SAT = np.ones(shape), np.zeros(shape), np.zeros(shape)
+    for t, room in enumerate(_rooms(cluster, cell_S, ragged or not cells)):
+        for a, name in enumerate(AXES):
+            members_SAT[:, a, t], ring_SAT[:, a, t], a2a_SAT[:, a, t] = _ideal(room, size[name], stride[name], cell_S, world_S)
+    return Spans(members_SAT, ring_SAT, a2a_SAT)
+
+
+def _ideal(room: _Room, n: Ints, stride: Ints, cell: Ints, world: Ints) -> tuple[Floats, Floats, Floats]:
+    inside = np.minimum(n, -(-cell // stride))  # members of one communicator in one cell, at most
+    touched = -(-n // np.maximum(inside * room.cells_S, 1))
+    split = touched > 1
+    members = n // touched
+    ring = np.where(split, -(-cell // inside), 0) / room.uplink_Bps
+    fewest = np.maximum(-(-(world // cell) // np.maximum(room.groups_S, 1)), 1)
+    most = np.maximum(np.maximum(room.cells_S, fewest), 1)
+    shares = np.minimum(_shares(fewest, n, inside), _shares(most, n, inside)) * cell
+    return members, ring, np.where(split, shares, 0.0) / room.uplink_Bps
+
+
+def _shares(cells: Ints, n: Ints, inside: Ints) -> Floats:
+    return cells * (n - np.minimum(n, inside * cells)) / np.maximum(n - 1, 1)
+
+
+def _strides(size: Mapping[str, Ints]) -> dict[str, Ints]:
+    """`Strategy.stride`, vectorised."""
+    dense, expert = size["tp"] * size["cp"], size["etp"] * size["ep"]
+    return {
+        "tp": np.ones_like(dense), "cp": size["tp"], "gtp": dense, "dp": dense, "pp": dense * size["dp"],
+        "etp": np.ones_like(dense), "ep": size["etp"], "egtp": expert, "edp": expert,
+    }  # fmt: skip
+
+
+def _rooms(cluster: Cluster, cell_S: Ints, ragged: bool) -> list[_Room]:
+    gpus_J = domain_gpus(cluster, ragged)
+    domain_N, num = cluster.tiers[0].group_N, len(gpus_J)
+    sizes_K, which_S = _distinct(cell_S)
+    cells_KJ = gpus_J // sizes_K[:, None]
+    rooms = []
+    for tier in cluster.tiers:
+        parent_J = np.zeros(num, np.int64)
+        parent_J[domain_N] = tier.group_N
+        full_KJ = np.array([np.bincount(parent_J, weights=row, minlength=tier.num_groups) for row in cells_KJ])
+        usable_J = np.bincount(parent_J, weights=gpus_J, minlength=tier.num_groups) > 0
+        rooms.append(_Room(
+            full_KJ.max(axis=1).astype(np.int64)[which_S], (full_KJ > 0).sum(axis=1)[which_S],
+            float(tier.uplink_Bps_J.max(initial=0.0, where=usable_J)) or np.inf,
+        ))  # fmt: skip
+    return rooms
+
+
+def _distinct(values_S: Ints) -> tuple[Ints, Ints]:
+    """np.unique with inverse for small positive integers, without sorting."""
+    seen = np.bincount(values_S) > 0
+    return np.flatnonzero(seen), (np.cumsum(seen) - 1)[values_S]

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+# A axis (AXES order)   T tier   J group of a tier   R rank
+"""How the communicators of a placement lie on the tiers of the fabric: the only thing that collective costs know of a placement."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from placement.cost.crossings import Axis, along, boundaries, clique_load, fewest_members, path_load, ring_load, view
+from placement.cost.ideal import ideal_spans
+from placement.ir import AXES, Cluster, Placement, Spans, Strategy
+from placement.ir._array import Floats
+
+__all__ = ["ideal_spans", "spans_of"]
+
+
+def spans_of(cluster: Cluster, strategy: Strategy, placement: Placement) -> Spans:
+    """Exact spans of a placement, arrays (A, T).
+
+    `ring_spB` counts directed ring edges (member i to i+1, closed) that leave a group; as many enter it. For `pp` the edges are
+    the stage boundaries (`crossings.boundaries`), and the larger of those that leave and those that enter counts, because
+    gradients take the way back at the same time. A group without uplink that has traffic gives inf.
+    """
+    members_AT = np.array([[strategy.size(a)] * len(cluster.tiers) for a in AXES], float)
+    ring_AT, a2a_AT = np.zeros(members_AT.shape), np.zeros(members_AT.shape)
+    for t, tier in enumerate(cluster.tiers):
+        ranks = view(cluster, placement, t)
+        for a, name in enumerate(AXES):
+            axis = along(ranks, strategy, name)
+            if axis is None:
+                continue
+            members_AT[a, t] = fewest_members(axis)
+            ring_AT[a, t] = worst_s(_edges(axis, strategy, name), tier.uplink_Bps_J)
+            a2a_AT[a, t] = worst_s(clique_load(axis), tier.uplink_Bps_J)
+    return Spans(members_AT, ring_AT, a2a_AT)
+
+
+def worst_s(load_J: Floats, uplink_Bps_J: Floats) -> float:
+    """Seconds of the most loaded uplink; loads in bytes (or in edges: then seconds per byte)."""
+    return float(seconds_J(load_J, uplink_Bps_J).max())
+
+
+def seconds_J(load_J: Floats, uplink_Bps_J: Floats) -> Floats:
+    """Seconds each uplink is busy: 0 where nothing leaves, inf where something leaves and there is no uplink."""
+    busy_J = load_J > 0
+    with np.errstate(divide="ignore"):
+        return np.divide(load_J, uplink_Bps_J, out=np.zeros(len(load_J)), where=busy_J)
+
+
+def _edges(axis: Axis, strategy: Strategy, name: str) -> Floats:
+    if name != "pp":
+        return ring_load(axis)
+    out_J, in_J = path_load(axis, boundaries(strategy))
+    return np.maximum(out_J, in_J)
