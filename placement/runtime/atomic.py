@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A directory that appears whole or not at all, whatever stops the writer."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from placement.diag import Diagnostic, InputError, Label, Span
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2  # linux/fs.h
+_REASONS = {
+    errno.ENOSPC: ("disk-full", "no space left on the device", "free some space, or write to another disk with `-o`"),
+    errno.EDQUOT: ("disk-full", "the disk quota is used up", "free some space, or write to another disk with `-o`"),
+    errno.EACCES: ("not-writable", "permission denied", "choose a directory that you may write to with `-o`"),
+    errno.EPERM: ("not-writable", "operation not permitted", "choose a directory that you may write to with `-o`"),
+    errno.EROFS: ("not-writable", "the file system is read-only", "choose a directory that you may write to with `-o`"),
+    errno.ENOTDIR: ("not-writable", "a part of the path is a file", "choose another directory with `-o`"),
+    errno.ENAMETOOLONG: ("not-writable", "the path is too long", "choose a shorter path with `-o`"),
+}
+
+
+def replace_directory(out: Path, files: Mapping[str, bytes], owned: Collection[str]) -> None:
+    """Make `out` a directory of exactly `files` (relative name -> bytes).
+
+    An existing `out` must be empty or hold nothing but names of `owned`. Until the one system call that swaps the directories,
+    `out` is as it was; all data is on the disk before. Raises InputError.
+    """
+    out = Path(os.path.realpath(out))  # a link to a plan directory stays a link
+    try:
+        _check_replaceable(out, owned)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        fresh = out.parent / f".{out.name[:200]}.{secrets.token_hex(6)}.tmp"
+        try:
+            _fill(fresh, files)
+            _swap(fresh, out)
+            _sync(out.parent)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)  # half-written, or the plan that was replaced
+    except OSError as error:
+        name, reason, fix = _REASONS.get(error.errno or 0, ("not-writable", error.strerror or str(error), ""))
+        raise _refuse(name, f"cannot write the plan directory: {reason}", out, fix) from None
+
+
+def _check_replaceable(out: Path, owned: Collection[str]) -> None:
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise _refuse("not-a-directory", "the output path is a file", out, "name a directory with `-o`")
+    names = {path.name for path in out.iterdir()}
+    if names and (foreign := sorted(names - set(owned) or (names if "plan.json" not in names else set()))):
+        message = f"the directory holds files that are no part of a plan: {', '.join(foreign[:5])}"
+        raise _refuse("directory-not-empty", message, out, "move them away, or name another directory with `-o`")
+
+
+def _fill(fresh: Path, files: Mapping[str, bytes]) -> None:
+    fresh.mkdir()
+    for name, data in files.items():
+        path = fresh / name
+        path.parent.mkdir(exist_ok=True)
+        with path.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    for directory in {(fresh / name).parent for name in files} | {fresh}:
+        _sync(directory)
+
+
+def _swap(fresh: Path, out: Path) -> None:
+    """Put `fresh` at `out`; what was there is at `fresh` afterwards."""
+    if not out.exists():
+        fresh.rename(out)
+    elif not _exchange(fresh, out):
+        _rename_twice(fresh, out)
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Exchange two directories in one system call; False where the system or file system cannot."""
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        return False
+    if renameat2(_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(code, os.strerror(code))
+
+
+def _rename_twice(fresh: Path, out: Path) -> None:
+    old = fresh.with_suffix(".old")
+    out.rename(old)
+    try:
+        fresh.rename(out)
+    except BaseException:
+        old.rename(out)
+        raise
+    old.rename(fresh)
+
+
+def _sync(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems cannot sync directories
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _refuse(name: str, message: str, out: Path, fix: str) -> InputError:
+    return InputError([Diagnostic(f"plan/{name}", message, primary=Label(Span(str(out))), help=fix)])
