@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""stdout is the result, stderr everything else. A reader that goes away ends the output, not the command."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from placement.report.style import Style, style_of
+
+FORMAT_VERSION = "1.0"
+
+
+def result(text: str) -> None:
+    """Write one result to stdout, ending in a newline."""
+    _write(text if text.endswith("\n") or not text else text + "\n")
+
+
+def stream(chunks: Iterable[str]) -> None:
+    """Write a long result piece by piece; stops producing as soon as nobody reads it."""
+    for chunk in chunks:
+        if not _write(chunk):
+            return
+
+
+def result_json(value: Mapping[str, Any]) -> None:
+    """Write a JSON document to stdout: sorted keys, `format_version` first among equals, no NaN (not JSON)."""
+    _write(json.dumps({"format_version": FORMAT_VERSION, **value}, sort_keys=True, indent=2, allow_nan=False) + "\n")
+
+
+def note(text: str) -> None:
+    """Write to stderr; a closed stderr is not an error."""
+    try:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass
+
+
+def stdout_style() -> Style:
+    return style_of(sys.stdout, os.environ)
+
+
+def stderr_style() -> Style:
+    return style_of(sys.stderr, os.environ)
+
+
+def prepare() -> None:
+    """Characters that the terminal's encoding lacks are replaced instead of ending the command."""
+    for out in (sys.stdout, sys.stderr):
+        if hasattr(out, "reconfigure"):
+            out.reconfigure(errors="replace")
+
+
+def finish() -> None:
+    """Flush stdout, so that a full disk or closed pipe shows here and not at interpreter exit."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _abandon()
+
+
+def _write(text: str) -> bool:
+    try:
+        sys.stdout.write(text)
+    except BrokenPipeError:
+        _abandon()
+        return False
+    return True
+
+
+def _abandon() -> None:
+    """Point stdout at nothing: the interpreter flushes it once more at exit and would complain."""
+    try:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, sys.stdout.fileno())
+        os.close(nothing)
+    except (OSError, ValueError):
+        pass
