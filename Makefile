@@ -63,9 +63,8 @@ bless: $(VENV)/.dev ## rewrite golden files with what the code prints now; read 
 bench: $(VENV)/.runtime ## measure, and write benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks
 
-# --no-emit-*: the locks hold versions and hashes, and no address of a registry.
-LOCK := --quiet --generate-hashes --no-header --strip-extras --allow-unsafe \
-        --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+# The locks hold versions and hashes, and no option or address of the registry they were resolved from.
+LOCK := --quiet --generate-hashes --no-header --no-emit-options --strip-extras --allow-unsafe
 lock: ## resolve pyproject.toml and requirements-dev.in again into the two locks
 	$(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip install --quiet pip-tools
 	.cache/lock/bin/pip-compile $(LOCK) --build-deps-for editable --build-deps-for wheel -o requirements.lock pyproject.toml
