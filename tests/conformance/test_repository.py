@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 REGISTRY = re.compile(
     "|".join((r"pypi\.org/" + "simple", "files" + r"\.pythonhosted", "--(extra-)?index" + "-url", "--find" + "-links"))
 )
-MACHINE = re.compile(r"(?<![\w.~-])/(?:" + "|".join(("work", "home", "root", "tmp", "Users", "farm")) + r")/[\w.]")
+MACHINE = re.compile(r"(?<![\w.~-])/(?:work|home|root|tmp|Users|farm)/[\w.]")
 CODE = (".py", ".h", ".c", ".sh")
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 
