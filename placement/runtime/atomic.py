@@ -19,6 +19,7 @@ _RENAME_EXCHANGE = 2  # linux/fs.h
 _REASONS = {
     errno.ENOSPC: ("disk-full", "no space left on the device", "free some space, or write to another disk with `-o`"),
     errno.EDQUOT: ("disk-full", "the disk quota is used up", "free some space, or write to another disk with `-o`"),
+    errno.EFBIG: ("disk-full", "the file would be larger than the limit of this process", "raise `ulimit -f`"),
     errno.EACCES: ("not-writable", "permission denied", "choose a directory that you may write to with `-o`"),
     errno.EPERM: ("not-writable", "operation not permitted", "choose a directory that you may write to with `-o`"),
     errno.EROFS: ("not-writable", "the file system is read-only", "choose a directory that you may write to with `-o`"),
@@ -43,7 +44,7 @@ def replace_directory(out: Path, files: Mapping[str, bytes], owned: Collection[s
             _swap(fresh, out)
             _sync(out.parent)
         finally:
-            shutil.rmtree(fresh, ignore_errors=True)  # half-written, or the plan that was replaced
+            _remove(fresh)  # half-written, or the plan that was replaced
     except OSError as error:
         name, reason, fix = _REASONS.get(error.errno or 0, ("not-writable", error.strerror or str(error), ""))
         raise _refuse(name, f"cannot write the plan directory: {reason}", out, fix) from None
@@ -103,6 +104,14 @@ def _rename_twice(fresh: Path, out: Path) -> None:
         old.rename(out)
         raise
     old.rename(fresh)
+
+
+def _remove(directory: Path) -> None:
+    """Also when Ctrl-C comes while it is at it."""
+    try:
+        shutil.rmtree(directory, ignore_errors=True)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _sync(directory: Path) -> None:
