@@ -10,7 +10,6 @@ causal attention counts half; multi-token-prediction modules count, with their l
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import singledispatch
 
 from placement.ir import Attention, BlockType, Experts, Matmul, ModelGraph, Op, Opaque, Pointwise, Vocab
 
@@ -52,45 +51,27 @@ def block_flops(block: BlockType, seq_len: int, causal: bool = True) -> float:
     return FORWARD_AND_BACKWARD * block.tokens_ratio * forward
 
 
-@singledispatch
 def forward_flops(op: Op, seq_len: int, causal: bool) -> float:
-    """FLOPs of the forward pass of one operation for one token that it sees."""
-    raise AssertionError(f"no such operation: {type(op).__name__}")
+    """FLOPs of the forward pass of one operation for one token that it sees.
 
-
-@forward_flops.register
-def _(op: Matmul, seq_len: int, causal: bool) -> float:
-    return 2.0 * op.inp * op.out
-
-
-@forward_flops.register
-def _(op: Experts, seq_len: int, causal: bool) -> float:
-    """The router, and `topk` experts."""
-    return 2.0 * op.hidden * op.num + 2.0 * op.topk * (op.params // op.num)
-
-
-@forward_flops.register
-def _(op: Attention, seq_len: int, causal: bool) -> float:
-    """Scores and weighted values: 2 * heads * (qk + v) for each visible key; linear attention updates and reads a qk x v state."""
-    if op.linear:
-        return 4.0 * op.heads * op.qk_dim * op.v_dim
-    return 2.0 * op.heads * (op.qk_dim + op.v_dim) * visible_keys(op, seq_len, causal)
-
-
-@forward_flops.register
-def _(op: Vocab, seq_len: int, causal: bool) -> float:
-    return 0.0 if op.lookup else 2.0 * op.vocab * op.hidden
-
-
-@forward_flops.register
-def _(op: Opaque, seq_len: int, causal: bool) -> float:
-    return op.forward_flop
-
-
-@forward_flops.register
-def _(op: Pointwise, seq_len: int, causal: bool) -> float:
-    """Element-wise work is not counted as model FLOPs."""
-    return 0.0
+    Attention: scores and weighted values, 2 * heads * (qk + v) for each visible key; linear attention updates and reads a
+    qk x v state of each head. Experts: the router, and `topk` experts. Element-wise work is not counted as model FLOPs.
+    """
+    match op:
+        case Matmul():
+            return 2.0 * op.inp * op.out
+        case Attention(linear=True):
+            return 4.0 * op.heads * op.qk_dim * op.v_dim
+        case Attention():
+            return 2.0 * op.heads * (op.qk_dim + op.v_dim) * visible_keys(op, seq_len, causal)
+        case Experts():
+            return 2.0 * op.hidden * op.num + 2.0 * op.topk * (op.params // op.num)
+        case Vocab():
+            return 0.0 if op.lookup else 2.0 * op.vocab * op.hidden
+        case Opaque():
+            return op.forward_flop
+        case Pointwise():
+            return 0.0
 
 
 def visible_keys(op: Attention, seq_len: int, causal: bool = True) -> float:

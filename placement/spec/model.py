@@ -59,10 +59,18 @@ def lower_model(spec: ModelSpec, source: Mapping[str, tuple[str, int, int]] | No
 def lower_short(mapping: Mapping[str, Any], name: str = "") -> ModelGraph:
     """The graph of a short form given as a mapping; takes the `model:` of a measured run as it is. Raises InputError.
 
+    Such a mapping names the run and its published parameters too, may say `experts: 0` of a dense model, and gives a head_dim
+    beside `mla`, which decides the widths.
+
     >>> lower_short({"layers": 2, "hidden": 8, "heads": 2, "ffn": 16, "vocab": 10}).num_params
     1480
     """
-    tree = {key: value for key, value in mapping.items() if key not in RUN_KEYS}
+    tree = {key: value for key, value in mapping.items() if key not in RUN_KEYS and value is not None}
+    for key in ("experts", "topk", "moe_ffn", "sliding_window", "sliding_window_every"):
+        if tree.get(key) == 0:
+            del tree[key]
+    if tree.get("mla"):
+        tree.pop("head_dim", None)
     spec = _checked(tree, Transformer, check_transformer(tree))
     return lower_transformer(spec, name or str(mapping.get("key") or mapping.get("name") or "model"), hypothetical=False)
 
@@ -95,13 +103,18 @@ def _validated(doc: Document, schema: type[S], found: Collector) -> S | None:
 def _findings(tree: Mapping[str, Any]) -> Iterator[Finding]:
     transformer, graph = tree.get("transformer"), tree.get("graph")
     if (transformer is None) == (graph is None):
-        message = "the model has both a transformer and a graph" if graph is not None else "the model has no transformer and no graph"
-        help = "keep one of them" if graph is not None else "add `transformer:` with layers, hidden, heads, ffn and vocab"
-        yield finding(("graph",) if graph is not None else (), "which-form", message, help)
+        yield _which_form(graph is not None)
     if isinstance(transformer, Mapping):
         yield from check_transformer(transformer, ("transformer",))
     if isinstance(graph, Mapping):
         yield from check_graph(graph)
+
+
+def _which_form(both: bool) -> Finding:
+    if both:
+        return finding(("graph",), "which-form", "the model has both a transformer and a graph", "keep one of them")
+    advice = "add `transformer:` with layers, hidden, heads, ffn and vocab"
+    return finding((), "which-form", "the model has no transformer and no graph", advice)
 
 
 def _placed(doc: Document, item: Finding) -> Diagnostic:

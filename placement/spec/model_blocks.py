@@ -21,7 +21,13 @@ def norm_params(spec: DenseLayer, width: int) -> int:
 
 
 def layer_type(
-    spec: DenseLayer, name: str, *, routed: bool, causal: bool = True, window: int | None = None, linear: LinearAttention | None = None
+    spec: DenseLayer,
+    name: str,
+    *,
+    routed: bool,
+    causal: bool = True,
+    window: int | None = None,
+    linear: LinearAttention | None = None,
 ) -> BlockType:
     """A layer: attention (softmax, windowed, latent or linear), then a dense or routed feed-forward network."""
     attention, attention_norms = attention_ops(spec, causal=causal, window=window, linear=linear)
@@ -54,7 +60,9 @@ def dense_ops(spec: DenseLayer) -> tuple[tuple[Op, ...], int]:
 
 def routed_ops(spec: Layer) -> tuple[tuple[Op, ...], int]:
     """Operations of a mixture-of-experts network: shared experts as plain matmuls, then the routed ones."""
-    assert spec.experts and spec.topk and spec.moe_ffn
+    assert spec.experts
+    assert spec.topk
+    assert spec.moe_ffn
     width = spec.shared_ffn or spec.shared_experts * spec.moe_ffn
     shared = _mlp(spec, width) if width else ()
     gate = (Matmul(spec.hidden, 1, "none"), Pointwise(spec.hidden, "act", "sp")) if spec.shared_gate else ()

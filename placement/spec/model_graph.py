@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
+from itertools import islice, pairwise
 from typing import Any
 
 from placement.ir import BlockType, ModelGraph, Op, Opaque, Pointwise, Vocab
@@ -16,6 +17,11 @@ from placement.spec.model_types import Graph, Node
 
 BF16_BYTES = 2  # `weights` are given in bf16, as checkpoints store them
 MAX_BLOCKS = 200_000
+MOST_UNKNOWN, MOST_SUGGESTED = 50, 2_000  # comparing every name with every node would take minutes on a hostile file
+OWNER = {
+    "params": "forward", "weights": "forward", "activations": "forward", "moved": "forward", "tensor_parallel": "forward",
+    "causal": "layer", "sliding_window": "layer",
+}  # fmt: skip
 KINDS = ("forward", "layer", "embedding", "head")
 
 
@@ -61,7 +67,9 @@ def block_type(name: str, node: Node, graph: Graph) -> BlockType:
 
 def expand(repeat: Mapping[str, int]) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
     """First and last block of each node, and the index of each block by name (`node`, or `node.i` of a repeated one)."""
-    first, last, names = {}, {}, {}
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    names: dict[str, int] = {}
     for key, times in repeat.items():
         first[key] = len(names)
         names.update({key if times == 1 else f"{key}.{i}": len(names) + i for i in range(times)})
@@ -91,6 +99,8 @@ def check_graph(tree: Mapping[str, Any], path: tuple[str | int, ...] = ("graph",
     if not isinstance(nodes, Mapping):
         return
     for key, node in nodes.items():
+        if "." in key:
+            yield finding((*path, "nodes", key), "node-name", f"the name `{key}` has a dot, as repeats have", "use a dash")
         if isinstance(node, Mapping):
             yield from _check_node(node, (*path, "nodes", key))
     repeat = {key: max(1, number(node, "repeat") or 1) if isinstance(node, Mapping) else 1 for key, node in nodes.items()}
@@ -106,6 +116,10 @@ def _check_node(node: Mapping[str, Any], path: tuple[str | int, ...]) -> Iterato
         found = " and ".join(kinds) if kinds else "none of them"
         message = f"node `{path[-1]}` must be one of forward (numbers), layer, embedding, head; it has {found}"
         yield finding(path, "node-kind", message, "write `forward: 3.1 GFLOP`, or `layer: {...}`")
+    for key, owner in OWNER.items():
+        if given(node, key) and len(kinds) == 1 and kinds[0] != owner:
+            message = f"`{key}` has no effect on node `{path[-1]}`, which is given by `{kinds[0]}`"
+            yield finding((*path, key), "no-effect", message, f"leave it out, it belongs to nodes with `{owner}`")
     if given(node, "params") and given(node, "weights"):
         yield finding((*path, "weights"), "params-twice", f"node `{path[-1]}` gives params and weights", "keep one of them")
     layer = node.get("layer")
@@ -117,59 +131,77 @@ def _check_node(node: Mapping[str, Any], path: tuple[str | int, ...]) -> Iterato
 
 def _check_edges(tree: Mapping[str, Any], path: tuple[str | int, ...], repeat: Mapping[str, int]) -> Iterator[Finding]:
     first, last, names = expand(repeat)
+    inner = {(i, i + 1) for key in repeat for i in range(first[key], last[key])}
     seen: dict[tuple[int, int], int] = {}
     for i, edge in enumerate(_items(tree.get("edges"))):
         here = (*path, "edges", i)
         ends = {side: edge.get(side) for side in ("source", "target")} if isinstance(edge, Mapping) else {}
-        for side, name in ends.items():
-            if isinstance(name, str) and name not in names and name not in first:
-                yield _unknown((*here, side), name, [*first, *names])
         a = last.get(str(ends.get("source")), names.get(str(ends.get("source"))))
         b = first.get(str(ends.get("target")), names.get(str(ends.get("target"))))
         if a is None or b is None:
             continue
-        if (a, b) in seen:
+        if (a, b) in seen or (a, b) in inner:
             message = f"the edge from `{ends['source']}` to `{ends['target']}` is given twice"
             yield finding(here, "edge-twice", message, "add the widths and keep one edge")
         seen.setdefault((a, b), i)
-    yield from _check_ties(tree, path, [*first, *names])
-    chains = [(i, i + 1) for key in repeat for i in range(first[key], last[key])]
-    yield from _check_cycle(list(names), chains, seen, path)
+    yield from _check_isolated(list(names), repeat, seen, path)
+    yield from islice(_unknown_nodes(tree, path, {**first, **names}), MOST_UNKNOWN)
+    yield from _check_ties(tree, path)
+    yield from _check_cycle(list(names), inner, seen, path)
 
 
-def _check_ties(tree: Mapping[str, Any], path: tuple[str | int, ...], known: Sequence[str]) -> Iterator[Finding]:
+def _check_isolated(
+    names: Sequence[str], repeat: Mapping[str, int], seen: Mapping[tuple[int, int], int], path: tuple[str | int, ...]
+) -> Iterator[Finding]:
+    """A node without any edge was forgotten, in a graph of more than one."""
+    joined = {names[i].rsplit(".", 1)[0] if names[i] not in repeat else names[i] for pair in seen for i in pair}
+    for key in repeat if len(repeat) > 1 else ():
+        if key not in joined:
+            yield finding((*path, "nodes", key), "isolated-node", f"node `{key}` has no edge", "add an edge to or from it")
+
+
+def _check_ties(tree: Mapping[str, Any], path: tuple[str | int, ...]) -> Iterator[Finding]:
     for i, pair in enumerate(_items(tree.get("tied"))):
-        for j, name in enumerate(_items(pair)):
-            if isinstance(name, str) and name not in known:
-                yield _unknown((*path, "tied", i, j), name, known)
         if len(_items(pair)) == 2 and pair[0] == pair[1]:
             yield finding((*path, "tied", i), "tied-to-itself", f"`{pair[0]}` is tied to itself", "name two different nodes")
 
 
-def _unknown(path: tuple[str | int, ...], name: str, known: Sequence[str]) -> Finding:
-    from difflib import get_close_matches
+def _unknown_nodes(tree: Mapping[str, Any], path: tuple[str | int, ...], known: Mapping[str, int]) -> Iterator[Finding]:
+    """Names in edges and ties that are no node."""
+    from placement.spec.validate import did_you_mean
 
-    close = get_close_matches(name, known, 1)
-    help = f"did you mean `{close[0]}`?" if close else f"nodes are {', '.join(f'`{k}`' for k in known[:8])}"
-    return finding(path, "unknown-node", f"there is no node `{name}`", help)
+    places = [
+        ((*path, "edges", i, side), edge.get(side))
+        for i, edge in enumerate(_items(tree.get("edges")))
+        if isinstance(edge, Mapping)
+        for side in ("source", "target")
+    ]
+    ties = _items(tree.get("tied"))
+    places += [((*path, "tied", i, j), name) for i, pair in enumerate(ties) for j, name in enumerate(_items(pair))]
+    suggest = list(known)[:MOST_SUGGESTED]
+    for where, name in places:
+        if isinstance(name, str) and name not in known:
+            yield finding(where, "unknown-node", f"there is no node `{name[:80]}`", did_you_mean(name[:80], suggest))
 
 
 def _check_cycle(
-    names: Sequence[str], chains: list[tuple[int, int]], seen: Mapping[tuple[int, int], int], path: tuple[str | int, ...]
+    names: Sequence[str], chains: Set[tuple[int, int]], seen: Mapping[tuple[int, int], int], path: tuple[str | int, ...]
 ) -> Iterator[Finding]:
     """One finding that spells out one cycle, at the last of its edges in the file."""
-    edges = [*chains, *seen]
+    edges = sorted({*chains, *seen})
     left = set(topological(len(names), edges)[1])
     if not left:
         return
     before = {b: a for a, b in edges if a in left and b in left}
-    walk, at = [], min(left)
+    walk: dict[int, None] = {}
+    at = min(left)
     while at not in walk:
-        walk.append(at)
+        walk[at] = None
         at = before[at]
-    cycle = [at, *reversed(walk[walk.index(at) :])]
-    steps = [seen[step] for step in zip(cycle, cycle[1:], strict=False) if step in seen]
-    message = "the graph has a cycle: " + " -> ".join(f"`{names[i]}`" for i in cycle)
+    cycle = [at, *reversed(list(walk)[list(walk).index(at) :])]
+    steps = [seen[step] for step in pairwise(cycle) if step in seen]
+    shown = [f"`{names[i]}`" for i in cycle]
+    message = "the graph has a cycle: " + " -> ".join(shown if len(shown) <= 12 else [*shown[:6], "...", *shown[-5:]])
     yield finding((*path, "edges", max(steps, default=0)), "cycle", message, "remove one of these edges: data flows one way")
 
 

@@ -2,13 +2,14 @@
 # B block   E edge   Y block type
 """Short form: a transformer as its authors describe it -> ModelGraph.
 
-    vision-embedding -> vision.0 ... -> projector --+
-    embedding --------------------------------------+-> layer.0 -> layer.1 ... -> mtp.0 ... -> head
+vision-embedding -> vision.0 ... -> projector --+
+embedding --------------------------------------+-> layer.0 -> layer.1 ... -> mtp.0 ... -> head
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from placement.spec.model_types import Transformer
 class Builder:
     """Collects blocks and edges in topological order; a block type is stored once."""
 
-    types: list[BlockType] = field(default_factory=list)
+    types: dict[BlockType, int] = field(default_factory=dict)
     type_B: list[int] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     edges: list[tuple[int, int, float]] = field(default_factory=list)
@@ -29,9 +30,7 @@ class Builder:
 
     def block(self, name: str, kind: BlockType) -> int:
         """Add a block; returns its index."""
-        if kind not in self.types:
-            self.types.append(kind)
-        self.type_B.append(self.types.index(kind))
+        self.type_B.append(self.types.setdefault(kind, len(self.types)))
         self.names.append(name)
         return len(self.names) - 1
 
@@ -42,7 +41,7 @@ class Builder:
     def chain(self, names: list[str], kinds: list[BlockType], width: float) -> tuple[int, int]:
         """Add blocks in a row; returns the first and the last."""
         indices = [self.block(name, kind) for name, kind in zip(names, kinds, strict=True)]
-        for source, target in zip(indices, indices[1:], strict=False):
+        for source, target in pairwise(indices):
             self.edge(source, target, width)
         return indices[0], indices[-1]
 
@@ -67,13 +66,13 @@ class Builder:
 def lower_transformer(spec: Transformer, name: str, hypothetical: bool) -> ModelGraph:
     """The graph of a checked transformer."""
     graph, h = Builder(), spec.hidden
-    projector = _vision(graph, spec)
+    picture = _vision(graph, spec)
     embedding = graph.block("embedding", embedding_type(spec))
     kinds = layer_types(spec)
     first, last = graph.chain([f"layer.{i}" for i in range(spec.layers)], kinds, h)
     graph.edge(embedding, first, h)
-    if projector is not None:
-        graph.edge(projector, first, h * graph.types[graph.type_B[projector]].tokens_ratio)
+    if picture is not None and spec.vision is not None:
+        graph.edge(picture, first, h * spec.vision.tokens_ratio / spec.vision.merge)
     last = _mtp(graph, spec, kinds[-1], embedding, last)
     head = graph.block("head", head_type(spec))
     graph.edge(last, head, h * (1 + spec.mtp_layers))

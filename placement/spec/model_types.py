@@ -84,8 +84,12 @@ class Layer(DenseLayer):
     topk: Number | None = Field(None, description="Routed experts that each token visits")
     moe_ffn: Width | None = Field(None, description="Inner width of one expert")
     shared_experts: Some = Field(0, description="Experts that every token visits")
-    shared_ffn: Width | None = Field(None, description="Inner width of all shared experts together; absent: shared_experts * moe_ffn")
-    groups_limit: Number | None = Field(None, description="Groups of experts (nodes) that a token visits at most; absent: no limit")
+    shared_ffn: Width | None = Field(
+        None, description="Inner width of all shared experts together; absent: shared_experts * moe_ffn"
+    )
+    groups_limit: Number | None = Field(
+        None, description="Groups of experts (nodes) that a token visits at most; absent: no limit"
+    )
     shared_gate: Flag = Field(False, description="Gate the output of the shared experts by a scalar of the input")
 
 
@@ -118,7 +122,9 @@ class Transformer(Layer):
     moe_every: Number = Field(1, description="Every n-th layer is routed (the n-th, 2n-th ...), the others are dense")
     mtp_layers: Some = Field(0, description="Multi-token-prediction modules (DeepSeek-V3)")
     sliding_window: Width | None = Field(None, description="Keys that a query of a windowed layer sees")
-    sliding_window_every: Number | None = Field(None, description="Layers 0, n, 2n ... are windowed; absent: see full_attention_every")
+    sliding_window_every: Number | None = Field(
+        None, description="Layers 0, n, 2n ... are windowed; absent: see full_attention_every"
+    )
     full_attention_every: Number | None = Field(
         None, description="Every n-th layer sees the whole sequence, the others are windowed or linear; absent: none does"
     )

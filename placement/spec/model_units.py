@@ -21,10 +21,10 @@ def parse_flop(value: Any) -> float:
     """`3.1 GFLOP` -> 3.1e9; a multiply-add is two. Raises a pydantic error with a help line."""
     if isinstance(value, float):
         return value
-    help = "write `3.1 GFLOP`; a multiply-add is two"
+    advice = "write `3.1 GFLOP`; a multiply-add is two"
     if isinstance(value, int) or (isinstance(value, str) and re.fullmatch(_NUMBER, value.strip())):
-        raise problem("flop-unit", "work has no unit", help, "FLOP and GFLOP differ by 1e9")
-    return _scaled(_FLOP, value, "bad-quantity", "an amount of work", help)
+        raise problem("flop-unit", "work has no unit", advice, "FLOP and GFLOP differ by 1e9")
+    return _scaled(_FLOP, value, "bad-quantity", "an amount of work", advice)
 
 
 def parse_count(value: Any) -> int:
@@ -34,21 +34,25 @@ def parse_count(value: Any) -> int:
     return round(_scaled(_COUNT, value, "bad-count", "a count", "write `304M` or `304000000`"))
 
 
-def _scaled(pattern: re.Pattern[str], value: Any, name: str, noun: str, help: str) -> float:
+def _scaled(pattern: re.Pattern[str], value: Any, name: str, noun: str, advice: str) -> float:
     match = pattern.fullmatch(value.strip()) if isinstance(value, str) and len(value) <= 64 else None
     if not match:
-        raise problem(name, f"`{str(value)[:40]}` is not {noun}", help)
+        raise problem(name, f"`{str(value)[:40]}` is not {noun}", advice)
     number = float(match.group(1).replace("_", "").replace(",", "")) * _SCALE[match.group(2)]
     if not number <= MOST:
-        raise problem("absurd-number", f"{noun} of `{value}` is impossibly large", help)
+        raise problem("absurd-number", f"{noun} of `{value}` is impossibly large", advice)
     return number
 
 
 Flop = Annotated[
-    float, BeforeValidator(parse_flop), WithJsonSchema({"type": "string", "pattern": r"^\s*[0-9][0-9_,.eE+-]*\s*[kMGTP]?FLOPs?\s*$"})
+    float,
+    BeforeValidator(parse_flop),
+    WithJsonSchema({"type": "string", "pattern": r"^\s*[0-9][0-9_,.eE+-]*\s*[kMGTP]?FLOPs?\s*$"}),
 ]
 Amount = Annotated[
     int,
     BeforeValidator(parse_count),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^[0-9][0-9_,.]*\s*[kKMGBT]?$"}]}),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^[0-9][0-9_,.]*\s*[kKMGBT]?$"}]}
+    ),
 ]
