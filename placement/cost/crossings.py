@@ -15,16 +15,19 @@ import numpy as np
 from placement.ir import Cluster, Placement, Strategy
 from placement.ir._array import Floats, Ints
 
-WIDE = ("pp",)  # axes whose communicators cross pipeline stages; all others stay inside one stage
-
-
 @dataclass(frozen=True)
 class TierView:
-    """Group of every rank at one tier, and the largest block of aligned consecutive ranks that always shares a group."""
+    """Groups of the ranks at one tier, one entry for each `unit` consecutive ranks. `block`: a number of aligned consecutive
+    ranks that always share a group."""
 
-    group_R: Ints
+    group_U: Ints
+    unit: int
     block: int
     num_groups: int
+
+    def sample(self, width: int) -> Ints:
+        """Group of every width-th rank; `width` divides `unit` or is a multiple of it."""
+        return self.group_U[:: width // self.unit] if width >= self.unit else np.repeat(self.group_U, self.unit // width)
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def view(cluster: Cluster, placement: Placement, tier: int) -> TierView:
     facts = cluster.tiers[tier]
     group_R = facts.group_N.astype(np.int32)[placement.gpu_R // cluster.gpus_per_node]
     starts = np.flatnonzero(group_R[1:] != group_R[:-1]) + 1
-    return TierView(group_R, int(np.gcd.reduce(starts, initial=len(group_R))), facts.num_groups)
+    return TierView(group_R, 1, int(np.gcd.reduce(starts, initial=len(group_R))), facts.num_groups)
 
 
 def along(view: TierView, strategy: Strategy, axis: str) -> Axis | None:
@@ -54,7 +57,7 @@ def along(view: TierView, strategy: Strategy, axis: str) -> Axis | None:
     if n == 1 or view.block % (n * stride) == 0:
         return None
     width = int(np.gcd(view.block, stride))
-    group_HnX = view.group_R[::width].reshape(-1, n, stride // width)
+    group_HnX = view.sample(width).reshape(-1, n, stride // width)
     if bool((group_HnX == group_HnX[:, :1]).all()):
         return None
     return Axis(group_HnX, width, view.num_groups)
@@ -103,13 +106,19 @@ def pieces(axis: Axis) -> tuple[Ints, Ints, Ints]:
 
 
 def boundaries(strategy: Strategy) -> list[tuple[int, int]]:
-    """Pairs of stages (from, to) that exchange activations: consecutive chunks, each unordered pair once.
+    """Pairs of stages (from, to) that exchange activations, each once, in order of chunks.
 
-    Interleaved schedules also send from the last stage to the first; V-shaped ones go back the way they came.
+    Interleaved schedules also send from the last stage to the first. The second arm of a V runs back over the pairs of the first.
     """
+    return list(dict.fromkeys(chunk_edges(strategy)))
+
+
+def chunk_edges(strategy: Strategy) -> list[tuple[int, int]]:
+    """(from, to) stages of consecutive chunks that sit in different stages; along the second arm of a V, (to, from)."""
     stage_C = strategy.chunk_stage.tolist()
-    pairs = dict.fromkeys((a, b) for a, b in zip(stage_C, stage_C[1:], strict=False) if a != b)
-    return [(a, b) for a, b in pairs if a < b or (b, a) not in pairs]
+    pairs = [(a, b) for a, b in zip(stage_C, stage_C[1:], strict=False) if a != b]
+    back = strategy.schedule in ("zb-v", "dualpipev")
+    return [(min(p), max(p)) if back else p for p in pairs]
 
 
 def _count(axis: Axis, group_HnX: Ints, mask_HnX: np.ndarray, weight_H: Floats | None) -> Floats:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from placement.cost.crossings import TierView, along, boundaries, clique_load, path_load, ring_load, view
+from placement.cost.crossings import TierView, along, boundaries, chunk_edges, clique_load, path_load, ring_load, view
 from placement.cost.spans import seconds_J
 from placement.ir import AXES, Cluster, Job, ModelGraph, Placement, Stages, Strategy, Term, Traffic
 from placement.ir._array import Floats
@@ -114,8 +114,5 @@ def _boundary_bytes(strategy: Strategy, edge_bytes: float) -> Floats:
 
     Along a V the second arm runs backwards, so its gradients take the forward direction: the same bytes.
     """
-    stage_C = strategy.chunk_stage
-    sent_P = np.zeros(strategy.pp)
-    source_C, target_C = stage_C[:-1], stage_C[1:]
-    np.add.at(sent_P, np.where(target_C == (source_C + 1) % strategy.pp, source_C, target_C)[source_C != target_C], edge_bytes)
-    return sent_P * strategy.num_microbatches
+    source_E = np.array([a for a, _ in chunk_edges(strategy)], np.int64)
+    return np.bincount(source_E, minlength=strategy.pp) * edge_bytes * strategy.num_microbatches

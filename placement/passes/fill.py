@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+# D domain   L level of the tree, domains first   J group of a level   C cell
+"""Lay cells, in a given order, over groups of unequal capacity: whole units first, then what is left of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from placement.ir._array import Ints
+
+Run = tuple[int, int]  # start, length: consecutive positions of the order
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Groups nested in groups. `room_LJ[l][j]` cells that group j of level l holds; `children_LJ[l][j]` its groups of level l-1."""
+
+    room_LJ: tuple[Ints, ...]
+    children_LJ: tuple[tuple[Ints, ...], ...]
+
+    @property
+    def top(self) -> int:
+        return len(self.room_LJ) - 1
+
+
+def tree_of(room_D: Ints, parents_LD: Sequence[Ints]) -> Tree:
+    """Tree over domains; `parents_LD[l]` is the group of each domain at level l+1, the last level a single group 0."""
+    rooms, children = [room_D], [tuple(np.arange(len(room_D))[:, None])]
+    below_D = np.arange(len(room_D))
+    for parent_D in parents_LD:
+        _, first, parent_J = np.unique(parent_D, return_index=True, return_inverse=True)
+        count = len(first)
+        owner = np.zeros(len(rooms[-1]), np.int64)
+        owner[below_D] = parent_J
+        order = np.argsort(owner, kind="stable")
+        cuts = np.flatnonzero(np.diff(owner[order])) + 1
+        children.append(tuple(np.split(order, cuts)))
+        rooms.append(np.bincount(owner, weights=rooms[-1], minlength=count).astype(np.int64))
+        below_D = parent_J
+    return Tree(tuple(rooms), tuple(children))
+
+
+def fill(tree: Tree, need: int, ladder: Sequence[int], units: Sequence[int]) -> list[tuple[int, list[Run]]]:
+    """(domain, runs of positions) for `need` positions. `ladder`: sizes of whole units, ascending, from 1.
+
+    `units[l]`: groups of level l are filled by multiples of it as long as that leaves enough room.
+    """
+    whole_LJ = _whole(tree, units)
+    out: list[tuple[int, list[Run]]] = []
+    _descend(tree, whole_LJ, tree.top, 0, [(0, need)], tuple(ladder), out)
+    return out
+
+
+def _whole(tree: Tree, units: Sequence[int]) -> list[Ints]:
+    """Room of each group in whole units, level by level: what is lost inside is lost outside. Non-increasing under nesting."""
+    whole = [tree.room_LJ[0] // units[0] * units[0]]
+    for level in range(1, tree.top + 1):
+        inside = np.array([whole[-1][kids].sum() for kids in tree.children_LJ[level]])
+        whole.append(inside // units[level] * units[level])
+    return whole
+
+
+def _descend(
+    tree: Tree, whole_LJ: list[Ints], level: int, group: int, runs: list[Run], ladder: tuple[int, ...],
+    out: list[tuple[int, list[Run]]],
+) -> None:  # fmt: skip
+    if level == 0:
+        out.append((group, runs))
+        return
+    kids = tree.children_LJ[level][group]
+    need = sum(length for _, length in runs)
+    target = _targets(tree.room_LJ[level - 1][kids], whole_LJ[level - 1][kids], need)
+    for kid, part in zip(kids.tolist(), deal(runs, target, ladder), strict=True):
+        if part:
+            _descend(tree, whole_LJ, level - 1, kid, part, ladder, out)
+
+
+def _targets(room_K: Ints, whole_K: Ints, need: int) -> list[int]:
+    """How much each child takes: whole units, the poorest children left out; if those are too few, also remainders."""
+    excess = int(whole_K.sum()) - need
+    if excess >= 0:
+        return _reduce(whole_K, room_K, excess)
+    target = whole_K.tolist()
+    for k in np.argsort(whole_K - room_K, kind="stable").tolist():
+        extra = min(int(room_K[k]) - target[k], -excess)
+        target[k] += extra
+        excess += extra
+    assert excess == 0, "the caller checks that the cells fit"
+    return target
+
+
+def _reduce(whole_K: Ints, room_K: Ints, excess: int) -> list[int]:
+    target = whole_K.tolist()
+    if excess == 0:
+        return target
+    later_first = np.lexsort((-np.arange(len(room_K)), room_K, whole_K))
+    for k in later_first.tolist():
+        less = min(target[k], excess)
+        target[k] -= less
+        excess -= less
+        if excess == 0:
+            break
+    return target
+
+
+def deal(runs: list[Run], target: list[int], ladder: tuple[int, ...]) -> list[list[Run]]:
+    """Split runs over children of given sizes: children take whole units, largest first; the rest goes round in smaller ones."""
+    parts: list[list[Run]] = [[] for _ in target]
+    left = list(target)
+    rest = runs
+    for unit in [u for u in reversed(ladder) if u <= max(left, default=0)]:
+        if not rest:
+            break
+        whole, rest = _aligned(rest, unit)
+        for k, room in enumerate(left):
+            amount = room // unit * unit
+            if amount and whole:
+                taken, whole = _take(whole, amount)
+                parts[k] += taken
+                left[k] -= sum(length for _, length in taken)
+        rest = sorted(rest + whole)
+    assert not rest and not any(left)
+    return [sorted(p) for p in parts]
+
+
+def _aligned(runs: list[Run], unit: int) -> tuple[list[Run], list[Run]]:
+    """Runs cut at multiples of `unit`: the whole units, and the ends."""
+    whole, ends = [], []
+    for start, length in runs:
+        first, last = -(-start // unit) * unit, (start + length) // unit * unit
+        if last <= first:
+            ends.append((start, length))
+            continue
+        whole.append((first, last - first))
+        ends += [(s, n) for s, n in ((start, first - start), (last, start + length - last)) if n]
+    return whole, ends
+
+
+def _take(runs: list[Run], amount: int) -> tuple[list[Run], list[Run]]:
+    taken: list[Run] = []
+    for i, (start, length) in enumerate(runs):
+        part = min(length, amount)
+        taken.append((start, part))
+        amount -= part
+        if amount == 0:
+            return taken, ([(start + part, length - part)] if part < length else []) + runs[i + 1 :]
+    return taken, []

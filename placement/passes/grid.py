@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+# B box   D digit of the grid   C cell
+"""The grid of cells: a stage's cells written in digits that every axis covers in one run, times pipeline stages; and its orders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from placement.ir import Strategy, Traffic
+from placement.ir._array import Floats, Ints
+
+
+@dataclass(frozen=True)
+class GridTerm:
+    """A term of the traffic that leaves cells. It runs over digits `low` up to `high` (exclusive), `inside` members in a cell."""
+
+    kind: str
+    low: int
+    high: int
+    size: int
+    inside: int
+    sent_bytes: float  # of all ranks together, in a step
+
+
+@dataclass(frozen=True)
+class Grid:
+    """`sizes`: cells along each digit, fastest first, the last one pipeline stages; cell = sum digit * product of sizes below."""
+
+    sizes: tuple[int, ...]
+    terms: tuple[GridTerm, ...]
+
+    @property
+    def num_cells(self) -> int:
+        return int(np.prod(self.sizes))
+
+
+def grid_of(strategy: Strategy, traffic: Traffic, cell: int) -> Grid:
+    """Digits from the strides of the axes that have traffic; an axis whose stride does not nest with the others gets no digit."""
+    stage = strategy.stage_ranks // cell
+    marks = {1, stage}
+    for term in traffic.terms:
+        for edge in (strategy.stride(term.axis), strategy.stride(term.axis) * strategy.size(term.axis)):
+            step = edge // cell
+            if edge % cell == 0 and 1 < step < stage and all(step % m == 0 or m % step == 0 for m in marks):
+                marks.add(step)
+    steps = sorted(marks)
+    sizes = [b // a for a, b in zip(steps, steps[1:], strict=False)] + [strategy.pp]
+    bounds = np.array([*steps, strategy.world_size // cell])
+    return Grid(tuple(sizes), tuple(t for t in (_term(strategy, term, cell, bounds) for term in traffic.terms) if t))
+
+
+def leaving_bytes(grid: Grid, boxes_BD: Ints) -> Floats:
+    """Bytes that leave boxes of the grid, summed over the boxes that tile it. (B,)"""
+    total_B = np.zeros(len(boxes_BD))
+    for term in grid.terms:
+        extent_BD = boxes_BD[:, term.low : term.high]
+        size_D = np.array(grid.sizes[term.low : term.high])
+        full_B = extent_BD.prod(axis=1) == size_D.prod()
+        if term.kind == "clique":
+            members_B = np.minimum(extent_BD.prod(axis=1) * term.inside, term.size)
+            total_B += term.sent_bytes * (term.size - members_B) / max(term.size - 1, 1)
+        elif term.kind == "path":
+            total_B += 2 * term.sent_bytes / term.size * (np.ceil(term.size / extent_BD[:, 0]) - 1)
+        else:
+            arcs_B = np.ceil(size_D / extent_BD).prod(axis=1) * _arcs(extent_BD, size_D)
+            total_B += np.where(full_B, 0.0, term.sent_bytes / term.size * arcs_B)
+    return total_B
+
+
+def order_cells(grid: Grid, chain: Sequence[Sequence[int]], fast: Sequence[int]) -> tuple[Ints, tuple[int, ...]]:
+    """Cells in the order that fills box after box of a chain, and the numbers of cells that make whole boxes (the ladder).
+
+    `fast`: digits in order of speed inside a box. Ends of digits that a box does not divide come last, in an order of their own.
+    """
+    sizes = grid.sizes
+    rest = np.arange(grid.num_cells)
+    coord_DC = []
+    for size in sizes:
+        coord_DC.append(rest % size)
+        rest = rest // size
+    outer = chain[-1] if chain else (1,) * len(sizes)
+    ragged_C = np.zeros(grid.num_cells, np.int64)
+    for coord_C, size, extent in zip(coord_DC, sizes, outer, strict=True):
+        ragged_C += coord_C >= size // extent * extent
+    keys: list[Ints] = []
+    inner = (1,) * len(sizes)
+    for box in (*chain, sizes):
+        keys += [coord_DC[d] % max(box[d], 1) // inner[d] for d in fast if box[d] > inner[d]]
+        inner = tuple(box)
+    ladder = sorted({1, *(int(np.prod(box)) for box in chain)})
+    return np.lexsort([*keys, np.minimum(ragged_C, 1)]), tuple(ladder)
+
+
+def _arcs(extent_BD: Ints, size_D: Ints) -> Floats:
+    """Runs of consecutive members in one box: the product of the extents above the first digit that is not whole."""
+    arcs_B = np.ones(len(extent_BD))
+    whole_B = np.ones(len(extent_BD), bool)
+    for d in range(extent_BD.shape[1]):
+        arcs_B *= np.where(whole_B, 1, extent_BD[:, d])
+        whole_B &= extent_BD[:, d] == size_D[d]
+    return arcs_B
+
+
+def _term(strategy: Strategy, term: object, cell: int, bounds: Ints) -> GridTerm | None:
+    axis, kind, bytes_P = term.axis, term.kind, term.bytes_P  # type: ignore[attr-defined]
+    n, stride = strategy.size(axis), strategy.stride(axis)
+    if cell % (n * stride) == 0 or n == 1:
+        return None
+    inside = max(cell // stride, 1)
+    low = int(np.searchsorted(bounds, max(stride // cell, 1), side="right")) - 1
+    high = max(int(np.searchsorted(bounds, n * stride // cell, side="left")), low + 1)
+    high = min(high, len(bounds) - 1)
+    return GridTerm(kind, low, high, n, min(inside, n), float(bytes_P.sum()) * strategy.stage_ranks)
