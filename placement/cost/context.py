@@ -83,7 +83,7 @@ def context(job: Job, hw: Hardware) -> Context:
         matmul=one(MATMULS.index(f"matmul_{generation}_{precision}")),
         matmul_bf16=one(MATMULS.index(f"matmul_{generation}_bf16")),
         low=one(precision != "bf16"), ultra=one(chip.generation == "blackwell_ultra"),
-        air=one(generation == "blackwell" and not chip.form.startswith("nvl")), capped=one(chip.form == "capped"),
+        air=one(generation == "blackwell" and not chip.form.startswith("nvl")), capped=one(chip.form.endswith("500w")),
         mlperf=one(stack == "mlperf"), torch=one(stack in ("torchtitan", "automodel")), composer=one(stack == "composer"),
         unfused=one(ampere and year < UNFUSED_BEFORE), naive=one(year < 2023.0), year=one(year),
         seq_len=one(float(job.seq_len)), ep_overlap=one(job.software.ep_overlap),

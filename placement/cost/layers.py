@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+# K shard   Y block type   D = (forward, backward-input, backward-weight)   C recompute mode (RECOMPUTE order)   A axis
+"""Cost of one layer of each block type for one microbatch on one GPU, under K ways to cut it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from placement.cost.context import context
+from placement.cost.count import Cells, count
+from placement.cost.hardware import Hardware
+from placement.cost.price import Sizes, groups_hit, price
+from placement.cost.shards import Shards
+from placement.ir import AXES, Efficiency, Job, ModelGraph, Spans
+from placement.ir._array import Floats, freeze
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """Seconds and bytes of one microbatch on one GPU.
+
+    `compute_KYD`    kernels, launch gaps and casts, without recompute
+    `recompute_KYC`  extra seconds of the backward pass under each mode, repeated communication included
+    `tp_KYD` `cp_KYD` `ep_KYD` `gtp_KYD`  communication that no compute hides; gtp: weight gathers of dense and expert layers
+    `act_KYC`        bytes kept for the backward pass, for each microbatch in flight
+    `dense_KY` `expert_KY`  parameters that one GPU holds
+    `edge_K`         bytes one GPU sends over a hidden-wide stage boundary, one direction
+    `sent_KYA`       bytes one GPU sends, forward and backward, by axis (tp, cp, gtp, etp, ep, egtp; the others are 0)
+    """
+
+    compute_KYD: Floats
+    recompute_KYC: Floats
+    tp_KYD: Floats
+    cp_KYD: Floats
+    ep_KYD: Floats
+    gtp_KYD: Floats
+    act_KYC: Floats
+    dense_KY: Floats
+    expert_KY: Floats
+    edge_K: Floats
+    sent_KYA: Floats
+
+    def __post_init__(self) -> None:
+        freeze(self)
+
+    @property
+    def exposed_KYD(self) -> Floats:
+        """All communication that shows."""
+        return self.tp_KYD + self.cp_KYD + self.ep_KYD + self.gtp_KYD
+
+    @property
+    def total_KYD(self) -> Floats:
+        """Compute and exposed communication, without recompute."""
+        return self.compute_KYD + self.exposed_KYD
+
+
+def layer_cost(model: ModelGraph, job: Job, hw: Hardware, eff: Efficiency, shards: Shards, spans: Spans) -> LayerCost:
+    """Price every block type under every shard. `spans` has leading dimension K, 1 or none (one for all shards)."""
+    tables = count(model, job, hw, shards)
+    sizes = sizes_of(shards)
+    seconds = price(tables, context(job, hw), eff, sizes, leading(spans))
+    num, types = shards.num, len(model.types)
+
+    def grid(flat: Floats) -> Floats:
+        return flat.reshape(num, types, *flat.shape[1:])
+
+    cells = tables.cells
+    return LayerCost(
+        compute_KYD=grid(seconds.compute_ND), recompute_KYC=grid(seconds.recompute_NC), tp_KYD=grid(seconds.tp_ND),
+        cp_KYD=grid(seconds.cp_ND), ep_KYD=grid(seconds.ep_ND), gtp_KYD=grid(seconds.gtp_ND), act_KYC=grid(cells.act_NC),
+        dense_KY=grid(cells.dense_N), expert_KY=grid(cells.expert_N), edge_K=edge_bytes(model, job, shards),
+        sent_KYA=grid(sent_NA(cells, sizes)),
+    )  # fmt: skip
+
+
+def sizes_of(shards: Shards) -> Sizes:
+    """Degrees of the communicators as floats."""
+    return Sizes(*(shards.degree(a).astype(float) for a in ("tp", "cp", "ep", "etp", "gtp", "egtp")))
+
+
+def leading(spans: Spans) -> Spans:
+    """Spans with one leading dimension: (K or 1, A, T)."""
+    if spans.members.ndim == 3:
+        return spans
+    return Spans(spans.members[None], spans.ring_spB[None], spans.a2a_spB[None])
+
+
+def edge_bytes(model: ModelGraph, job: Job, shards: Shards) -> Floats:
+    """Bytes of the residual stream of one microbatch on one GPU, bf16, split over tp by sequence parallelism, (K,)."""
+    tokens_K = shards.micro_batch_K * job.seq_len / shards.cp_K
+    return np.asarray(2.0 * tokens_K * model.hidden / shards.tp_K)
+
+
+def sent_NA(cells: Cells, sizes: Sizes) -> Floats:
+    """Bytes that one GPU sends along each axis for one microbatch: ring payloads x (n - 1) / n; tokens once to each GPU visited."""
+    n = cells.shard_N
+    sent = np.zeros((len(n), len(AXES)))
+    rings = {"tp": cells.tp_byte_ND, "cp": cells.cp_byte_ND, "gtp": cells.gtp_byte_ND, "etp": cells.etp_byte_ND, "egtp": cells.egtp_byte_ND}
+    for axis, byte_ND in rings.items():
+        size_N = getattr(sizes, axis)[n]
+        sent[:, AXES.index(axis)] = byte_ND.sum(axis=1) * (size_N - 1.0) / size_N
+    ep_N = sizes.ep[n]
+    copies_N = groups_hit(ep_N, cells.topk_N, cells.experts_N) * (ep_N - 1.0) / ep_N
+    sent[:, AXES.index("ep")] = cells.ep_byte_ND.sum(axis=1) * copies_N
+    return sent

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+# R row   N cell   D = (forward, backward-input, backward-weight)   S scenario   T tier   A axis
+"""Pricing: counted work and bytes become seconds. Every constant is in `catalog/efficiency.yaml`; the formulas are here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from placement.cost import collectives as net
+from placement.cost import count as kinds
+from placement.cost.context import FUSED_MOE_AFTER, GENERATIONS, MATMULS, Context, take
+from placement.cost.count import Cells, Tables, Work
+from placement.ir import AXES, Efficiency, Spans
+from placement.ir._array import Floats, Ints
+
+# share of an operation's forward FLOPs in each direction
+SHARE_KD = np.array([[1, 1, 1], [1, 1, 1], [1, 2.5, 0], [1, 1, 1], [0, 0, 0], [0, 0, 0], [0, 0, 0]], dtype=float)
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Seconds of every cell: compute by direction, recompute, exposed communication by axis and direction."""
+
+    compute_ND: Floats
+    recompute_NC: Floats
+    tp_ND: Floats
+    cp_ND: Floats
+    ep_ND: Floats
+    gtp_ND: Floats
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Degrees of each scenario's communicators, (S,) floats."""
+
+    tp: Floats
+    cp: Floats
+    ep: Floats
+    etp: Floats
+    gtp: Floats
+    egtp: Floats
+
+
+def price(tables: Tables, c: Context, eff: Efficiency, sizes: Sizes, spans: Spans) -> Seconds:
+    """Seconds of all cells. Context and spans have a leading dimension of shards, or of one for all of them."""
+    cells = tables.cells
+    compute_ND, cheap_N = compute_s(tables.work, cells, c, eff)
+    tp_ND = tp_s(cells, c, eff, sizes, spans)
+    cp_ND = cp_s(cells, c, eff, sizes, spans)
+    ep_ND = ep_s(cells, c, eff, sizes, spans)
+    gtp_ND = gtp_s(cells, c, eff, sizes, spans, compute_ND)
+    forward_N = compute_ND[:, 0] + tp_ND[:, 0] + cp_ND[:, 0] + ep_ND[:, 0]
+    torch_N = _at(c.torch, cells.shard_N)
+    # torchtitan's selective mode repeats every second matmul; Megatron's only what is cheap
+    selective_N = np.where(torch_N, eff["selective_torch"] * compute_ND[:, 0], cheap_N)
+    layers_N = np.where(cells.layers_N > 0, 1.0, 0.0)
+    recompute_NC = np.stack([np.zeros_like(forward_N), selective_N * layers_N, forward_N * layers_N], -1)
+    return Seconds(compute_ND, recompute_NC, tp_ND, cp_ND, ep_ND, gtp_ND)
+
+
+def compute_s(work: Work, cells: Cells, c: Context, eff: Efficiency) -> tuple[Floats, Floats]:
+    """Seconds of computation of every cell, (N, D), and of the part of its forward pass that selective recompute repeats, (N,)."""
+    shard_R = cells.shard_N[work.cell_R]
+    row = take(c, shard_R)
+    rate_R = flop_rate(work, row, eff)
+    weight_R, cast_R = byte_weights(work, row, eff)
+    flop_RD = work.flop_R[:, None] * SHARE_KD[work.kind_R]
+    hbm_R = row.hbm_Bps * np.ones_like(rate_R)
+    seconds_RD = flop_RD / rate_R[:, None] + (work.byte_RD * weight_R[:, None] + work.cast_RD * cast_R[:, None]) / hbm_R[:, None]
+    num = len(cells.shard_N)
+    compute_ND = np.stack([np.bincount(work.cell_R, seconds_RD[:, d], num) for d in range(3)], -1)
+    cheap_N = np.bincount(work.cell_R, seconds_RD[:, 0] * work.cheap_R, num)
+    return compute_ND + launch_s(cells, take(c, cells.shard_N), eff)[:, None] / 3.0, cheap_N
+
+
+def launch_s(cells: Cells, c: Context, eff: Efficiency) -> Floats:
+    """Gaps between kernels, router and small tails of a layer, forward and backward together, (N,)."""
+    dense = eff["launch_dense_s"] * cells.layers_N * (1.0 - cells.routed_N)
+    return np.asarray(dense + eff["launch_moe_s"] * cells.routed_N * moe_drift(c, eff))
+
+
+def moe_drift(c: Context, eff: Efficiency) -> Floats:
+    """Slow-down of the overheads of routed layers with the age of the software, relative to the middle of 2025."""
+    age = np.clip(c.year - 2025.5, -4.0, 1.2)
+    fused = (c.year > FUSED_MOE_AFTER) & (c.generation == GENERATIONS.index("blackwell"))
+    drift = np.exp(-eff["drift_moe"] * age) * eff["air_moe"] ** c.air * eff["fused_moe"] ** fused
+    return np.asarray(drift)
+
+
+def dense_drift(c: Context, eff: Efficiency) -> Floats:
+    """Slow-down of dense kernels: age of the software, and the first year of a new generation."""
+    years = np.clip(2025.5 - c.year, 0.0, 4.0)
+    young = np.clip(2026.0 - c.year, 0.0, 1.0) * (c.generation == GENERATIONS.index("blackwell"))
+    return np.asarray(np.exp(eff["drift_dense"] * years + eff["drift_blackwell"] * young))
+
+
+def chip_speed(c: Context, eff: Efficiency) -> Floats:
+    """Speed at equal peak: cooling and power of the form, Blackwell Ultra, power-capped parts."""
+    return np.asarray(eff["air"] ** c.air * eff["ultra"] ** c.ultra * eff["capped"] ** c.capped)
+
+
+def flop_rate(work: Work, c: Context, eff: Efficiency) -> Floats:
+    """Sustained FLOP/s of each row, before memory traffic."""
+    matmul = np.array([eff[n] for n in MATMULS])
+    attention = np.array([eff[f"attention_{g}"] for g in GENERATIONS])[c.generation]
+    attention = attention * np.where(c.composer, np.where(c.generation == 1, eff["attention_composer_hopper"], 1.0) * eff["attention_composer"], 1.0)
+    attention = attention * np.where(c.torch, eff["attention_torch"], 1.0)
+    speed = chip_speed(c, eff) / dense_drift(c, eff)
+    fused = (c.year > FUSED_MOE_AFTER) & (c.generation == 2)
+    layer = c.peak_low * matmul[c.matmul] * eff["mlperf"] ** c.mlperf * chip_speed(c, eff)
+    grouped = layer * eff["grouped"] * np.where(fused, eff["grouped_fused"], 1.0) * eff["misaligned"] ** work.ragged_R
+    grouped = grouped / (1.0 + eff["grouped_thin"] * work.thin_R)
+    narrow = np.maximum(1.0, 256.0 / work.head_R) ** eff["attention_width"]
+    core = c.peak_bf16 * attention * speed / ((1.0 + eff["attention_span"] / work.span_R) * narrow)
+    head = c.peak_bf16 * matmul[c.matmul_bf16] * speed
+    kind = work.kind_R
+    rate = np.select([kind == kinds.GROUPED, kind == kinds.ATTENTION, kind == kinds.HEAD], [grouped, core, head], layer / dense_drift(c, eff))
+    return np.asarray(rate)
+
+
+def byte_weights(work: Work, c: Context, eff: Efficiency) -> tuple[Floats, Floats]:
+    """How many times over each row pays for its traffic (not all of it streams at line rate), and for its casts."""
+    kind = work.kind_R
+    drift = moe_drift(c, eff)
+    ragged = eff["misaligned"] ** -work.ragged_R
+    by_kind = [eff["matmul_bytes"], eff["matmul_bytes"], 0.0, eff["move"], eff["move"]]
+    weight = np.select([kind == k for k in range(6)], [*by_kind, eff["permute"] * drift * ragged], eff["scores"])
+    cast = np.where(kind == kinds.GROUPED, eff["cast_moe"] * drift * ragged, eff["cast"])
+    return np.asarray(weight), np.asarray(cast)
+
+
+def tp_s(cells: Cells, c: Context, eff: Efficiency, sizes: Sizes, spans: Spans) -> Floats:
+    """Exposed tensor-parallel communication, (N, D): gathers and scatters of activations, of experts split by etp too."""
+    shown = np.where(c.naive, 1.0, eff["tp_exposed"])
+    seconds = np.zeros_like(cells.tp_byte_ND)
+    for axis, byte_ND, call_ND in (("tp", cells.tp_byte_ND, cells.tp_call_ND), ("etp", cells.etp_byte_ND, cells.etp_call_ND)):
+        per_byte, per_call = _ring_terms(c, eff, getattr(sizes, axis), spans, axis)
+        seconds = seconds + byte_ND * _at(shown * per_byte, cells.shard_N)[:, None]
+        seconds = seconds + call_ND * _at(eff["tp_call"] * per_call, cells.shard_N)[:, None]
+    return seconds
+
+
+def cp_s(cells: Cells, c: Context, eff: Efficiency, sizes: Sizes, spans: Spans) -> Floats:
+    """Exposed context-parallel communication: keys and values go around the ring behind attention; a share shows."""
+    per_byte, _ = _ring_terms(c, eff, sizes.cp, spans, "cp")
+    return np.asarray(cells.cp_byte_ND * _at(eff["cp_exposed"] * per_byte, cells.shard_N)[:, None])
+
+
+def ep_s(cells: Cells, c: Context, eff: Efficiency, sizes: Sizes, spans: Spans) -> Floats:
+    """Exposed dispatch and combine of tokens, (N, D).
+
+    A token goes once to every GPU it visits (NVLink) and once to every other domain (NIC); both parts run at once.
+    Uniform routing to k of E experts in D groups hits D (1 - C(E - E/D, k) / C(E, k)) of them.
+    """
+    n = cells.shard_N
+    members, _, clique = spans.axis("ep")
+    ep_N, local_N = _at(sizes.ep, n), _at(members[..., 0], n)
+    domains_N = ep_N / np.maximum(local_N, 1.0)
+    copies_N = groups_hit(ep_N, cells.topk_N, cells.experts_N) * (1.0 - 1.0 / ep_N)
+    remote_N = np.minimum(groups_hit(domains_N, cells.topk_N, cells.experts_N), cells.limit_N) * (1.0 - 1.0 / domains_N)
+    links = _links(c)
+    inside = copies_N * _at(eff["ep_exposed"] / (c.nvlink_Bps * eff["nvlink_a2a"]), n)
+    # seconds per byte that leaves, from the span of the axis: share of peers outside over the uplink
+    share_N = (ep_N - local_N) / np.maximum(ep_N - 1.0, 1.0)
+    uplink_N = np.where(share_N > 0, _at(clique.max(axis=-1), n) / np.where(share_N > 0, share_N, 1.0), 0.0)
+    outside = remote_N * uplink_N * _at(eff["ep_exposed_nic"] / (net.clique_efficiency(links, eff) / eff["nic_a2a"]), n)
+    hidden = _at(np.where(c.ep_overlap, 1.0 - eff["ep_hidden"], 1.0) * moe_drift(c, eff), n)
+    both = np.where(ep_N > 1, hidden * net.join(inside, outside), 0.0)
+    calls = np.where(ep_N > 1, _at(eff["collective_start_s"] + eff["domain_hop_s"] * np.ones_like(c.year), n) * hidden, 0.0)
+    return np.asarray(cells.ep_byte_ND * both[:, None] + cells.ep_call_ND * calls[:, None])
+
+
+def groups_hit(groups: Floats, topk: Floats, experts: Floats) -> Floats:
+    """Expected number of groups of equal size that hold at least one of k distinct experts out of E chosen at random."""
+    kept = 1.0 - 1.0 / np.maximum(groups, 1.0)
+    missed = np.ones(np.broadcast(groups, topk).shape)
+    for i in range(int(np.max(topk))):
+        chosen = np.maximum(experts * kept - i, 0.0) / np.maximum(experts - i, 1.0)
+        missed = np.where(i < topk, missed * chosen, missed)
+    return np.asarray(groups * (1.0 - missed))
+
+
+def gtp_s(cells: Cells, c: Context, eff: Efficiency, sizes: Sizes, spans: Spans, compute_ND: Floats) -> Floats:
+    """Exposed gathers of sharded weights and scatters of their gradients, dense and expert, behind the layer's own compute."""
+    seconds = np.zeros_like(compute_ND)
+    for axis, byte_ND in (("gtp", cells.gtp_byte_ND), ("egtp", cells.egtp_byte_ND)):
+        per_byte, per_call = _ring_terms(c, eff, getattr(sizes, axis), spans, axis)
+        seconds = seconds + byte_ND * _at(per_byte, cells.shard_N)[:, None] + (byte_ND > 0) * _at(per_call, cells.shard_N)[:, None]
+    return overlapped(seconds, eff["fsdp_window"] * compute_ND, eff["fsdp_floor"])
+
+
+def overlapped(seconds: Floats, window: Floats, floor: float) -> Floats:
+    """What shows of communication that has a window of compute to hide in: a floor, and smoothly all that exceeds the window."""
+    window = np.maximum(window, 1e-9)
+    excess = np.logaddexp(0.0, 8.0 * (seconds / window - 1.0)) / 8.0 - np.log1p(np.exp(-8.0)) / 8.0
+    return np.asarray(np.where(seconds > 0, floor * seconds + (1.0 - floor) * np.minimum(excess * window, seconds), 0.0))
+
+
+def _ring_terms(c: Context, eff: Efficiency, size: Floats, spans: Spans, axis: str) -> tuple[Floats, Floats]:
+    """Seconds per payload byte and per call of a ring along an axis, (S,) or (1,)."""
+    members, ring, _ = spans.axis(axis)
+    links, zero = _links(c), np.zeros_like(size)
+    start = net.ring_s(links, eff, size, members, ring, zero)
+    return net.ring_s(links, eff, size, members, ring, zero + 1.0) - start, start
+
+
+def _links(c: Context) -> net.Links:
+    return net.Links(c.nvlink_Bps, c.nic_Bps, c.domain, c.nvls.astype(float), (c.generation == 2).astype(float))
+
+
+def _at(values_S: Floats, shard_N: Ints) -> Floats:
+    """Values of the shards at cells; a single one serves all."""
+    values_S = np.atleast_1d(values_S)
+    return values_S[shard_N] if len(values_S) > 1 else np.broadcast_to(values_S, shard_N.shape)
+
+
+assert AXES.index("tp") == 0 and len(SHARE_KD) == 7

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+# P pipeline stage   C chunk   B block   Y block type   D = (forward, backward-input, backward-weight)   ... any leading shape
+"""Cost of a whole training step: pipeline by simulation, gradient reduction, optimizer, fixed overheads; parts sum to the step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from placement.cost import collectives as net
+from placement.cost.context import Context, context
+from placement.cost.flops import flops_per_token
+from placement.cost.hardware import Hardware
+from placement.cost.layers import LayerCost
+from placement.cost.pipeline import simulate
+from placement.cost.price import overlapped
+from placement.ir import PARTS, RECOMPUTE, SHARDING, Efficiency, Job, ModelGraph, Optimizer, Spans, Stages, StepCost, Strategy
+from placement.ir._array import Floats, Ints
+
+BUCKET_PARAMS = 40e6  # Megatron's gradient buckets: max(40M, 1M x data-parallel size) parameters (distributed_data_parallel.py)
+
+
+def dp_s(
+    job: Job, hw: Hardware, eff: Efficiency, *, dense_params: Floats | float, expert_params: Floats | float, dp_cp: Ints | int,
+    edp: Ints | int, sharding: str | Ints, spans: Spans, window_s: Floats | float, num_microbatches: Ints | int = 1,
+) -> Floats:  # fmt: skip
+    """Seconds of gradient reduction and parameter gathering that no compute hides, in one step.
+
+    `dense_params`, `expert_params` held by one GPU; `dp_cp`, `edp` sizes of the groups that reduce them; `sharding` a name or
+    indices into SHARDING; `window_s` busy seconds of one microbatch on the stage. All broadcast together, spans (..., A, T).
+    """
+    return dp_seconds(
+        context(job, hw), eff, job.optimizer.grad_reduce_bytes, job.optimizer.param_gather_bytes,
+        np.asarray(dense_params, float), np.asarray(expert_params, float), np.asarray(dp_cp, float), np.asarray(edp, float),
+        np.asarray(SHARDING.index(sharding) if isinstance(sharding, str) else sharding), spans, np.asarray(window_s, float),
+        np.asarray(num_microbatches, float),
+    )  # fmt: skip
+
+
+def dp_seconds(
+    c: Context, eff: Efficiency, grad_bytes: Floats | float, gather_bytes: Floats | float, dense: Floats, expert: Floats,
+    dp_cp: Floats, edp: Floats, sharding: Ints, spans: Spans, window_s: Floats, microbatches: Floats,
+) -> Floats:  # fmt: skip
+    """`dp_s` over scenarios.
+
+    none, zero1: once a step, behind the last backward pass and the next forward pass. zero2 scatters gradients of every
+    microbatch; fsdp also gathers weights twice a microbatch (forward and backward), behind the neighbouring layers.
+    """
+    links = net.Links(c.nvlink_Bps, c.nic_Bps, c.domain, c.nvls.astype(float), (c.generation == 2).astype(float))
+    reduce_s = _group_s(links, eff, spans, dense, dp_cp, grad_bytes, "dp") + _group_s(links, eff, spans, expert, edp, grad_bytes, "edp")
+    gather_s = _group_s(links, eff, spans, dense, dp_cp, gather_bytes, "dp") + _group_s(links, eff, spans, expert, edp, gather_bytes, "edp")
+    once = overlapped(reduce_s + gather_s, eff["dp_window"] * window_s, eff["dp_floor"])
+    once = np.where(c.naive, reduce_s + gather_s, once)
+    scattered = microbatches * overlapped(reduce_s, eff["dp_window"] * window_s, eff["dp_floor"]) + eff["dp_floor"] * gather_s
+    sharded = microbatches * overlapped(reduce_s + 2.0 * gather_s, eff["fsdp_window"] * window_s, eff["fsdp_floor"])
+    return np.asarray(np.select([sharding <= 1, sharding == 2], [once, scattered], sharded))
+
+
+def _group_s(
+    links: net.Links, eff: Efficiency, spans: Spans, params: Floats, size: Floats, element_bytes: Floats | float, axis: str
+) -> Floats:
+    """One gather or scatter of all parameters over a data-parallel group. The dense one joins dp and cp."""
+    members, ring, _ = spans.axis(axis)
+    if axis == "dp":
+        local, across, _ = spans.axis("cp")
+        joined = np.where(ring > 0, ring / np.maximum(local, 1.0), across / np.maximum(members, 1.0))
+        members, ring = np.minimum(members * local, size[..., None]), joined
+    members = np.minimum(members, np.maximum(size, 1.0)[..., None])
+    buckets = np.maximum(1.0, params / np.maximum(BUCKET_PARAMS, 1e6 * size))
+    start = net.ring_s(links, eff, size, members, ring, np.zeros_like(params))
+    seconds = net.ring_s(links, eff, size, members, ring, params * element_bytes) + (buckets - 1.0) * start
+    return np.asarray(np.where(params > 0, seconds, 0.0))
+
+
+def optimizer_s(
+    job: Job, hw: Hardware, eff: Efficiency, *, dense_params: Floats | float, expert_params: Floats | float,
+    shard_dense: Ints | int, shard_expert: Ints | int,
+) -> Floats:  # fmt: skip
+    """Seconds of the optimizer: memory traffic of the states that one GPU updates."""
+    updated = np.asarray(dense_params, float) / shard_dense + np.asarray(expert_params, float) / shard_expert
+    return np.asarray(eff["optimizer"] * updated * update_bytes(job.optimizer) / hw.chip.hbm_Bps)
+
+
+def update_bytes(optimizer: Optimizer) -> float:
+    """Bytes per parameter: read and write the states, read and clear the gradient, write the bf16 weight."""
+    return 2.0 * optimizer.state_bytes + 2.0 * optimizer.grad_bytes + 2.0
+
+
+def overhead_s(
+    job: Job, hw: Hardware, eff: Efficiency, *, world_size: Ints | int, num_microbatches: Ints | int, busy_s: Floats | float = 0.0
+) -> Floats:
+    """What every step pays: host work, gradient norm, data, and the slowest of many GPUs.
+
+    `busy_s` seconds of the step without it. Stragglers cost a share that grows with the logarithm of the world size.
+    """
+    return overhead_seconds(eff, np.asarray(world_size, float), np.asarray(num_microbatches, float), np.asarray(busy_s, float))
+
+
+def overhead_seconds(eff: Efficiency, world_size: Floats, num_microbatches: Floats, busy_s: Floats) -> Floats:
+    """`overhead_s` over scenarios."""
+    jitter = eff["jitter"] * np.log2(np.maximum(1.0, world_size / 8.0))
+    return np.asarray(eff["step_s"] + eff["microbatch_s"] * num_microbatches + jitter * busy_s)
+
+
+def boundary_s(c: Context, eff: Efficiency, spans: Spans, edge_bytes: Floats) -> Floats:
+    """Seconds that one message between two stages delays its receiver."""
+    members, ring, _ = spans.axis("pp")
+    links = net.Links(c.nvlink_Bps, c.nic_Bps, c.domain, c.nvls.astype(float), (c.generation == 2).astype(float))
+    seconds = net.point_to_point_s(links, eff, members, ring, edge_bytes)
+    return np.asarray(np.where(c.naive, 1.0, eff["p2p_exposed"]) * seconds)
+
+
+def step_cost(
+    model: ModelGraph, job: Job, hw: Hardware, eff: Efficiency, strategy: Strategy, stages: Stages, spans: Spans, layer: LayerCost,
+    *, k: int = 0, slow_P: Floats | None = None, bytes_tier: Mapping[str, Mapping[str, float]] | None = None,
+    recompute_share: float = 1.0,
+) -> StepCost:  # fmt: skip
+    """Predict one step. `layer` row `k` is this strategy's; `slow_P` >= 1 stretches the compute of a stage (degraded nodes).
+
+    `recompute_share`: part of the layers that is recomputed, where a run recomputes only some.
+    """
+    from placement.cost.memory import stage_memory
+
+    c = context(job, hw)
+    m = strategy.num_microbatches
+    chunk_P = [np.flatnonzero(strategy.chunk_stage == p) for p in range(strategy.pp)]
+    parts_CX = chunk_parts(model, strategy, stages, layer, k, slow_P, recompute_share)
+    fwd_C, dgrad_C, wgrad_C = (parts_CX[name].sum(axis=1) for name in ("forward", "dgrad", "wgrad"))
+    edge_s = float(boundary_s(c, eff, spans, np.asarray(layer.edge_K[k]))[0]) if strategy.pp > 1 else 0.0
+    timeline = simulate(
+        strategy.schedule, strategy.pp, strategy.vpp, m, fwd_C, dgrad_C, wgrad_C, np.full(max(strategy.num_chunks - 1, 0), edge_s)
+    )
+    busy_C = fwd_C + dgrad_C + wgrad_C
+    busy_P = np.array([busy_C[i].sum() for i in chunk_P])
+    dense_P, expert_P = stage_params(model, strategy, stages, layer, k)
+    sharded = SHARDING.index(strategy.sharding) >= 1
+    dp_P = dp_s(
+        job, hw, eff, dense_params=dense_P, expert_params=expert_P, dp_cp=strategy.dp * strategy.cp // strategy.gtp,
+        edp=strategy.edp // strategy.egtp, sharding=strategy.sharding, spans=spans, window_s=busy_P, num_microbatches=m,
+    )  # fmt: skip
+    update_P = optimizer_s(
+        job, hw, eff, dense_params=dense_P, expert_params=expert_P, shard_dense=strategy.dp * strategy.cp // strategy.gtp if sharded else 1,
+        shard_expert=strategy.edp // strategy.egtp if sharded else 1,
+    )  # fmt: skip
+    last = int(np.argmax(dp_P + update_P))
+    critical = int(np.argmax(busy_P))
+    sums = {name: m * float(sum(parts_CX[d][chunk_P[critical], i].sum() for d in ("forward", "dgrad", "wgrad"))) for i, name in enumerate(_COLUMNS)}
+    busy_s = sum(sums.values())
+    waiting = max(float(timeline.makespan_s) - busy_s, 0.0)
+    pp_s = min(waiting, 2.0 * m * strategy.vpp * edge_s)
+    tail = float(timeline.makespan_s) + float(dp_P[last]) + float(update_P[last])
+    fixed = float(overhead_s(job, hw, eff, world_size=strategy.world_size, num_microbatches=m, busy_s=tail))
+    parts = {
+        "compute": sums["compute"], "tp": sums["tp"], "cp": sums["cp"], "ep": sums["ep"], "pp": pp_s,
+        "dp": float(dp_P[last]) + sums["gtp"], "bubble": waiting - pp_s, "optimizer": float(update_P[last]), "overhead": fixed,
+    }  # fmt: skip
+    step_s = sum(parts.values())
+    tokens = job.global_batch * job.seq_len
+    return StepCost(
+        step_s=step_s, parts_s={name: parts[name] for name in PARTS}, stage_s_P=m * busy_P,
+        memory_PM=stage_memory(model, job, strategy, stages, layer, k), tokens_per_s_per_gpu=tokens / step_s / strategy.world_size,
+        mfu=flops_per_token(model, job.seq_len) * tokens / step_s / (strategy.world_size * hw.chip.peak("bf16")),
+        bytes_tier=bytes_tier or {},
+    )  # fmt: skip
+
+
+_COLUMNS = ("compute", "tp", "cp", "ep", "gtp")
+
+
+def chunk_parts(
+    model: ModelGraph, strategy: Strategy, stages: Stages, layer: LayerCost, k: int, slow_P: Floats | None, recompute_share: float
+) -> dict[str, Floats]:
+    """Seconds of each chunk for one microbatch, columns _COLUMNS, for each of forward, dgrad (recompute included) and wgrad."""
+    count_CY = chunk_counts(model, strategy, stages)
+    stage_C = strategy.chunk_stage
+    mode_C = np.array([RECOMPUTE.index(stages.recompute_P[p]) for p in stage_C])
+    slow_C = np.ones(len(stage_C)) if slow_P is None else np.asarray(slow_P)[stage_C]
+    again_C = recompute_share * np.einsum("cy,yc->c", count_CY, layer.recompute_KYC[k][:, mode_C])
+    out = {}
+    for d, name in enumerate(("forward", "dgrad", "wgrad")):
+        columns = [count_CY @ part[k, :, d] for part in (layer.compute_KYD, layer.tp_KYD, layer.cp_KYD, layer.ep_KYD, layer.gtp_KYD)]
+        columns[0] = (columns[0] + (again_C if name == "dgrad" else 0.0)) * slow_C
+        out[name] = np.stack(columns, -1)
+    return out
+
+
+def chunk_counts(model: ModelGraph, strategy: Strategy, stages: Stages) -> Floats:
+    """How many blocks of each type every chunk runs, (C, Y)."""
+    types = len(model.types)
+    flat = np.bincount(stages.chunk_B * types + model.type_B, minlength=strategy.num_chunks * types)
+    return flat.reshape(strategy.num_chunks, types).astype(float)
+
+
+def stage_params(model: ModelGraph, strategy: Strategy, stages: Stages, layer: LayerCost, k: int) -> tuple[Floats, Floats]:
+    """Dense and expert parameters that one GPU of each stage holds, (P,) each; a matrix tied inside a stage counts once."""
+    count_CY = chunk_counts(model, strategy, stages)
+    count_PY = np.zeros((strategy.pp, len(model.types)))
+    np.add.at(count_PY, strategy.chunk_stage, count_CY)
+    dense_P, expert_P = count_PY @ layer.dense_KY[k], count_PY @ layer.expert_KY[k]
+    for a, b in model.tied:
+        stage = strategy.chunk_stage[stages.chunk_B[a]]
+        if stage == strategy.chunk_stage[stages.chunk_B[b]]:
+            dense_P[stage] -= min(layer.dense_KY[k, model.type_B[a]], layer.dense_KY[k, model.type_B[b]])
+    return dense_P, expert_P
