@@ -10,6 +10,7 @@ from enum import IntEnum
 
 import numpy as np
 
+from placement.diag import Diagnostic
 from placement.ir._array import Bools, Floats, Ints, Strings, digest, freeze
 
 
@@ -102,6 +103,7 @@ class Cluster:
     design: FabricDesign
     nic_name: str = "mlx5_{rail}"
     source: Mapping[str, tuple[str, int, int]] = field(default_factory=dict, compare=False)  # key -> file, line, column
+    findings: tuple[Diagnostic, ...] = field(default=(), compare=False)  # warnings and notes of the file it came from
 
     def __post_init__(self) -> None:
         freeze(self)
