@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole compiler, composed. The only file that knows the order of the passes (DESIGN §2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from placement.ir import Cluster, Efficiency, Job, ModelGraph, Plan
+
+Observe = Callable[[str, int, int, str], None]
+
+
+def silent(stage: str, done: int, total: int, detail: str) -> None:
+    """An observer that hears and says nothing."""
+
+
+def compile_plan(cluster: Cluster, model: ModelGraph, job: Job, efficiency: Efficiency, observe: Observe = silent) -> Plan:
+    """Choose a parallel strategy, cut the model into stages, place every rank on a GPU, and bound what could be better.
+
+    `observe(stage, done, total, detail)` hears of progress. Raises `diag.Infeasible` with the histogram of rejections.
+    """
+    from placement.passes.bound import certify
+    from placement.passes.place import launcher_default
+    from placement.passes.problem import problem, realise
+    from placement.passes.search import search
+
+    task = problem(cluster, model, job, efficiency)
+    chosen, seen = search(task, observe)
+    observe("baseline", 0, 1, "launcher's default order")
+    default = realise(task, chosen.strategy, chosen.stages, launcher_default(cluster, chosen.strategy, job))
+    observe("certificate", 0, 1, "lower bounds for any placement")
+    certificate = certify(cluster, chosen.strategy, chosen.placement, chosen.traffic)
+    return Plan(cluster, model, job, efficiency, chosen, default.cost, certificate, seen, warnings(task.job, default.cost, chosen.cost))

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+# K shard   S strategy   D = (forward, backward-input, backward-weight)
+"""Prices that no stages and no placement can beat, for many strategies at once: what the search prunes with.
+
+Every bound here is admissible: never above the `step_s` that `problem.realise` would find for the same strategy (a property
+test holds it to that). It follows the parts of `cost/step.py`: pipeline, exposed gradient traffic, optimizer, overhead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from placement.cost.ideal import ideal_spans
+from placement.cost.layers import layer_cost
+from placement.cost.pipeline_bound import makespan_bound
+from placement.cost.shards import Shards
+from placement.cost.step import dp_s, optimizer_s, overhead_s
+from placement.ir import AXES, SHARDING, Cluster, Spans
+from placement.ir._array import Floats
+from placement.passes.problem import Problem
+from placement.passes.strategies import Rows, length
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Totals over all blocks of the model for one microbatch under each shard, on ideal spans. Seconds, parameters, bytes.
+
+    `block_K` the slowest single block, `last_K` the last one (the head), forward and backward; `dense_K`, `expert_K`
+    parameters that one rank would hold if there were a single stage; `*_KY`, `act_KYC` as in `LayerCost`.
+    """
+
+    fwd_K: Floats
+    bwd_K: Floats
+    block_K: Floats
+    last_K: Floats
+    dense_K: Floats
+    expert_K: Floats
+    dense_KY: Floats
+    expert_KY: Floats
+    act_KYC: Floats
+
+    @property
+    def total_K(self) -> Floats:
+        return self.fwd_K + self.bwd_K
+
+
+CHUNK = 4096  # shards priced at a time: the tables of a chunk stay in cache
+
+
+def prices(task: Problem, shards: Rows) -> Prices:
+    """Price shards (columns tp, cp, ep, etp, gtp, egtp, micro_batch), chunk by chunk."""
+    parts = [_prices(task, {k: v[i : i + CHUNK] for k, v in shards.items()}) for i in range(0, length(shards), CHUNK)]
+    fields = Prices.__dataclass_fields__
+    return Prices(**{f: np.concatenate([getattr(p, f) for p in parts]) for f in fields})
+
+
+def _prices(task: Problem, rows: Rows) -> Prices:
+    model = task.model
+    names = ("tp", "cp", "ep", "etp", "gtp", "egtp", "micro_batch")
+    layer = layer_cost(model, task.job, task.hw, task.efficiency, Shards(*(rows[n] for n in names)), shard_spans(task.cluster, rows))
+    count_Y = model.count_Y
+    total_KYD = layer.total_KYD
+    block_KY = total_KYD.sum(axis=2)
+    tied = sum((np.minimum(layer.dense_KY[:, model.type_B[a]], layer.dense_KY[:, model.type_B[b]]) for a, b in model.tied), 0.0)
+    return Prices(
+        fwd_K=total_KYD[:, :, 0] @ count_Y, bwd_K=total_KYD[:, :, 1:].sum(axis=2) @ count_Y, block_K=block_KY.max(axis=1),
+        last_K=block_KY[:, model.type_B[-1]], dense_K=layer.dense_KY @ count_Y - tied, expert_K=layer.expert_KY @ count_Y,
+        dense_KY=layer.dense_KY, expert_KY=layer.expert_KY, act_KYC=layer.act_KYC,
+    )  # fmt: skip
+
+
+def shard_spans(cluster: Cluster, rows: Rows) -> Spans:
+    """Ideal spans of the axes inside a layer, whatever the outer degrees will be: (K, A, T)."""
+    one = np.ones_like(rows["tp"])
+    degrees = {a: rows.get(a, one) for a in AXES}
+    return ideal_spans(cluster, degrees | {"dp": rows["gtp"], "pp": one, "edp": rows["egtp"]})
+
+
+def pipeline_s(task: Problem, prices: Prices, rows: Rows) -> Floats:
+    """Least seconds of the pipeline of each row (columns k, pp, vpp, schedule, num_microbatches)."""
+    k = rows["k"]
+    return makespan_bound(
+        rows["schedule"], rows["pp"], rows["vpp"], rows["num_microbatches"], prices.fwd_K[k], prices.bwd_K[k],
+        prices.block_K[k], prices.last_K[k],
+    )  # fmt: skip
+
+
+def step_bound(task: Problem, prices: Prices, rows: Rows) -> Floats:
+    """Least step seconds of each row (every column of a leaf).
+
+    Some stage holds at least the mean of the parameters, and what it cannot hide is convex in them. A stage that is busier
+    than the mean hides more, but every second more in its microbatch costs `num_microbatches` seconds of pipeline: so the
+    widest window worth having is the pipeline bound over the microbatches (for a batch of few microbatches, twice as wide as
+    gradients can use).
+    """
+    job, hw, eff, k = task.job, task.hw, task.efficiency, rows["k"]
+    pipeline = pipeline_s(task, prices, rows)
+    dense, expert = prices.dense_K[k] / rows["pp"], prices.expert_K[k] / rows["pp"]
+    dp_cp, edp = rows["dp"] * rows["cp"] // rows["gtp"], rows["edp"] // rows["egtp"]
+    m = rows["num_microbatches"]
+    window = np.where(m > eff["dp_window"], pipeline / m, 4.0 * pipeline)
+    once = dict(dense_params=dense, expert_params=expert)
+    shown = dp_s(
+        job, hw, eff, **once, dp_cp=dp_cp, edp=edp, sharding=rows["sharding"], spans=outer_spans(task.cluster, rows),
+        window_s=window, num_microbatches=m,
+    )  # fmt: skip
+    sharded = rows["sharding"] >= SHARDING.index("zero1")
+    update = optimizer_s(job, hw, eff, **once, shard_dense=np.where(sharded, dp_cp, 1), shard_expert=np.where(sharded, edp, 1))
+    busy = pipeline + shown + update
+    world = rows["tp"] * rows["cp"] * rows["dp"] * rows["pp"]
+    return np.asarray(busy + overhead_s(job, hw, eff, world_size=world, num_microbatches=m, busy_s=busy))
+
+
+def outer_spans(cluster: Cluster, rows: Rows) -> Spans:
+    """Ideal spans of whole strategies, computed once for rows of equal degrees: (S, A, T)."""
+    code_S = np.zeros(length(rows), dtype=np.int64)
+    for axis in AXES:  # mixed radix code: one integer a row is quicker to make unique than nine columns
+        values, inverse = np.unique(rows[axis], return_inverse=True)
+        code_S = code_S * len(values) + inverse
+    _, first, inverse = np.unique(code_S, return_index=True, return_inverse=True)
+    spans = ideal_spans(cluster, {a: rows[a][first] for a in AXES})
+    return Spans(spans.members[inverse], spans.ring_spB[inverse], spans.a2a_spB[inverse])

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Best-first branch and bound over the strategies, until no bound is better than the best exact plan (DESIGN §6).
+
+Land and Doig 1960; the order is that of A*: always open what promises most. Four kinds of node, each with a bound that
+is no higher than anything below it:
+
+    outer row    tp, cp, micro_batch, dp, pp with its cheapest shard     opened many at a time into
+    leaf         a whole strategy, bound in closed form                   cut into stages, which makes it
+    relaxed      stages, simulated on ideal spans                         placed, which makes it
+    candidate    an exact placement with its predicted step
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from placement.diag import Infeasible
+from placement.ir import SCHEDULES, SHARDING, Candidate, Search, Strategy
+from placement.ir._array import Floats
+from placement.passes.place import place
+from placement.passes.problem import Problem, Relaxed, realise, relax
+from placement.passes.strategies import Rows, length, space, strategy_of
+from placement.passes.tree import BOUND, MEMORY, Tree, allowed_recompute, grow, open_rows
+
+Observe = Callable[[str, int, int, str], None]
+OUTER_BATCH = 512  # outer rows opened at a time
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Counted effort: strategies cut into stages, and strategies placed."""
+
+    stages: int
+    places: int
+
+
+BUDGETS = (Budget(64, 2), Budget(512, 6), Budget(4_000, 24), Budget(40_000, 200))
+
+
+@dataclass
+class _State:
+    """What the search has seen. `heap` holds (bound, kind, serial, payload); kind orders ties: deeper first."""
+
+    tree: Tree
+    rejected: Counter[str]
+    heap: list[tuple[float, int, int, object]] = field(default_factory=list)
+    serial: int = 0
+    next_outer: int = 0
+    scored_leaves: int = 0
+    cut: int = 0
+    placed: list[Candidate] = field(default_factory=list)
+    floor_s: float = np.inf  # least relaxed cost of the strategies that were placed
+
+    def push(self, bound_s: float, kind: int, payload: object) -> None:
+        self.serial += 1
+        heapq.heappush(self.heap, (bound_s, kind, self.serial, payload))
+
+    @property
+    def upper_s(self) -> float:
+        return min((c.cost.step_s for c in self.placed), default=np.inf)
+
+    @property
+    def outer_bound_s(self) -> float:
+        rest = self.tree.bound_S[self.next_outer :]
+        return float(rest[0]) if len(rest) else np.inf
+
+    @property
+    def bound_s(self) -> float:
+        """Least bound of everything still open."""
+        return min(self.heap[0][0] if self.heap else np.inf, self.outer_bound_s)
+
+
+CANDIDATE, RELAXED, LEAF = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class _Leaves:
+    """A batch of leaves by ascending bound, and the position of the next one."""
+
+    rows: Rows
+    bound_S: Floats
+    at: int
+
+
+def search(task: Problem, observe: Observe) -> tuple[Candidate, Search]:
+    """The best plan of the whole space under the cost model, and what was seen on the way.
+
+    Raises Infeasible with the histogram of rejections if nothing fits.
+    """
+    tree = grow(task, space(task.cluster, task.model, task.job))
+    state = _State(tree, Counter(tree.rejected))
+    budget = BUDGETS[task.job.effort]
+    stopped = ""
+    while state.bound_s < state.upper_s:
+        if state.cut >= budget.stages or len(state.placed) >= budget.places:
+            stopped = "budget"
+            break
+        _step(task, state)
+        observe("search", state.cut, budget.stages, f"{state.scored_leaves:,} strategies scored, {len(state.placed)} placed")
+    if not state.placed:
+        raise Infeasible("no strategy fits this model on this cluster", _settled(state), _advice(state))
+    return min(state.placed, key=lambda c: (c.cost.step_s, _key(c.strategy))), _summary(state, stopped)
+
+
+def _step(task: Problem, state: _State) -> None:
+    """Open the most promising node by one level."""
+    if state.outer_bound_s <= (state.heap[0][0] if state.heap else np.inf):
+        _open_outer(task, state)
+        return
+    bound_s, kind, _, payload = heapq.heappop(state.heap)
+    if kind == LEAF:
+        assert isinstance(payload, _Leaves)
+        _open_leaf(task, state, payload)
+    else:
+        assert isinstance(payload, Relaxed)
+        _place(task, state, payload, bound_s)
+
+
+def _open_outer(task: Problem, state: _State) -> None:
+    lo = state.next_outer
+    hi = min(lo + OUTER_BATCH, len(state.tree.bound_S))
+    state.next_outer = hi
+    rows, bound_S, rejected = open_rows(task, state.tree, lo, hi, state.upper_s)
+    state.rejected += rejected
+    state.scored_leaves += length(rows)
+    if length(rows):
+        state.push(float(bound_S[0]), LEAF, _Leaves(rows, bound_S, 0))
+
+
+def _open_leaf(task: Problem, state: _State, leaves: _Leaves) -> None:
+    """Cut the best leaf of a batch into stages; the rest of the batch goes back."""
+    i = leaves.at
+    if i + 1 < length(leaves.rows):
+        state.push(float(leaves.bound_S[i + 1]), LEAF, _Leaves(leaves.rows, leaves.bound_S, i + 1))
+    state.cut += 1
+    found = relax(task, leaf_strategy(task, leaves.rows, i))
+    if isinstance(found, str):
+        state.rejected[found] += 1
+    else:
+        state.push(max(found.cost.step_s, float(leaves.bound_S[i])), RELAXED, found)
+
+
+def _place(task: Problem, state: _State, relaxed: Relaxed, bound_s: float) -> None:
+    placement = place(task.cluster, relaxed.strategy, relaxed.traffic, task.job)
+    state.floor_s = min(state.floor_s, bound_s)
+    state.placed.append(realise(task, relaxed.strategy, relaxed.stages, placement))
+
+
+def leaf_strategy(task: Problem, rows: Rows, i: int) -> Strategy:
+    """The strategy of a leaf; recompute is chosen stage by stage wherever the job allows more than one mode."""
+    modes = allowed_recompute(task.job)
+    schedule, sharding = SCHEDULES[int(rows["schedule"][i])], SHARDING[int(rows["sharding"][i])]
+    return strategy_of(rows, i, task.job, schedule, sharding, modes[0] if len(modes) == 1 else "auto")
+
+
+def _summary(state: _State, stopped: str) -> Search:
+    bound_s = min(state.bound_s, state.floor_s)
+    rejected = _settled(state)
+    ranked = sorted(state.placed, key=lambda c: (c.cost.step_s, _key(c.strategy)))
+    return Search(
+        enumerated=state.tree.enumerated,
+        feasible=state.tree.enumerated - sum(n for reason, n in rejected.items() if reason != BOUND),
+        scored=state.cut,
+        rejected=rejected,
+        bound_s=bound_s,
+        proven=not stopped,
+        runners_up=tuple((c.strategy, c.cost.step_s) for c in ranked[1:]),
+        stopped_by=stopped,
+    )
+
+
+def _settled(state: _State) -> dict[str, int]:
+    """Rejections by reason, most first; what was never opened fell to its bound."""
+    rejected = Counter(state.rejected)
+    rejected[BOUND] += int(state.tree.leaves_S[state.next_outer :].sum())
+    return {reason: n for reason, n in sorted(rejected.items(), key=lambda item: (-item[1], item[0])) if n}
+
+
+def _advice(state: _State) -> str:
+    if state.rejected[MEMORY]:
+        return "use more GPUs, allow more recompute or fsdp, or a precision with smaller optimizer states"
+    return "loosen the pins, or ask for a global batch with more divisors"
+
+
+def _key(s: Strategy) -> tuple[int | str, ...]:
+    return (s.tp, s.cp, s.ep, s.etp, s.gtp, s.egtp, s.dp, s.pp, s.vpp, s.micro_batch, s.schedule, s.sharding)

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+# S strategy row   K shard (one way to cut a layer)
+"""The space of strategies, as tables of integers: every divisor that the model, the batch and the cluster allow.
+
+A strategy is built in three levels, so that whole subtrees fall to one bound (see `passes/search.py`):
+
+    outer   tp, cp, micro_batch, dp, pp          decides the world size and the number of microbatches
+    inner   ep, etp, gtp, egtp                   folds the experts and shards weights over the same ranks
+    leaf    schedule, vpp, sharding              decides bubble, memory and exposed data-parallel traffic
+
+No degree is restricted to powers of two: an NVL72 rack wants 9, 18, 36 and 72 as well as 64 (DESIGN §6).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from placement.ir import Attention, Cluster, Job, Matmul, ModelGraph, Strategy
+from placement.ir._array import Bools, Ints
+
+Rows = dict[str, Ints]
+OUTER = ("tp", "cp", "micro_batch", "dp", "pp")
+INNER = ("ep", "etp", "gtp", "egtp")
+MIN_SLICE = 256  # tokens of a sequence that one context-parallel rank keeps; below, kernels have no work (Liu et al. 2023)
+MAX_MICRO_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Space:
+    """Values that each axis may take, and the choices of a leaf. Every list ascends."""
+
+    tp: tuple[int, ...]
+    cp: tuple[int, ...]
+    ep: tuple[int, ...]
+    etp: tuple[int, ...]
+    weight_shards: tuple[int, ...]  # gtp and egtp
+    micro_batch: tuple[int, ...]
+    pp: tuple[int, ...]
+    dp: tuple[int, ...]
+    leaves: tuple[tuple[str, int], ...]  # (schedule, vpp)
+    sharding: tuple[str, ...]
+    pins: Mapping[str, int | str]
+
+
+def divisors(n: int) -> tuple[int, ...]:
+    """All divisors of n, ascending.
+
+    >>> divisors(12)
+    (1, 2, 3, 4, 6, 12)
+    """
+    low = [d for d in range(1, math.isqrt(n) + 1) if n % d == 0]
+    return tuple(sorted({*low, *(n // d for d in low)}))
+
+
+def space(cluster: Cluster, model: ModelGraph, job: Job) -> Space:
+    """Axis values for this model and cluster, narrowed by the job's pins."""
+    domain = domain_gpus(cluster)
+    experts = model.experts
+    vpps = range(1, model.num_blocks + 1)
+    leaves = tuple(
+        (schedule, vpp)
+        for schedule in job.schedules
+        for vpp in _vpps(schedule, vpps)
+        if _pinned(job, "schedule", schedule) and _pinned(job, "vpp", vpp)
+    )
+    return Space(
+        tp=_keep(job, "tp", (t for t in divisors(_tp_base(model)) if t <= domain and _tp_fits(model, t))),
+        cp=_keep(job, "cp", (c for c in divisors(job.seq_len) if job.seq_len // c >= MIN_SLICE or c == 1)),
+        ep=_keep(job, "ep", divisors(experts.num) if experts else (1,)),
+        etp=_keep(job, "etp", (t for t in divisors(experts.ffn) if t <= domain) if experts else (1,)),
+        weight_shards=tuple(g for g in divisors(job.global_batch * domain) if g <= domain),
+        micro_batch=_keep(job, "micro_batch", (b for b in divisors(job.global_batch) if b <= MAX_MICRO_BATCH)),
+        pp=_keep(job, "pp", range(1, model.num_blocks + 1)),
+        dp=_keep(job, "dp", divisors(job.global_batch)),
+        leaves=leaves,
+        sharding=tuple(s for s in job.sharding if _pinned(job, "sharding", s)),
+        pins=job.pins,
+    )
+
+
+def _vpps(schedule: str, vpps: Iterable[int]) -> Iterable[int]:
+    """Chunks a stage may have: V-shaped schedules have two, interleaving at least two, the others one."""
+    if schedule in ("zb-v", "dualpipev"):
+        return (2,)
+    return (v for v in vpps if v > 1) if schedule == "interleaved" else (1,)
+
+
+def _keep(job: Job, axis: str, values: Iterable[int]) -> tuple[int, ...]:
+    return tuple(v for v in values if _pinned(job, axis, v))
+
+
+def _pinned(job: Job, name: str, value: int | str) -> bool:
+    return name not in job.pins or str(job.pins[name]) == str(value)
+
+
+def _tp_base(model: ModelGraph) -> int:
+    """Tensor parallelism splits heads and the width between two matmuls, so its degree divides each of them."""
+    widths = [op.heads for t in model.types for op in t.ops if isinstance(op, Attention) and not t.span]
+    widths += [op.inp for t in model.types for op in t.ops if isinstance(op, Matmul) and op.shard == "row" and not t.span]
+    return math.gcd(*widths) if widths else model.hidden
+
+
+def _tp_fits(model: ModelGraph, tp: int) -> bool:
+    """KV heads are split over tp or replicated evenly."""
+    heads = [op.kv_heads for t in model.types for op in t.ops if isinstance(op, Attention) and not t.span]
+    return all(kv % tp == 0 or tp % kv == 0 for kv in heads)
+
+
+def domain_gpus(cluster: Cluster) -> int:
+    """GPUs of the largest NVLink domain that are usable."""
+    usable_N = cluster.usable_NG.sum(axis=1)
+    return int(np.bincount(cluster.tiers[0].group_N, weights=usable_N).max(initial=0))
+
+
+def outer_rows(space: Space, job: Job) -> tuple[Rows, Bools]:
+    """Every (tp, cp, micro_batch, dp, pp), and which of them divide: dp * micro_batch must divide the global batch,
+    and a sequence must split into 2*cp equal slices (causal balance) of tp equal parts (sequence parallelism)."""
+    rows = product(tp=space.tp, cp=space.cp, micro_batch=space.micro_batch, dp=space.dp, pp=space.pp)
+    even_S = (job.global_batch % (rows["dp"] * rows["micro_batch"]) == 0) & sequence_splits(rows, job)
+    return rows, even_S
+
+
+def sequence_splits(rows: Rows, job: Job) -> Bools:
+    slices_S = np.where(rows["cp"] > 1, 2 * rows["cp"], 1)
+    return np.asarray(job.seq_len % (slices_S * rows["tp"]) == 0)
+
+
+def shard_rows(space: Space, job: Job, domain: int) -> Rows:
+    """Every way to cut one layer: (tp, cp, micro_batch) x (ep, etp, gtp, egtp), sorted so that the first three are contiguous.
+
+    Weight shards (gtp, egtp) stay inside an NVLink domain: gathering weights per use over the NIC never pays against fsdp.
+    """
+    heads = product(tp=space.tp, cp=space.cp, micro_batch=space.micro_batch)
+    heads = take(heads, sequence_splits(heads, job))
+    dense = product(gtp=space.weight_shards)
+    expert = product(ep=space.ep, etp=space.etp, egtp=space.weight_shards)
+    width = expert["ep"] * expert["etp"]  # an expert group may outgrow a domain, its tensor and weight shards may not
+    expert = take(expert, (expert["etp"] * expert["egtp"] == 1) | (width * expert["egtp"] <= domain))
+    rows = cross(cross(heads, dense), expert)
+    fits = (rows["gtp"] == 1) | (rows["tp"] * rows["cp"] * rows["gtp"] <= domain)
+    for axis in ("gtp", "egtp"):
+        if axis in space.pins:
+            fits &= rows[axis] == int(space.pins[axis])
+    return take(rows, fits)
+
+
+def product(**values: Iterable[int]) -> Rows:
+    """Cartesian product as columns; the first name varies slowest.
+
+    >>> {k: v.tolist() for k, v in product(a=(1, 2), b=(3, 4)).items()}
+    {'a': [1, 1, 2, 2], 'b': [3, 4, 3, 4]}
+    """
+    grid = np.meshgrid(*(np.asarray(tuple(v), dtype=np.int64) for v in values.values()), indexing="ij")
+    return {name: column.ravel() for name, column in zip(values, grid, strict=True)}
+
+
+def cross(a: Rows, b: Rows) -> Rows:
+    """Every row of `a` beside every row of `b`; rows of `a` stay contiguous."""
+    n, m = length(a), length(b)
+    return {k: np.repeat(v, m) for k, v in a.items()} | {k: np.tile(v, n) for k, v in b.items()}
+
+
+def take(rows: Rows, which: Ints | Bools) -> Rows:
+    return {k: v[which] for k, v in rows.items()}
+
+
+def length(rows: Rows) -> int:
+    return len(next(iter(rows.values())))
+
+
+def strategy_of(rows: Rows, i: int, job: Job, schedule: str, sharding: str, recompute: str) -> Strategy:
+    """The i-th row as a Strategy."""
+    get = {k: int(v[i]) for k, v in rows.items()}
+    return Strategy(
+        **{k: get[k] for k in ("tp", "cp", "ep", "etp", "dp", "pp", "vpp", "micro_batch", "gtp", "egtp")},
+        num_microbatches=job.global_batch // (get["dp"] * get["micro_batch"]),
+        schedule=schedule,
+        recompute=recompute,
+        sharding=sharding,
+    )
