@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+# P stage   V chunk of a stage   Y block type   C recompute mode (RECOMPUTE order)   R held row   S strategy   ... any leading shape
+"""Memory of one GPU of every pipeline stage, and a lower bound of the fullest one for any partition.
+
+Everything is a function of how many blocks of each type a chunk has, so that the partitioner asks about thousands at once.
+
+Counted (Korthikanti et al. 2022; Rajbhandari et al. 2020; Megatron-LM `theoretical_memory_usage.py` and GTP document):
+- weights: 2 bytes a parameter, and for fp8, mxfp8, nvfp4 two more copies of every quantised matrix (one an orientation: 1,
+  1.03125, 0.5625 bytes); embedding, head, norms and routers are not quantised. fsdp keeps its shard in 2 bytes and no copy.
+- gradients `Optimizer.grad_bytes`, optimizer `Optimizer.state_bytes`; sharded over dp*cp/gtp (experts edp/egtp): states from
+  zero1 on, gradients from zero2 on, weights under fsdp. DualPipe's two copies share the states where they are sharded.
+- activations: microbatches held x bytes kept, at the fullest moment, and what one block needs beside that while it is
+  recomputed. Logits live from a head's forward to its backward, which follows at once: one microbatch of them, never more.
+- buffers: send and receive of both directions at each boundary; two gathered blocks (one in use, one arriving) and one block
+  of whole bf16 gradients where weights are sharded (fsdp, gtp, egtp).
+A matrix tied between two blocks of one stage counts once; between two stages each has its own.
+`Job.memory_margin` is not in here: it lowers the limit (`limit_bytes`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from placement.cost.pipeline import held
+from placement.ir import MEMORY, RECOMPUTE, SCHEDULES, SHARDING, Job, Matmul, ModelGraph, Stages, Strategy, Vocab
+
+if TYPE_CHECKING:
+    from placement.cost.hardware import Hardware
+    from placement.cost.layers import LayerCost
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+WEIGHT_BYTES = 2.0
+QUANTISED_BYTES = {"bf16": 0.0, "fp8": 2 * 1.0, "mxfp8": 2 * 1.03125, "nvfp4": 2 * 0.5625}  # two orientations, with scales
+LOGIT_BYTES = 6.0  # bf16 logits and fp32 softmax: what cost/count.py keeps for a head
+
+
+def limit_bytes(job: Job, hw: Hardware) -> float:
+    """Bytes of a GPU that a plan may use."""
+    return hw.chip.hbm_bytes * (1.0 - job.memory_margin)
+
+
+@dataclass(frozen=True)
+class MemoryTable:
+    """Bytes by block type for one strategy, and how many microbatches its stages hold.
+
+    `static_YM` weights, gradients, optimizer of one block; `kept_YC` activations a microbatch held; `scratch_YC` needed once by
+    the block at work; `gather_Y` buffers of a block whose weights are gathered; `tied_bytes` what each tied pair saves in one stage.
+    """
+
+    static_YM: Floats
+    kept_YC: Floats
+    scratch_YC: Floats
+    gather_Y: Floats
+    edge_bytes: float
+    held_PRV: Floats
+    tied_M: tuple[tuple[int, int, Floats], ...]
+
+    def activations(self, count_PVY: Floats, held_PRV: Floats | None = None) -> Floats:
+        """Bytes of activations of each stage and recompute mode, (..., P, C), from block counts (..., P, V, Y)."""
+        held_PRV = self.held_PRV if held_PRV is None else held_PRV
+        kept = np.swapaxes(count_PVY @ self.kept_YC, -1, -2)  # (..., P, C, V)
+        if held_PRV.shape[-2] == 1:
+            most = (kept * held_PRV[:, 0, None, :]).sum(axis=-1)
+        else:
+            most = (kept @ np.swapaxes(held_PRV, -1, -2)).max(axis=-1)
+        return np.asarray(most + largest(count_PVY, self.scratch_YC))
+
+    def buffers(self, count_PVY: Floats, width_P: Floats) -> Floats:
+        """Bytes of communication buffers, (..., P); `width_P` tensors of one hidden width that cross the ends of the stage's chunks."""
+        return np.asarray(2.0 * self.edge_bytes * width_P + largest(count_PVY, self.gather_Y[:, None])[..., 0])
+
+
+def largest(count_PVY: Floats, bytes_YX: Floats) -> Floats:
+    """Largest row of `bytes_YX` among the types that a stage has, (..., P, X)."""
+    if not bytes_YX.any():
+        return np.zeros((*count_PVY.shape[:-2], bytes_YX.shape[1]))
+    has = count_PVY.any(axis=-2)
+    out = np.zeros((*has.shape[:-1], bytes_YX.shape[1]))
+    for y in np.flatnonzero(bytes_YX.any(axis=1)).tolist():
+        np.maximum(out, has[..., y, None] * bytes_YX[y], out=out)
+    return out
+
+
+def memory_table(model: ModelGraph, job: Job, strategy: Strategy, layer: LayerCost, k: int = 0) -> MemoryTable:
+    """Bytes by block type under row `k` of `layer`."""
+    s = strategy
+    static_YM, gather_Y = _static(
+        model, job, layer.dense_KY[k], layer.expert_KY[k], np.array(SHARDING.index(s.sharding)), np.array(s.dp * s.cp / s.gtp),
+        np.array(s.edp / s.egtp), np.array(s.gtp), np.array(s.egtp), np.array(s.schedule == "dualpipe" and s.pp > 1),
+    )  # fmt: skip
+    kept_YC = np.maximum(layer.act_KYC[k] - logits_YC(model, job, np.array(s.micro_batch / s.cp / s.tp)), 0.0)
+    scratch_YC = layer.act_KYC[k][:, :1] - kept_YC
+    scratch_YC = np.where(scratch_YC > 1e-9 * layer.act_KYC[k][:, :1], scratch_YC, 0.0)
+    tied = []
+    for a, b in model.tied:
+        smaller = min(a, b, key=lambda i: layer.dense_KY[k, model.type_B[i]])
+        tied.append((a, b, static_YM[model.type_B[smaller]]))
+    held_PRV = held(s.schedule, s.pp, s.vpp, s.num_microbatches)
+    edge = float(layer.edge_K[k]) if s.pp > 1 else 0.0
+    return MemoryTable(static_YM, kept_YC, scratch_YC, gather_Y, edge, held_PRV, tuple(tied))
+
+
+def _static(
+    model: ModelGraph, job: Job, dense_Y: Floats, expert_Y: Floats, sharding: Ints, shard: Floats, shard_expert: Floats,
+    gtp: Floats, egtp: Floats, twice: npt.NDArray[np.bool_],
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """Bytes of weights, gradients and optimizer states of one block, (..., Y, 3), and of its gather buffers, (..., Y)."""
+    sharding, shard, shard_expert, gtp, egtp, twice = (x[..., None] for x in (sharding, shard, shard_expert, gtp, egtp, twice))
+    copies = QUANTISED_BYTES[job.precision]
+    quantised_Y = dense_Y * dense_quantised_Y(model) + expert_Y
+    both, split = dense_Y + expert_Y, dense_Y / shard + expert_Y / shard_expert
+    weights = np.where(sharding == 3, WEIGHT_BYTES * split, WEIGHT_BYTES * both + copies * quantised_Y)
+    gradients = job.optimizer.grad_bytes * np.where(sharding >= 2, split, both)
+    states = job.optimizer.state_bytes * np.where(sharding >= 1, split / np.where(twice, 2.0, 1.0), both)
+    whole = dense_Y * gtp * ((gtp > 1) | (sharding == 3)) + expert_Y * egtp * ((egtp > 1) | (sharding == 3))
+    gathered = 2 * (copies / 2 or WEIGHT_BYTES) + job.optimizer.grad_reduce_bytes
+    return np.stack(np.broadcast_arrays(weights, gradients, states), axis=-1), np.asarray(gathered * whole)
+
+
+def dense_quantised_Y(model: ModelGraph) -> Floats:
+    """Share of a block's dense parameters that a low-precision recipe quantises: its matrices, without head and embedding."""
+    inside = [sum(op.params for op in t.ops if isinstance(op, Matmul)) for t in model.types]
+    return np.array([n / max(t.dense_params, 1) for n, t in zip(inside, model.types, strict=True)])
+
+
+def logits_YC(model: ModelGraph, job: Job, sequences: Floats) -> Floats:
+    """Bytes of logits of one microbatch, (..., Y, C), as `LayerCost.act_KYC` has them; `sequences` of a GPU (micro_batch/cp/tp)."""
+    vocab_Y = np.array([sum(op.vocab for op in t.ops if isinstance(op, Vocab) and not op.lookup) * t.tokens_ratio for t in model.types])
+    bytes_Y = LOGIT_BYTES * job.seq_len * sequences[..., None] * vocab_Y
+    return np.asarray(bytes_Y[..., None] * np.array([mode != "full" for mode in RECOMPUTE]))
+
+
+def stage_memory(
+    model: ModelGraph, job: Job, strategy: Strategy, stages: Stages, layer: LayerCost, k: int = 0, *, reserve_bytes: float = 0.0
+) -> Floats:
+    """Bytes on the fullest GPU of each stage, (P, len(MEMORY)); the columns are those of MEMORY."""
+    table = memory_table(model, job, strategy, layer, k)
+    count_PVY = block_counts(model, strategy, stages.chunk_B)
+    static_PM = count_PVY.sum(axis=1) @ table.static_YM - _tied_savings(strategy, stages.chunk_B, table)
+    modes = [RECOMPUTE.index(mode) for mode in stages.recompute_P]
+    activations = table.activations(count_PVY)[np.arange(strategy.pp), modes]
+    first_C = np.searchsorted(stages.chunk_B, np.arange(strategy.num_chunks + 1))
+    buffers = table.buffers(count_PVY, end_widths(strategy, cut_widths(model)[first_C]))
+    out = np.column_stack([static_PM, activations, buffers, np.full(strategy.pp, reserve_bytes)])
+    assert out.shape[1] == len(MEMORY)
+    return out
+
+
+def stage_chunks(strategy: Strategy) -> Ints:
+    """Chunks that each stage holds, (P, V), ascending; under DualPipe its own and the mirrored one."""
+    p = np.arange(strategy.pp)
+    if strategy.schedule == "dualpipe" and strategy.pp > 1:
+        return np.stack([p, strategy.pp - 1 - p], axis=1)
+    if strategy.schedule in ("zb-v", "dualpipev"):
+        return np.stack([p, 2 * strategy.pp - 1 - p], axis=1)
+    return p[:, None] + strategy.pp * np.arange(strategy.vpp)
+
+
+def block_counts(model: ModelGraph, strategy: Strategy, chunk_B: npt.NDArray[np.integer]) -> Floats:
+    """How many blocks of each type the chunks of a stage hold, (P, V, Y)."""
+    types = len(model.types)
+    flat = np.bincount(np.asarray(chunk_B) * types + model.type_B, minlength=strategy.num_chunks * types)
+    return np.asarray(flat.reshape(strategy.num_chunks, types)[stage_chunks(strategy)].astype(float))
+
+
+def cut_widths(model: ModelGraph) -> Floats:
+    """Tensors of one hidden width that cross a cut before block i, (B + 1,): a block's output travels once to its last reader."""
+    out = np.zeros(model.num_blocks + 1)
+    for src in np.unique(model.src_E).tolist():
+        mine = model.src_E == src
+        out[src + 1 : int(model.dst_E[mine].max()) + 1] += float(model.width_E[mine].max()) / model.hidden
+    return out
+
+
+def end_widths(strategy: Strategy, width_C: Floats) -> Floats:
+    """Widths at both ends of the chunks of each stage, from those at the C + 1 cuts of the chunks, (..., P)."""
+    chunks = stage_chunks(strategy)
+    return np.asarray((width_C[..., chunks] + width_C[..., chunks + 1]).sum(axis=-1))
+
+
+def _tied_savings(strategy: Strategy, chunk_B: npt.NDArray[np.integer], table: MemoryTable) -> Floats:
+    out = np.zeros((strategy.pp, table.static_YM.shape[1]))
+    chunks = stage_chunks(strategy)
+    for a, b, bytes_M in table.tied_M:
+        both = (chunks == chunk_B[a]).any(axis=1) & (chunks == chunk_B[b]).any(axis=1)
+        out += both[:, None] * bytes_M
+    return out
+
+
+def memory_bound(
+    model: ModelGraph, job: Job, layer: LayerCost, k_S: Ints, *, schedule_S: Ints, sharding_S: Ints, pp_S: Ints,
+    num_microbatches_S: Ints, dp_S: Ints, cp_S: Ints, edp_S: Ints, gtp_S: Ints, egtp_S: Ints, tp_S: Ints, micro_batch_S: Ints,
+    modes: Sequence[str] | None = None,
+) -> Floats:  # fmt: skip
+    """Bytes that the fullest GPU has under any partition and any recompute of `modes` (`job.recompute`), (S,).
+
+    `schedule_S`, `sharding_S` index SCHEDULES and SHARDING; `k_S` the row of `layer`.
+
+    Proof. Stage s holds at least x_s microbatches of each of its chunks at some moment, where x_s runs through
+    min(m, 1), min(m, 2) ... min(m, p) in some order (zb-h1: always min(m, p); DualPipe: p/2 pairs of stages with the same content,
+    m/2 microbatches a direction): tested against `held`. A block of type y costs sigma_y + x_s a_y there. For weights
+    lambda_s >= 0 of sum 1, max >= sum_s lambda_s bytes_s >= sum_y n_y min_s lambda_s (sigma_y + x_s a_y). We take lambda_s
+    proportional to 1 / (sigma + x_s a) of the mean block; the quotient of two linear functions of x has its minimum at an end. The sum
+    of 1 / (sigma + x a) over x = 1..q is at most its first term plus the integral from 1 to q. Also the largest block lies somewhere.
+    """
+    k = np.asarray(k_S)
+    dual = (np.asarray(schedule_S) == SCHEDULES.index("dualpipe")) & (pp_S > 1)
+    static = _static(
+        model, job, layer.dense_KY[k], layer.expert_KY[k], np.asarray(sharding_S), dp_S * cp_S / gtp_S, edp_S / egtp_S,
+        np.asarray(gtp_S), np.asarray(egtp_S), dual,
+    )[0].sum(axis=-1)  # fmt: skip
+    allowed = [RECOMPUTE.index(mode) for mode in (modes or job.recompute)]
+    kept = layer.act_KYC[k][:, :, allowed] - logits_YC(model, job, micro_batch_S / cp_S / tp_S)[:, :, allowed]
+    kept = np.maximum(kept.min(axis=-1), 0.0)
+    count_Y = model.count_Y.astype(float)
+    for a, b in model.tied:  # the smaller of two tied blocks may cost nothing of its own
+        count_Y[min(model.type_B[a], model.type_B[b], key=lambda y: model.types[y].dense_params)] -= 1
+    halves = np.where(dual, 2, 1)
+    deep, batch = pp_S / halves, num_microbatches_S // halves
+    top = np.minimum(deep, batch)
+    level = np.asarray(schedule_S) == SCHEDULES.index("zb-h1")
+    return _spread(count_Y, static, kept, deep, top, level)
+
+
+def _spread(count_Y: Floats, static: Floats, kept: Floats, deep: Floats, top: Floats, level: npt.NDArray[np.bool_]) -> Floats:
+    """`memory_bound` from bytes by type (S, Y): static and kept a microbatch; `deep` stages that hold 1..`top` microbatches."""
+    few = np.where(level, top, np.minimum(top, 1.0))
+    mean, slope = static @ count_Y, kept @ count_Y
+    low, high = mean + few * slope, mean + top * slope
+    share = np.minimum((static + few[:, None] * kept) / low[:, None], (static + top[:, None] * kept) / high[:, None]) @ count_Y
+    ratio = (high - low) / low
+    stretch = np.where(ratio > 1e-12, np.log1p(ratio) / np.maximum(ratio, 1e-12), 1.0)
+    inverse = np.where(level, deep / high, (deep - top) / high + (1.0 + (top - 1.0) * stretch) / low)
+    block = ((static + few[:, None] * kept) * (count_Y > 0)).max(axis=1)
+    return np.maximum(share / inverse, block)
