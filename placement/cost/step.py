@@ -13,6 +13,7 @@ from placement.cost.context import Context, context
 from placement.cost.flops import flops_per_token
 from placement.cost.hardware import Hardware
 from placement.cost.layers import LayerCost
+from placement.cost.memory import stage_memory
 from placement.cost.pipeline import simulate
 from placement.cost.price import overlapped
 from placement.ir import PARTS, RECOMPUTE, SHARDING, Efficiency, Job, ModelGraph, Optimizer, Spans, Stages, StepCost, Strategy
@@ -120,8 +121,6 @@ def step_cost(
 
     `recompute_share`: part of the layers that is recomputed, where a run recomputes only some.
     """
-    from placement.cost.memory import stage_memory
-
     c = context(job, hw)
     m = strategy.num_microbatches
     chunk_P = [np.flatnonzero(strategy.chunk_stage == p) for p in range(strategy.pp)]

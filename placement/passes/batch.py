@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+# R run   N cell = (run, block type)   G stage = (run, pipeline stage)   E entry = (stage, cell): blocks of a type in a stage
+"""Many runs priced at once, for fitting: the arithmetic of `cost/` on stacked tables, the pipeline in closed form.
+
+The closed form is scaled, run by run, to the simulated pipeline at the last constants, so that the fit stands on simulation and
+still takes milliseconds an evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from placement.cost.context import Context, context, stack_contexts, take
+from placement.cost.count import Tables, count, stack_tables
+from placement.cost.hardware import contiguous_spans, hardware
+from placement.cost.layers import edge_bytes, sizes_of
+from placement.cost.price import Sizes, price
+from placement.cost.shards import Shards, shards_of
+from placement.cost.step import boundary_s, chunk_counts, dp_seconds, overhead_seconds, update_bytes
+from placement.ir import RECOMPUTE, SHARDING, Efficiency, Spans, Stages
+from placement.ir._array import Floats, Ints
+from placement.passes.layout import usual_stages
+from placement.spec.runs import Run
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Runs as flat tables. `ratio_R`: simulated over closed-form pipeline; set by `with_simulation`."""
+
+    runs: tuple[Run, ...]
+    stages: tuple[Stages, ...]
+    tables: Tables
+    context: Context
+    sizes: Sizes
+    spans: Spans
+    entry_cell_E: Ints
+    entry_stage_E: Ints
+    blocks_E: Floats
+    mode_N: Ints
+    share_N: Floats
+    first_G: Ints  # first stage of each run, for reduceat
+    run_G: Ints
+    dense_G: Floats
+    expert_G: Floats
+    fact_R: dict[str, Floats] = field(default_factory=dict)
+    ratio_R: Floats = field(default_factory=lambda: np.ones(0))
+
+
+def batch_of(runs: Sequence[Run]) -> Batch:
+    """Count every run once. All of them must be expressible."""
+    hws = [hardware(_known(r.cluster)) for r in runs]
+    stages = [usual_stages(_known(r.model), _known(r.strategy), _known(r.job).seq_len) for r in runs]
+    shards = [shards_of(_known(r.strategy)) for r in runs]
+    tables = [count(_known(r.model), _known(r.job), hw, s) for r, hw, s in zip(runs, hws, shards, strict=True)]
+    spans = [contiguous_spans(hw, _known(r.strategy)) for r, hw in zip(runs, hws, strict=True)]
+    every = Shards(*(np.concatenate([s.degree(a) for s in shards]) for a in ("tp", "cp", "ep", "etp", "gtp", "egtp")),
+                   np.concatenate([s.micro_batch_K for s in shards]))  # fmt: skip
+    entries = _entries(runs, stages)
+    stacked = stack_tables(tables)
+    cell, stage, blocks, first = entries
+    held = [np.bincount(stage, blocks * held_N[cell], first[-1]) for held_N in (stacked.cells.dense_N, stacked.cells.expert_N)]
+    modes = np.array([RECOMPUTE.index(_known(r.strategy).recompute) for r in runs])
+    shares = np.array([r.recompute_share for r in runs])
+    run_N = stacked.cells.shard_N
+    return Batch(
+        runs=tuple(runs), stages=tuple(stages), tables=stacked,
+        context=stack_contexts([context(_known(r.job), hw) for r, hw in zip(runs, hws, strict=True)]), sizes=sizes_of(every),
+        spans=Spans(*(np.stack([getattr(s, n) for s in spans]) for n in ("members", "ring_spB", "a2a_spB"))),
+        entry_cell_E=cell, entry_stage_E=stage, blocks_E=blocks, mode_N=modes[run_N], share_N=shares[run_N], first_G=first[:-1],
+        run_G=np.repeat(np.arange(len(runs)), np.diff(first)), dense_G=held[0], expert_G=held[1], fact_R=_facts(runs, hws),
+        ratio_R=np.ones(len(runs)),
+    )  # fmt: skip
+
+
+def _known(value):  # type: ignore[no-untyped-def]
+    assert value is not None, "only runs without a reason are priced"
+    return value
+
+
+def _entries(runs: Sequence[Run], stages: Sequence[Stages]) -> tuple[Ints, Ints, Floats, Ints]:
+    """(cell, stage, blocks) of every non-zero count, and where each run's stages begin."""
+    cells, rows, blocks, first, cell = [], [], [], [0], 0
+    for run, cut in zip(runs, stages, strict=True):
+        model, strategy = _known(run.model), _known(run.strategy)
+        count_PY = np.zeros((strategy.pp, len(model.types)))
+        np.add.at(count_PY, strategy.chunk_stage, chunk_counts(model, strategy, cut))
+        p, y = np.nonzero(count_PY)
+        cells.append(y + cell)
+        rows.append(p + first[-1])
+        blocks.append(count_PY[p, y])
+        cell += len(model.types)
+        first.append(first[-1] + strategy.pp)
+    return np.concatenate(cells), np.concatenate(rows), np.concatenate(blocks), np.array(first)
+
+
+def _facts(runs: Sequence[Run], hws: Sequence[object]) -> dict[str, Floats]:
+    def column(value) -> Floats:  # type: ignore[no-untyped-def]
+        return np.array([float(value(_known(r.strategy), _known(r.job))) for r in runs])
+
+    return {
+        "m": column(lambda s, j: s.num_microbatches), "pp": column(lambda s, j: s.pp), "vpp": column(lambda s, j: s.vpp),
+        "dp_cp": column(lambda s, j: s.dp * s.cp // s.gtp), "edp": column(lambda s, j: s.edp // s.egtp),
+        "world": column(lambda s, j: s.world_size), "sharding": column(lambda s, j: SHARDING.index(s.sharding)),
+        "grad": column(lambda s, j: j.optimizer.grad_reduce_bytes), "gather": column(lambda s, j: j.optimizer.param_gather_bytes),
+        "update": column(lambda s, j: update_bytes(j.optimizer)),
+        "edge": np.array([float(edge_bytes(_known(r.model), _known(r.job), shards_of(_known(r.strategy)))[0]) for r in runs]),
+        "measured": np.array([r.measured_step_s or np.nan for r in runs]),
+    }  # fmt: skip
+
+
+def pipeline_s(b: Batch, eff: Efficiency) -> tuple[Floats, Floats, Floats]:
+    """(closed-form makespan (R,), busy seconds of each stage for one microbatch (G,), boundary seconds (R,))."""
+    seconds = price(b.tables, b.context, eff, b.sizes, b.spans)
+    total_N = (seconds.compute_ND + seconds.tp_ND + seconds.cp_ND + seconds.ep_ND + seconds.gtp_ND).sum(axis=1)
+    total_N = total_N + b.share_N * np.take_along_axis(seconds.recompute_NC, b.mode_N[:, None], 1)[:, 0]
+    busy_G = np.bincount(b.entry_stage_E, b.blocks_E * total_N[b.entry_cell_E], len(b.run_G))
+    worst_R, sum_R = np.maximum.reduceat(busy_G, b.first_G), np.add.reduceat(busy_G, b.first_G)
+    f = b.fact_R
+    edge_R = np.where(f["pp"] > 1, boundary_s(b.context, eff, b.spans, f["edge"]), 0.0)
+    fill_R = (sum_R - worst_R) / f["vpp"] + 2.0 * (f["pp"] - 1.0) * edge_R
+    return f["m"] * worst_R + fill_R, busy_G, edge_R
+
+
+def predict(b: Batch, eff: Efficiency) -> Floats:
+    """Seconds of a step of every run, (R,)."""
+    f = b.fact_R
+    makespan_R, busy_G, _ = pipeline_s(b, eff)
+    g = b.run_G
+    here = take(b.context, g)
+    spans = Spans(b.spans.members[g], b.spans.ring_spB[g], b.spans.a2a_spB[g])
+    dp_G = dp_seconds(
+        here, eff, f["grad"][g], f["gather"][g], b.dense_G, b.expert_G, f["dp_cp"][g], f["edp"][g],
+        f["sharding"][g].astype(np.int64), spans, busy_G, f["m"][g],
+    )  # fmt: skip
+    sharded = f["sharding"][g] >= 1
+    updated = b.dense_G / np.where(sharded, f["dp_cp"][g], 1.0) + b.expert_G / np.where(sharded, f["edp"][g], 1.0)
+    update_G = eff["optimizer"] * updated * f["update"][g] / here.hbm_Bps
+    tail_R = makespan_R * b.ratio_R + np.maximum.reduceat(dp_G + update_G, b.first_G)
+    return tail_R + overhead_seconds(eff, f["world"], f["m"], tail_R)
