@@ -12,7 +12,7 @@ def folders(room: str) -> list[Path]:
     """Directories that hold the examples of a room: inside the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parent.parent
     name = FOLDERS.get(room)
-    return [package / "examples" / name, package.parent / name] if name else []
+    return [package / name, package.parent / name] if name else []
 
 
 def resolve(path: str, room: str) -> Path:

@@ -28,7 +28,7 @@ class Schema(BaseModel):
 
 def problem(name: str, message: str, help: str = "", label: str = "") -> PydanticCustomError:
     """A finding for `validate` to translate: becomes `<room>/<name>` with this message, help line and caret label."""
-    return PydanticCustomError(name, "{message}", {"message": message, "help": help, "label": label})  # type: ignore[arg-type]
+    return PydanticCustomError(name, "{message}", {"message": message, "help": help, "label": label})
 
 
 def _short(value: Any) -> str:
