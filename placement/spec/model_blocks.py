@@ -77,7 +77,7 @@ def embedding_type(spec: Transformer) -> BlockType:
 
 
 def head_type(spec: Transformer) -> BlockType:
-    """Final norm, logits and loss. It also computes the logits of every multi-token-prediction module: more tokens, one matrix."""
+    """Final norm, logits and loss. It serves every multi-token-prediction module too: more tokens, one matrix."""
     ops = (Pointwise(spec.hidden, "norm", "sp"), Vocab(spec.vocab, spec.hidden, lookup=False))
     return BlockType("head", ops, spec.hidden, norm_params(spec, spec.hidden), tokens_ratio=1.0 + spec.mtp_layers)
 
@@ -164,7 +164,7 @@ def _latent_core(spec: DenseLayer, mla: Mla, causal: bool) -> tuple[tuple[Op, ..
 
 
 def _linear_core(spec: DenseLayer, linear: LinearAttention) -> tuple[tuple[Op, ...], int, int]:
-    """Gated DeltaNet (arXiv 2412.06464): queries, keys, values and an output gate; two gates a value head; a norm of the heads."""
+    """Gated DeltaNet (arXiv 2412.06464): queries, keys, values and an output gate; two gates a value head; a norm."""
     keys, values = linear.key_heads * linear.key_dim, linear.value_heads * linear.value_dim
     ops = (
         Matmul(spec.hidden, 2 * keys + 2 * values + 2 * linear.value_heads, "col", spec.biases != "none"),

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice, pairwise
 from typing import Any
@@ -144,17 +144,18 @@ def _check_edges(tree: Mapping[str, Any], path: tuple[str | int, ...], repeat: M
             message = f"the edge from `{ends['source']}` to `{ends['target']}` is given twice"
             yield finding(here, "edge-twice", message, "add the widths and keep one edge")
         seen.setdefault((a, b), i)
-    yield from _check_isolated(list(names), repeat, seen, path)
+    yield from _check_isolated(tree, path, repeat)
     yield from islice(_unknown_nodes(tree, path, {**first, **names}), MOST_UNKNOWN)
     yield from _check_ties(tree, path)
     yield from _check_cycle(list(names), inner, seen, path)
 
 
-def _check_isolated(
-    names: Sequence[str], repeat: Mapping[str, int], seen: Mapping[tuple[int, int], int], path: tuple[str | int, ...]
-) -> Iterator[Finding]:
-    """A node without any edge was forgotten, in a graph of more than one."""
-    joined = {names[i].rsplit(".", 1)[0] if names[i] not in repeat else names[i] for pair in seen for i in pair}
+def _check_isolated(tree: Mapping[str, Any], path: tuple[str | int, ...], repeat: Mapping[str, int]) -> Iterator[Finding]:
+    """A node that no edge names was forgotten, in a graph of more than one."""
+    ends = {
+        str(edge.get(side)) for edge in _items(tree.get("edges")) if isinstance(edge, Mapping) for side in ("source", "target")
+    }
+    joined = ends | {end.rsplit(".", 1)[0] for end in ends}
     for key in repeat if len(repeat) > 1 else ():
         if key not in joined:
             yield finding((*path, "nodes", key), "isolated-node", f"node `{key}` has no edge", "add an edge to or from it")
@@ -185,7 +186,7 @@ def _unknown_nodes(tree: Mapping[str, Any], path: tuple[str | int, ...], known: 
 
 
 def _check_cycle(
-    names: Sequence[str], chains: Set[tuple[int, int]], seen: Mapping[tuple[int, int], int], path: tuple[str | int, ...]
+    names: Sequence[str], chains: set[tuple[int, int]], seen: Mapping[tuple[int, int], int], path: tuple[str | int, ...]
 ) -> Iterator[Finding]:
     """One finding that spells out one cycle, at the last of its edges in the file."""
     edges = sorted({*chains, *seen})

@@ -45,7 +45,7 @@ class Mla(Schema):
 
 
 class LinearAttention(Schema):
-    """Linear attention with a fixed-size state, for the layers that `full_attention_every` leaves (gated DeltaNet, arXiv 2412.06464)."""
+    """Linear attention with a state of fixed size (gated DeltaNet, arXiv 2412.06464), where `full_attention_every` leaves it."""
 
     model_config = ConfigDict(title="linear_attention")
 
