@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+# P pipeline stage   J group of a tier   S size of a set of ranks
+"""Lower bounds, tier by tier, on the bytes that leave the groups, for every placement whatsoever.
+
+Every byte of a pair of ranks leaves a group unless both sit inside: leaving = W - sum_j inside(S_j), and inside(S) <= M(|S|) with M
+from the layer-cake recursion. Groups nest, so what leaves a tier also leaves every tier inside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from placement.cost.crossings import boundaries
+from placement.cost.traffic import tier_bytes
+from placement.ir import Certificate, Cluster, Placement, Strategy, Term, Traffic
+from placement.ir._array import Floats, Ints
+from placement.solve.layercake import Crossing, best_sum, clique, merge, path, ring
+
+LARGEST = 20_000  # ranks of a group up to which profiles are built
+
+
+@dataclass(frozen=True)
+class _Digits:
+    """Marks 1 = m_0 | m_1 | ... | ranks of a stage: digit i of a rank of a stage is rank // m_i % (m_{i+1} / m_i)."""
+
+    marks: tuple[int, ...]
+    terms: tuple[Term, ...]
+
+
+def certify(cluster: Cluster, strategy: Strategy, placement: Placement, traffic: Traffic) -> Certificate:
+    """Lower bounds for this strategy and traffic on this cluster's usable GPUs, beside the bytes of the placement."""
+    by_axis = tier_bytes(cluster, strategy, placement, traffic)
+    plan = {t.name: sum(axis[t.name] for axis in by_axis.values()) for t in cluster.tiers}
+    lower, method = lower_bytes(cluster, strategy, traffic)
+    return Certificate(lower, plan, method)
+
+
+def lower_bytes(cluster: Cluster, strategy: Strategy, traffic: Traffic) -> tuple[dict[str, float], dict[str, str]]:
+    """Bound and its method by tier: `layer-cake`, `outer tier` (taken over from the tier above), or `none`."""
+    lower: dict[str, float] = {}
+    method: dict[str, str] = {}
+    outer = 0.0
+    for tier in reversed(cluster.tiers):
+        room_J = np.bincount(tier.group_N, weights=cluster.usable_NG.sum(axis=1), minlength=tier.num_groups).astype(np.int64)
+        bound = tier_bound(strategy, traffic, room_J)
+        lower[tier.name] = max(bound, outer)
+        method[tier.name] = "layer-cake" if bound > outer else "outer tier" if outer > 0 else "none"
+        outer = lower[tier.name]
+    names = [t.name for t in cluster.tiers]
+    return {n: lower[n] for n in names}, {n: method[n] for n in names}
+
+
+def tier_bound(strategy: Strategy, traffic: Traffic, room_J: Ints) -> float:
+    """Bytes that leave groups of `room_J` usable GPUs, at least: the best over a few ways to write ranks in digits."""
+    largest = int(room_J.max())
+    if largest >= strategy.world_size or largest > LARGEST or not traffic.terms:
+        return 0.0
+    found = [_bound(strategy, traffic, digits, room_J) for digits in _choices(strategy, traffic)]
+    # the sums run over millions of bytes^1: stay below the exact value by more than their rounding
+    return max(0.0, max(found) * (1 - 1e-12) - 1e-9)
+
+
+def _bound(strategy: Strategy, traffic: Traffic, digits: _Digits, room_J: Ints) -> float:
+    """W - max sum_j M(|S_j|), stages of different weight brought to one profile by prices.
+
+    With any prices mu_p, inside(S) <= sum_p mu_p s_p + merge over stages of max_p (M_p(s) - mu_p s); the first sum is the same for
+    all placements, since every rank sits in exactly one group.
+    """
+    top = min(int(room_J.max()), strategy.world_size)
+    rows_PX, which_P = np.unique(_weights(digits.terms), axis=0, return_inverse=True)
+    which_P = which_P.reshape(-1)
+    profile_XS = [_stage_profile(strategy, digits, weights, top) for weights in rows_PX]
+    across = _stage_crossing(strategy, traffic)
+    total = _total_bytes(strategy, traffic, digits)
+    best = -np.inf
+    for pivot in _pivots(digits, top, len(profile_XS)):
+        price_X = np.array([(p[pivot] - profile_XS[0][pivot]) / pivot for p in profile_XS])
+        size_S = np.arange(len(profile_XS[0]))
+        flat_S = np.max([p - mu * size_S for p, mu in zip(profile_XS, price_X, strict=True)], axis=0)
+        whole_S = merge(flat_S, strategy.pp, across, top)
+        inside = best_sum(whole_S, room_J, strategy.world_size) + strategy.stage_ranks * float(price_X[which_P].sum())
+        best = max(best, total - inside)
+    return best
+
+
+def _weights(terms: Sequence[Term]) -> Floats:
+    """Bytes per rank of the terms that stay in a stage, a row for each stage. (P, terms)"""
+    return np.array([t.bytes_P for t in terms if t.kind != "path"]).T.reshape(-1, sum(t.kind != "path" for t in terms))
+
+
+def _pivots(digits: _Digits, top: int, classes: int) -> list[int]:
+    """Set sizes at which stages of different weight are priced alike."""
+    if classes == 1:
+        return [1]
+    largest = min(top, digits.marks[-1])
+    return sorted({m for m in digits.marks if m <= largest} | {largest})
+
+
+def _stage_profile(strategy: Strategy, digits: _Digits, weights: Floats, top: int) -> Floats:
+    """M(s) of ranks of one stage, bytes; 0 <= s <= min(top, ranks of a stage)."""
+    inside = [t for t in digits.terms if t.kind != "path"]
+    profile_S = np.zeros(2)
+    for low, high in zip(digits.marks, digits.marks[1:], strict=False):
+        found = [_crossing(strategy, t, float(w), low, high) for t, w in zip(inside, weights, strict=True)]
+        profile_S = merge(profile_S, high // low, [x for x in found if x], top)
+        for term, weight in zip(inside, weights, strict=True):
+            if term.kind == "clique" and strategy.stride(term.axis) == 1 and strategy.size(term.axis) == high:
+                profile_S = profile_S + clique(len(profile_S) - 1, 2 * float(weight) / (high - 1))
+    return profile_S
+
+
+def _crossing(strategy: Strategy, term: Term, weight: float, low: int, high: int) -> Crossing | None:
+    """Edges of a term between the values of the digit [low, high).
+
+    A ring runs along its first digit on every line; on later digits it has one link for each line, from the last member of one value
+    to the first of the next. It closes on its last digit.
+    """
+    n, stride = strategy.size(term.axis), strategy.stride(term.axis)
+    if weight == 0.0 or high <= stride or low >= n * stride:
+        return None
+    if term.kind == "clique":
+        return None if stride == 1 else Crossing(clique(n, 2 * weight / (n - 1)), low)
+    profile_K = ring(high // low, weight) if high == n * stride else path(high // low, weight)
+    return Crossing(profile_K, stride)
+
+
+def _stage_crossing(strategy: Strategy, traffic: Traffic) -> list[Crossing]:
+    """Stage boundaries: both directions of every edge, k stages hold k-1 of the heaviest at most."""
+    edges = boundaries(strategy)
+    found = []
+    for term in traffic.terms:
+        if term.kind == "path":
+            weights = [2 * float(term.bytes_P[a]) for a, _ in edges]
+            profile_K = np.minimum(path(strategy.pp, max(weights)), sum(weights))
+            profile_K[strategy.pp] = sum(weights)
+            found.append(Crossing(profile_K, strategy.stage_ranks))
+    return found
+
+
+def _total_bytes(strategy: Strategy, traffic: Traffic, digits: _Digits) -> float:
+    """Bytes of all edges that the profiles know: those of rings whose start is no mark are counted from the next mark on."""
+    total = 0.0
+    for term in digits.terms:
+        if term.kind == "path":
+            total += sum(2 * float(term.bytes_P[a]) for a, _ in boundaries(strategy)) * strategy.stage_ranks
+            continue
+        share = 1.0
+        if term.kind == "ring":
+            share = strategy.stride(term.axis) / min(m for m in digits.marks if m % strategy.stride(term.axis) == 0)
+        total += float(term.bytes_P.sum()) * strategy.stage_ranks * share
+    return total
+
+
+def _choices(strategy: Strategy, traffic: Traffic) -> list[_Digits]:
+    """Ways to write ranks in digits that suit as many terms as possible; a term that fits none of its own marks is left out."""
+    by_weight = sorted(traffic.terms, key=lambda t: -float(t.bytes_P.sum()))
+    outward = sorted(traffic.terms, key=lambda t: -strategy.stride(t.axis) * strategy.size(t.axis))
+    return list({d.marks: d for d in (_digits(strategy, order) for order in (by_weight, outward))}.values())
+
+
+def _digits(strategy: Strategy, order: Sequence[Term]) -> _Digits:
+    marks, solid = {1, strategy.stage_ranks}, []
+    for term in order:
+        n, stride = strategy.size(term.axis), strategy.stride(term.axis)
+        want = {stride, n * stride} if term.kind != "path" else set()
+        if term.kind == "clique" and stride > 1 and any(stride < m < n * stride for m in marks):
+            continue
+        grown = marks | {w for w in want if all(w % m == 0 or m % w == 0 for m in marks)}
+        if any(low < m < high for low, high in solid for m in grown):
+            continue
+        marks = grown
+        if term.kind == "clique" and stride > 1 and want <= marks:
+            solid.append((stride, n * stride))
+    marks |= {m for m in (_joint(strategy, t, marks) for t in order) if m}
+    chain = tuple(sorted(marks))
+    return _Digits(chain, tuple(t for t in order if _fits(strategy, t, chain)))
+
+
+def _joint(strategy: Strategy, term: Term, marks: set[int]) -> int:
+    """For a ring that starts between two marks: the smallest number of ranks at which it could start, if that nests."""
+    if term.kind != "ring" or strategy.stride(term.axis) in marks:
+        return 0
+    below = max(m for m in marks if m < strategy.stride(term.axis))
+    joint = int(np.lcm(below, strategy.stride(term.axis)))
+    return joint if all(joint % m == 0 or m % joint == 0 for m in marks) else 0
+
+
+def _fits(strategy: Strategy, term: Term, marks: tuple[int, ...]) -> bool:
+    n, stride = strategy.size(term.axis), strategy.stride(term.axis)
+    if term.kind == "path":
+        return True
+    if term.kind == "clique":
+        return stride in marks and n * stride in marks and (stride == 1 or not any(stride < m < n * stride for m in marks))
+    return n * stride in marks
