@@ -33,7 +33,7 @@ def idle_params(block: BlockType) -> int:
 
 
 def flops_per_token(model: ModelGraph, seq_len: int, causal: bool = True) -> float:
-    """Model FLOPs of training on one token of a sequence of `seq_len`. `causal=False`: full attention, as older papers count."""
+    """Model FLOPs of training on one token of a sequence of `seq_len`. `causal=False`: full attention, as in older papers."""
     return sum(flops_by_type(model, seq_len, causal).values())
 
 

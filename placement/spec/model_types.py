@@ -45,7 +45,7 @@ class Mla(Schema):
 
 
 class LinearAttention(Schema):
-    """Linear attention with a state of fixed size (gated DeltaNet, arXiv 2412.06464), where `full_attention_every` leaves it."""
+    """Linear attention with a state of fixed size (gated DeltaNet, arXiv 2412.06464), unless `full_attention_every`."""
 
     model_config = ConfigDict(title="linear_attention")
 

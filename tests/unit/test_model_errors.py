@@ -72,8 +72,10 @@ sequence_length: 4096
     [
         (
             "name: x\n",
-            "1:1 model/which-form | the model has no transformer and no graph"
-            " | add `transformer:` with layers, hidden, heads, ffn and vocab",
+            (
+                "1:1 model/which-form | the model has no transformer and no graph"
+                " | add `transformer:` with layers, hidden, heads, ffn and vocab"
+            ),
         ),
         ("- 1\n", "1:1 model/not-a-mapping | the file must be a mapping of keys to values | "),
         ("text\n", "1:1 model/not-a-mapping | the file must be a mapping of keys to values | "),
@@ -91,8 +93,10 @@ def test_files_that_are_no_model(text: str, expected: str) -> None:
         ({"kv_heads": 3}, "model/heads | 4 heads cannot share 3 kv_heads evenly | kv_heads must divide heads"),
         (
             {"hidden": 66},
-            "model/head-dim | hidden 66 is no multiple of 4 heads, and head_dim is not given"
-            " | write `head_dim: 128`, or heads that divide hidden",
+            (
+                "model/head-dim | hidden 66 is no multiple of 4 heads, and head_dim is not given"
+                " | write `head_dim: 128`, or heads that divide hidden"
+            ),
         ),
         ({"experts": 8, "topk": 9, "moe_ffn": 8}, "model/topk | topk 9 is more than the 8 experts | topk must be at most 8"),
         ({"experts": 8, "moe_ffn": 8}, "model/experts-incomplete | a model with experts needs topk | write `topk: 8`"),
@@ -108,13 +112,17 @@ def test_files_that_are_no_model(text: str, expected: str) -> None:
         ),
         (
             {"experts": 8, "topk": 2, "moe_ffn": 8, "dense_first_layers": 4},
-            "model/no-routed-layer | no layer is routed: 4 layers, dense_first_layers 4, moe_every 1"
-            " | leave out experts, or make fewer layers dense",
+            (
+                "model/no-routed-layer | no layer is routed: 4 layers, dense_first_layers 4, moe_every 1"
+                " | leave out experts, or make fewer layers dense"
+            ),
         ),
         (
             {"sliding_window_every": 2},
-            "model/attention-kinds | sliding_window_every is given, but no sliding_window"
-            " | write `sliding_window: 4096`, or leave it out",
+            (
+                "model/attention-kinds | sliding_window_every is given, but no sliding_window"
+                " | write `sliding_window: 4096`, or leave it out"
+            ),
         ),
         (
             {"sliding_window": 8, "sliding_window_every": 2, "full_attention_every": 2},
@@ -149,8 +157,10 @@ transformer:
   sliding_window: 4
 """
     assert findings(text) == [
-        "6:13 model/mla-head-dim | head_dim 16 contradicts mla: qk_nope_head_dim + qk_rope_head_dim = 24"
-        " | leave out head_dim, mla gives it",
+        (
+            "6:13 model/mla-head-dim | head_dim 16 contradicts mla: qk_nope_head_dim + qk_rope_head_dim = 24"
+            " | leave out head_dim, mla gives it"
+        ),
         "10:19 model/attention-kinds | a sliding window of latent attention is not supported | leave out sliding_window or mla",
     ]
 
@@ -177,8 +187,10 @@ A = {"forward": "1 FLOP"}
         (
             {"a": A | {"repeat": 3}, "b": A},
             [("a", "b"), ("a.2", "a.0")],
-            "model/cycle | the graph has a cycle: `a.0` -> `a.1` -> `a.2` -> `a.0`"
-            " | remove one of these edges: data flows one way",
+            (
+                "model/cycle | the graph has a cycle: `a.0` -> `a.1` -> `a.2` -> `a.0`"
+                " | remove one of these edges: data flows one way"
+            ),
         ),
         (
             {"a": A, "b": A},
@@ -195,8 +207,10 @@ A = {"forward": "1 FLOP"}
         (
             {"a": {}},
             [],
-            "model/node-kind | node `a` must be one of forward (numbers), layer, embedding, head; it has none of them"
-            " | write `forward: 3.1 GFLOP`, or `layer: {...}`",
+            (
+                "model/node-kind | node `a` must be one of forward (numbers), layer, embedding, head; it has none of them"
+                " | write `forward: 3.1 GFLOP`, or `layer: {...}`"
+            ),
         ),
         ({"a": {"forward": 5}}, [], "model/flop-unit | work has no unit | write `3.1 GFLOP`; a multiply-add is two"),
         (
@@ -214,8 +228,10 @@ A = {"forward": "1 FLOP"}
         (
             {"a": A | {"causal": "false"}},
             [],
-            "model/no-effect | `causal` has no effect on node `a`, which is given by `forward`"
-            " | leave it out, it belongs to nodes with `layer`",
+            (
+                "model/no-effect | `causal` has no effect on node `a`, which is given by `forward`"
+                " | leave it out, it belongs to nodes with `layer`"
+            ),
         ),
         ({"a": {"layer": {"hidden": 8, "heads": 2}}}, [], "model/ffn-missing | a dense layer needs ffn | write `ffn: 28672`"),
         ({"a": A | {"repeat": "20001"}}, [], "model/absurd-number | 20,001 is impossibly large here | at most 20,000"),
