@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from placement import __version__
-from placement.cli import explain, model, schema, topology, verify
+from placement.cli import diff, explain, model, plan, schema, show, topology, verify, why
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True, add_completion=True)
-app.command()(verify.verify)
+for verb in (plan.plan, verify.verify, show.show, why.why, diff.diff):
+    app.command()(verb)
 app.add_typer(topology.app, name="topology")
 app.add_typer(model.app, name="model")
 app.command()(explain.explain)

@@ -3,24 +3,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from placement.diag import Collector, InputError
+
 if TYPE_CHECKING:
-    from placement.ir import Cluster, Efficiency, Job, ModelGraph
+    from placement.ir import Cluster, Efficiency, Job, ModelGraph, Spares
+    from placement.runtime import LoadedPlan
+
+T = TypeVar("T")
+
+MODEL, TOPOLOGY, JOB, EFFICIENCY = "model.yaml", "topology.yaml", "job.yaml", "efficiency.yaml"
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Everything that a compilation reads."""
+    """Everything that a compilation reads, and the bytes it was read from, by the name they have in a plan directory."""
 
     cluster: Cluster
     model: ModelGraph
     job: Job
     efficiency: Efficiency
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def read_inputs(model: str, topology: str, job: str | None, pinned: Mapping[str, str], options: Mapping[str, Any]) -> Inputs:
+    """Every input of `placement plan`; the errors of all files are raised together."""
+    from placement.spec import load_cluster, load_job, load_model
+    from placement.spec.catalog import efficiency
+
+    found = Collector()
+    graph, defaults = gathered(found, lambda: load_model(model)) or (None, {})
+    cluster = gathered(found, lambda: load_cluster(topology))
+    task = gathered(found, lambda: load_job(job, defaults, dict(pinned), **options))
+    constants = gathered(found, lambda: efficiency(task.calibration if task else None))
+    found.raise_if_errors()
+    assert cluster and graph and task and constants
+    return Inputs(cluster, graph, task, constants, _files(model, topology, job, task.calibration))
+
+
+def gathered(found: Collector, read: Callable[[], T]) -> T | None:
+    """The value that `read` returns, or None with its diagnostics in `found`."""
+    try:
+        return read()
+    except InputError as error:
+        found.found.extend(error.diagnostics)
+        return None
+
+
+def _files(model: str, topology: str, job: str | None, calibration: str | None) -> dict[str, bytes]:
+    """Copies for the plan directory, so that it can be checked without the original files."""
+    from placement.spec.catalog import CATALOG
+    from placement.spec.examples import resolve
+
+    files = {MODEL: resolve(model, "model"), TOPOLOGY: resolve(topology, "topology")}
+    if job is not None:
+        files[JOB] = resolve(job, "job")
+    files[EFFICIENCY] = Path(calibration) if calibration else CATALOG / "efficiency.yaml"
+    return {name: path.read_bytes() for name, path in files.items()}
+
+
+def spare_policy(text: str | None) -> Spares | None:
+    """`none`, `any`, `racks=8`, `gpus=64`, `per_rack=2` as a policy; None if nothing was asked."""
+    if text is None:
+        return None
+    from placement.ir import Spares
+
+    policy, _, count = text.partition("=")
+    needs_count = policy in ("racks", "gpus", "per_rack")
+    if policy not in ("none", "any") and not needs_count:
+        raise typer.BadParameter(f"`{policy}` is none of none, any, per_rack=N, racks=N, gpus=N", param_hint="--spares")
+    if needs_count != (count.isascii() and count.isdigit()):
+        raise typer.BadParameter(f"`{text}` is not written as `{policy}{'=8' if needs_count else ''}`", param_hint="--spares")
+    return Spares(policy, int(count or 0))
 
 
 def pins(given: Sequence[str]) -> dict[str, str]:
@@ -35,3 +95,23 @@ def pins(given: Sequence[str]) -> dict[str, str]:
             raise typer.BadParameter(f"`{key}` is pinned to both `{found[key]}` and `{value}`", param_hint="--pin")
         found[key] = value
     return found
+
+
+def plan_inputs(loaded: LoadedPlan, topology: str | None = None) -> Inputs:
+    """What a plan directory was made from, read again from its own copies; `topology` replaces the cluster."""
+    from placement.runtime.planjob import job_of
+    from placement.spec import load_model
+    from placement.spec.catalog import efficiency
+
+    folder = loaded.path / "inputs"
+    constants = str(folder / EFFICIENCY) if EFFICIENCY in loaded.inputs else None
+    return Inputs(
+        plan_cluster(loaded, topology), load_model(str(folder / MODEL))[0], job_of(loaded.json), efficiency(constants)
+    )
+
+
+def plan_cluster(loaded: LoadedPlan, topology: str | None = None) -> Cluster:
+    """The cluster of a plan directory, from its own copy of the topology file."""
+    from placement.spec import load_cluster
+
+    return load_cluster(topology or str(loaded.path / "inputs" / TOPOLOGY))

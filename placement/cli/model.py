@@ -45,15 +45,15 @@ def show(
     file: ModelFile,
     fmt: Out = Format.TEXT,
     seq_len: Annotated[
-        int, typer.Option(min=1, help="Sequence length for FLOPs; default: the file's job.", show_default=False)
-    ] = 0,
+        int | None, typer.Option(min=1, help="Sequence length for FLOPs; default: the file's job.", show_default=False)
+    ] = None,
 ) -> int:
     """Parameters, blocks and FLOPs of a model."""
     from placement.report.model import screen, summary
     from placement.spec import load_model
 
     graph, job = load_model(file)
-    facts = summary(graph, job, seq_len or None)
+    facts = summary(graph, job, seq_len)
     if fmt is Format.JSON:
         output.result_json(facts)
     else:

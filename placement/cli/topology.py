@@ -8,7 +8,7 @@ import typer
 from placement.cli import output
 from placement.cli.exit import Exit
 from placement.cli.options import Format, Out, TopologyFile
-from placement.diag import Diagnostic, InputError, Severity
+from placement.diag import Diagnostic, Severity
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Look at a cluster and check its file.")
 
@@ -28,15 +28,11 @@ def validate(file: TopologyFile, fmt: Out = Format.TEXT) -> int:
 
 
 def _check(file: str) -> tuple[list[Diagnostic], dict[str, object]]:
-    from placement.fabric import validate as checks
     from placement.report.topology import summary
-    from placement.spec import load_cluster
+    from placement.spec import check_topology
 
-    try:
-        cluster = load_cluster(file)
-    except InputError as error:
-        return list(error.diagnostics), {}
-    return list(checks(cluster)), summary(cluster)
+    cluster, found = check_topology(file)
+    return list(found), summary(cluster) if cluster else {}
 
 
 def _print(diagnostics: list[Diagnostic], facts: dict[str, object]) -> None:

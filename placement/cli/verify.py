@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,8 +26,8 @@ def verify(
     from placement.runtime import load_plan
     from placement.verify import verify as referee
 
-    loaded = load_plan(Path(plan))
-    inputs = plan_inputs(loaded, Path(plan), topology)
+    loaded = load_plan(plan)
+    inputs = plan_inputs(loaded, topology)
     found = referee(loaded, inputs.cluster, inputs.model, inputs.job, inputs.efficiency)
     if fmt is Format.JSON:
         output.result_json(as_json(found))

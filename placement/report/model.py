@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from placement.ir import ModelGraph
-from placement.report.text import si, table
+from placement.report.text import amount, si, table
 
 DEFAULT_SEQ_LEN = 4096
 
@@ -46,14 +46,14 @@ def screen(model: ModelGraph, s: Mapping[str, Any]) -> str:
     """The text of `model show`."""
     experts = model.experts
     rows = [
-        ["parameters", si(s["parameters"], "").strip(), f"{s['parameters']:,}"],
-        ["active", si(s["active_parameters"], "").strip(), f"{s['active_parameters']:,} a token"],
+        ["parameters", amount(s["parameters"]), f"{s['parameters']:,}"],
+        ["active", amount(s["active_parameters"]), f"{s['active_parameters']:,} a token"],
         ["training", si(s["flop_per_token"], "FLOP"), f"a token, at sequences of {s['seq_len']:,}"],
         ["hidden", f"{s['hidden']:,}", f"vocabulary {s['vocab']:,}"],
     ]
     if experts:
         rows.append(["experts", f"{experts.num:,}", f"{experts.topk} a token, ffn {experts.ffn:,}"])
-    blocks = [[t["name"], f"{t['count']:,}", si(t["parameters"], ""), si(t["expert_parameters"], "")] for t in s["block_types"]]
+    blocks = [[t["name"], f"{t['count']:,}", amount(t["parameters"]), amount(t["expert_parameters"])] for t in s["block_types"]]
     tied = [f"  tied: {' = '.join(pair)}" for pair in s["tied"]]
     return "\n".join(
         [

@@ -39,6 +39,15 @@ def si(value: float, unit: str) -> str:
     return f"{value:.{digits}f} {_SI[power]}{unit}".rstrip()
 
 
+def amount(n: float) -> str:
+    """A count as model cards write it, with three digits: `9.98 T`, `405 B`, `70.6 M`.
+
+    >>> amount(9_980_543_833_344), amount(405e9), amount(12)
+    ('9.98 T', '405 B', '12')
+    """
+    return si(n, "").replace("G", "B").strip()
+
+
 def gib(num_bytes: float) -> str:
     """Memory in GiB with one decimal, as nvidia-smi users expect: `47.1 GiB`."""
     return f"{num_bytes / 2**30:.1f} GiB"

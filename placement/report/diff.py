@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+# R rank   W moved rank
+"""What differs between two plans: inputs, strategy, stages, where ranks live, and what a step costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from placement.hostlist import fold
+from placement.ir import DEGREES
+from placement.report.plan import crossing
+from placement.report.stages import layer_names
+from placement.report.strategy import clip, degrees
+from placement.report.text import change, gib, percent, ranges, seconds, si, table
+from placement.runtime.layout import Section
+
+if TYPE_CHECKING:
+    from placement.ir._array import Ints
+    from placement.runtime import LoadedPlan
+
+Tree = Mapping[str, Any]
+MOVES = 8  # lines of moved ranks on the screen
+CHOICES = (*DEGREES, "num_microbatches", "schedule", "recompute", "sharding")
+
+
+def diff_facts(a: LoadedPlan, b: LoadedPlan) -> dict[str, Any]:
+    """Every difference as one record; `different` says whether there is any."""
+    facts = {
+        "digests": [a.digest, b.digest],
+        "inputs": _changed(a.json["inputs"], b.json["inputs"]),
+        "cluster": _changed(a.json["cluster"], b.json["cluster"]),
+        "strategy": _changed(_chosen(a.json), _chosen(b.json)),
+        "world_size": [a.json["world_size"], b.json["world_size"]],
+        "stages": [p for p in range(_most_stages(a, b)) if _layers(a, p) != _layers(b, p)],
+        "mapping": _mapping(a, b),
+        "step_time_s": [p.json["predicted"]["step_time_s"] for p in (a, b)],
+        "mfu": [p.json["predicted"]["mfu"] for p in (a, b)],
+        "peak_memory_bytes": [p.json["predicted"]["peak_memory_bytes"] for p in (a, b)],
+        "traffic_bytes": {t: [crossing(p.json["predicted"], t) for p in (a, b)] for t in a.json["cluster"]["tiers"][:-1]},
+    }
+    return facts | {"different": a.digest != b.digest}
+
+
+def _changed(a: Tree, b: Tree) -> dict[str, Any]:
+    return {k: [a.get(k), b.get(k)] for k in sorted({*a, *b}) if a.get(k) != b.get(k)}
+
+
+def _chosen(tree: Tree) -> dict[str, Any]:
+    return {k: tree["strategy"][k] for k in CHOICES}
+
+
+def _most_stages(a: LoadedPlan, b: LoadedPlan) -> int:
+    return max(len(a.json["stages"]), len(b.json["stages"]))
+
+
+def _layers(plan: LoadedPlan, stage: int) -> list[str] | None:
+    stages = plan.json["stages"]
+    return layer_names(stages[stage]) if stage < len(stages) else None
+
+
+def _mapping(a: LoadedPlan, b: LoadedPlan) -> dict[str, Any]:
+    """Hosts that left and joined, and ranks that both plans have on different GPUs, in runs of equal host pairs."""
+    host_a, host_b = _host_names(a), _host_names(b)
+    rank_a, rank_b = a.bin[Section.RANKS], b.bin[Section.RANKS]
+    common = min(len(rank_a), len(rank_b))
+    from_R, to_R = host_a[rank_a["host"][:common]], host_b[rank_b["host"][:common]]
+    moved_W = np.flatnonzero((from_R != to_R) | (rank_a["slot"][:common] != rank_b["slot"][:common]))
+    return {
+        "hosts_out": fold(np.setdiff1d(host_a, host_b)),
+        "hosts_in": fold(np.setdiff1d(host_b, host_a)),
+        "ranks_moved": len(moved_W),
+        "ranks_compared": common,
+        "moves": list(_moves(moved_W, from_R, to_R, rank_b["stage"])),
+    }
+
+
+def _host_names(plan: LoadedPlan) -> Any:
+    return np.char.decode(plan.bin.name_column(plan.bin[Section.HOSTS]), "utf-8")
+
+
+def _moves(moved_W: Ints, from_R: Any, to_R: Any, stage_R: Any) -> Iterator[dict[str, Any]]:
+    """The first runs of consecutive moved ranks with the same two hosts."""
+    if not len(moved_W):
+        return
+    cut = (np.diff(moved_W) != 1) | (from_R[moved_W][1:] != from_R[moved_W][:-1]) | (to_R[moved_W][1:] != to_R[moved_W][:-1])
+    starts = np.r_[0, np.flatnonzero(cut) + 1]
+    for start, stop in zip(starts[:MOVES], np.r_[starts[1:], len(moved_W)][:MOVES], strict=True):
+        first, last = int(moved_W[start]), int(moved_W[stop - 1])
+        yield {"ranks": [first, last], "from": str(from_R[first]), "to": str(to_R[first]), "stage": int(stage_R[first])}
+
+
+def diff_text(f: Mapping[str, Any], a: Tree, b: Tree) -> str:
+    """The screen of `diff`."""
+    if not f["different"]:
+        return f"same plan   {f['digests'][0][:8]}"
+    lines = [
+        f"{f['digests'][0][:8]} -> {f['digests'][1][:8]}",
+        *table([*_inputs(f), *_strategy(f, a, b), *_stages(f)]),
+        *_moved(f["mapping"]),
+        *table(list(_costs(f)), "<>>>"),
+        _summary(f),
+    ]
+    return "\n".join(lines)
+
+
+def _inputs(f: Mapping[str, Any]) -> list[list[str]]:
+    short = [[name, " -> ".join(x[:8] if x else "none" for x in pair)] for name, pair in f["inputs"].items()]
+    return short or [["inputs", "same"]]
+
+
+def _strategy(f: Mapping[str, Any], a: Tree, b: Tree) -> list[list[str]]:
+    if not f["strategy"]:
+        return [["strategy", "same   " + degrees(a["strategy"])]]
+    rows = [["strategy", ", ".join(f"{k} {x} -> {y}" for k, (x, y) in f["strategy"].items())]]
+    if f["world_size"][0] != f["world_size"][1]:
+        rows.append(["GPUs", f"{f['world_size'][0]:,} -> {f['world_size'][1]:,}"])
+    return [*rows, ["", degrees(b["strategy"])]]
+
+
+def _stages(f: Mapping[str, Any]) -> list[list[str]]:
+    return [["stages", f"layers of {ranges(f['stages'])} differ" if f["stages"] else "same"]]
+
+
+def _moved(m: Mapping[str, Any]) -> Iterator[str]:
+    yield from table([["mapping", f"{m['ranks_moved']:,} of {m['ranks_compared']:,} ranks move"]])
+    if m["hosts_out"]:
+        yield f"    - {clip(m['hosts_out'], 90)}"
+    if m["hosts_in"]:
+        yield f"    + {clip(m['hosts_in'], 90)}"
+    told = 0
+    for move in m["moves"]:
+        first, last = move["ranks"]
+        told += last - first + 1
+        yield f"    ~ ranks {first}-{last}   {move['from']} -> {move['to']}   stage {move['stage']}"
+    if m["ranks_moved"] > told:
+        yield f"    … and {m['ranks_moved'] - told:,} more"
+
+
+def _costs(f: Mapping[str, Any]) -> Iterator[list[str]]:
+    yield _row("step time", f["step_time_s"], seconds)
+    yield _row("mfu", f["mfu"], percent)
+    yield _row("peak memory", f["peak_memory_bytes"], gib)
+    for tier, pair in f["traffic_bytes"].items():
+        yield _row(f"out of {tier} groups", pair, lambda n: si(n, "B"))
+
+
+def _row(title: str, pair: list[float], form: Any) -> list[str]:
+    return [title, f"{form(pair[0])} ->", form(pair[1]), change(pair[1], pair[0])]
+
+
+def _summary(f: Mapping[str, Any]) -> str:
+    m = f["mapping"]
+    degrees_differ = [k for k in f["strategy"] if k in DEGREES and k != "micro_batch"] or f["stages"]
+    loads = (
+        "groups reshaped: checkpoints must be resharded"
+        if degrees_differ
+        else "no group reshaped (checkpoints load as they are)"
+    )
+    return f"Diff: {m['ranks_moved']:,} ranks moved, {loads}"

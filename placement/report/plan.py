@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The screen of a plan: what was chosen, what it costs, how it compares, where the time goes, how far from the bound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+from placement.report.gpus import gpus_text
+from placement.report.rejections import histogram_line
+from placement.report.stages import stage_table
+from placement.report.strategy import choices, degrees
+from placement.report.style import PLAIN, Style, safe
+from placement.report.text import bar, change, fold_rows, gib, percent, seconds, si, table
+
+Tree = Mapping[str, Any]
+EXPOSED = ("tp", "cp", "ep", "pp", "dp")
+
+
+def screen(tree: Tree, style: Style = PLAIN, top: int = 0) -> str:
+    """All of it, from plan.json. `top`: how many runners-up to list."""
+    sections = (
+        _strategy(tree, style), _comparison(tree), _where_time_goes(tree), _stages(tree), _bounds(tree), _search(tree, top),
+        [f"{style('warning', 'yellow', 'bold')}: {safe(w)}" for w in tree["warnings"]],
+    )  # fmt: skip
+    return "\n\n".join("\n".join(lines) for lines in map(list, sections) if lines)
+
+
+def _strategy(tree: Tree, style: Style) -> Iterator[str]:
+    s = tree["strategy"]
+    yield f"{style('Plan', 'bold')}   {degrees(s)}"
+    yield f"       {choices(s)}"
+    yield from (f"       {line}" for line in gpus_text(tree))
+
+
+def _comparison(tree: Tree) -> list[str]:
+    """This plan beside the same strategy in the launcher's default order."""
+    this, other = tree["predicted"], tree["baseline"]
+    world = tree["world_size"]
+    rows = [
+        ["", "this plan", "launcher default", ""],
+        _compare("step time", this["step_time_s"], other["step_time_s"], seconds),
+        _compare("throughput", this["tokens_per_s_per_gpu"] * world, other["tokens_per_s_per_gpu"] * world, _rate),
+        _compare("per GPU", this["tokens_per_s_per_gpu"], other["tokens_per_s_per_gpu"], _rate),
+        _compare("mfu", this["mfu"], other["mfu"], percent),
+        [
+            "peak memory", _memory(tree, this["peak_memory_bytes"]), _memory(tree, other["peak_memory_bytes"]),
+            f"stage {this['fullest_stage']}",
+        ],
+        *(_compare(f"{name} traffic, per step", a, b, lambda x: si(x, "B")) for name, a, b in _traffic(tree)),
+    ]  # fmt: skip
+    same = this["step_time_s"] >= other["step_time_s"] * (1 - 5e-4)
+    kept = ["  the launcher's default order is as fast as any that was found"] if same else []
+    return [*table(rows, "<>>>"), *kept]
+
+
+def _compare(title: str, this: float, other: float, form: Any) -> list[str]:
+    return [title, form(this), form(other), change(this, other)]
+
+
+def _rate(tokens_per_s: float) -> str:
+    return si(tokens_per_s, "tok/s")
+
+
+def _memory(tree: Tree, used: float) -> str:
+    hbm = tree["cluster"].get("hbm_bytes")
+    return f"{used / 2**30:.1f} / {hbm / 2**30:.0f} GiB" if hbm else gib(used)
+
+
+def _traffic(tree: Tree) -> Iterator[tuple[str, float, float]]:
+    """Bytes that cross each tier above NVLink, outermost first: this plan's and the default's."""
+    tiers = tree["cluster"]["tiers"]
+    for below, name in reversed(list(pairwise(tiers))):
+        yield name, crossing(tree["predicted"], below), crossing(tree["baseline"], below)
+
+
+def crossing(cost: Tree, tier: str) -> float:
+    """Bytes per step that leave groups of `tier`, all axes together."""
+    return float(sum(tiers.get(tier, 0.0) for tiers in cost["bytes_tier"].values()))
+
+
+def _where_time_goes(tree: Tree) -> Iterator[str]:
+    parts, total = tree["predicted"]["breakdown_s"], tree["predicted"]["step_time_s"]
+    yield "Where a step goes (predicted)"
+    shown = sorted(((name, s) for name, s in parts.items() if s > 0), key=lambda item: -item[1])
+    rows = [[f"{n} exposed" if n in EXPOSED else n, seconds(s), f"{bar(s / total):<44}", percent(s / total)] for n, s in shown]
+    yield from table([*rows, ["total", seconds(total), "", percent(sum(parts.values()) / total)]], "<><>")
+
+
+def _stages(tree: Tree) -> list[str]:
+    header, *rows = stage_table(tree)
+    return table([header, *fold_rows(rows)], "><>><")
+
+
+def _bounds(tree: Tree) -> Iterator[str]:
+    bound, gap = tree["bound"], tree["bound"]["gap"]
+    yield "How far from the best"
+    verdict = "proven: no other strategy of the space is faster under this cost model" if bound["proven"] else "not proven"
+    stopped = tree["search"]["stopped_by"]
+    if not bound["proven"] and stopped:
+        verdict += f", the search stopped at its {stopped}"
+    distance = "" if gap is None else f"; this plan takes {percent(gap)} more"
+    rows = [["strategy", verdict], ["bound", f"no strategy can take less than {seconds(bound['step_time_s'])}{distance}"]]
+    certificate = tree["certificate"]
+    if certificate["tiers"]:
+        tiers = ", ".join(f"{t} {_gap(c)}" for t, c in certificate["tiers"].items())
+        rows.append(["placement", f"traffic above the lower bound of any placement: {tiers}"])
+    yield from table(rows)
+
+
+def _gap(tier: Tree) -> str:
+    low, plan = tier["lower_bytes"], tier["plan_bytes"]
+    if plan <= low * (1 + 1e-9):
+        return "none (optimal)" if plan > 0 else "none"
+    return f"+{percent(plan / low - 1)}" if low > 0 else f"{si(plan, 'B')} over 0"
+
+
+def _search(tree: Tree, top: int) -> Iterator[str]:
+    s = tree["search"]
+    yield "Search  " + histogram_line(s["feasible"], s["enumerated"], s["rejected"])
+    best = tree["predicted"]["step_time_s"]
+    rows = [[f"{i}.", seconds(r["step_time_s"]), change(r["step_time_s"], best), degrees(r["strategy"]), choices(r["strategy"])]
+            for i, r in enumerate(s["runners_up"][:top], 1)]  # fmt: skip
+    yield from table(rows, ">>>")

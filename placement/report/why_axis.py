@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`why axis NAME`: what a degree costs, how far it spans, and what other degrees would have cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from placement.ir import Cluster, Strategy
+from placement.ir._array import Ints
+from placement.report.groups import group_facts, meets_text
+from placement.report.strategy import choices, degrees
+from placement.report.text import change, percent, seconds, si, table
+
+Tree = Mapping[str, Any]
+PART = {"gtp": "tp", "etp": "ep", "egtp": "ep", "edp": "dp"}  # part of the step in which an axis is counted, if not its own
+
+
+def axis_facts(cluster: Cluster, tree: Tree, strategy: Strategy, gpu_R: Ints, axis: str) -> dict[str, Any]:
+    """One axis: degree, exposed seconds, bytes by tier, meeting tiers, and the best runner-up for each other degree."""
+    group = next((f for f in group_facts(cluster, strategy, gpu_R) if f["axis"] == axis), None)
+    cost, part = tree["predicted"], PART.get(axis, axis)
+    return {
+        "axis": axis,
+        "degree": strategy.size(axis),
+        "part": part,
+        "exposed_s": cost["breakdown_s"].get(part, 0.0),
+        "share": cost["breakdown_s"].get(part, 0.0) / cost["step_time_s"],
+        "bytes_tier": dict(cost["bytes_tier"].get(axis, {})),
+        "groups": group["groups"] if group else strategy.world_size,
+        "meets": group["meets"] if group else {},
+        "pinned": tree["job"]["pins"].get(axis),
+        "step_time_s": cost["step_time_s"],
+        "alternatives": alternatives(tree, axis),
+        "bubble_s": cost["breakdown_s"].get("bubble", 0.0),
+    }
+
+
+def alternatives(tree: Tree, axis: str) -> list[dict[str, Any]]:
+    """The best runner-up for each degree of `axis` that differs from the plan's, fastest first."""
+    mine = size(tree["strategy"], axis)
+    best: dict[int, dict[str, Any]] = {}
+    for r in sorted(tree["search"]["runners_up"], key=lambda r: r["step_time_s"]):
+        degree = size(r["strategy"], axis)
+        if degree != mine:
+            best.setdefault(degree, {"degree": degree, "step_time_s": r["step_time_s"], "strategy": r["strategy"]})
+    return list(best.values())
+
+
+def size(strategy: Tree, axis: str) -> int:
+    """Degree of an axis in a strategy of plan.json, `edp` included."""
+    if axis != "edp":
+        return int(strategy[axis])
+    return int(strategy["tp"] * strategy["cp"] * strategy["dp"] // (strategy["etp"] * strategy["ep"]))
+
+
+def axis_text(f: Mapping[str, Any]) -> str:
+    """The screen of `why axis`."""
+    rows = [["costs", f"{seconds(f['exposed_s'])} exposed, {percent(f['share'])} of the step (part `{f['part']}`)"]]
+    if f["axis"] == "pp":
+        rows.append(["", f"and {seconds(f['bubble_s'])} of bubble"])
+    if f["meets"]:
+        rows.append(["meets at", f"{meets_text(f['meets'])} ({f['groups']:,} groups of {f['degree']:,})"])
+    if f["bytes_tier"]:
+        rows.append(
+            ["moves", ", ".join(f"{si(n, 'B')} out of {tier} groups" for tier, n in f["bytes_tier"].items()) + " a step"]
+        )
+    if f["pinned"] is not None:
+        rows.append(["pinned", f"to {f['pinned']} by the job, so no other degree was tried"])
+    return "\n".join([f"{f['axis']} {f['degree']:,}", *table(rows), "", *_alternatives(f)])
+
+
+def _alternatives(f: Mapping[str, Any]) -> list[str]:
+    if not f["alternatives"]:
+        return [f"  no runner-up that was scored in full has another {f['axis']}: their bounds were already slower"]
+    chosen = [f"{f['axis']} {f['degree']:,}", seconds(f["step_time_s"]), "chosen", "", ""]
+    rows = [
+        [f"{f['axis']} {a['degree']:,}", seconds(a["step_time_s"]), change(a["step_time_s"], f["step_time_s"]),
+         degrees(a["strategy"]), choices(a["strategy"])] for a in f["alternatives"]
+    ]  # fmt: skip
+    return table([["best with", "step time", "", "", ""], chosen, *rows], "<>><<")

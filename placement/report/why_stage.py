@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`why stage N`: what a pipeline stage runs, how busy and how full it is beside the others, and where it lives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from placement.ir import Cluster, Strategy
+from placement.ir._array import Ints
+from placement.report.groups import meeting_tier
+from placement.report.places import place
+from placement.report.stages import layer_names, memory_bytes
+from placement.report.strategy import clip, layers_text
+from placement.report.text import change, gib, seconds, si, table
+
+Tree = Mapping[str, Any]
+
+
+def stage_facts(cluster: Cluster, tree: Tree, strategy: Strategy, gpu_R: Ints, stage: int) -> dict[str, Any]:
+    """One stage: layers, seconds and memory beside the slowest and fullest stage, ranks, hosts, neighbours."""
+    s = tree["stages"][stage]
+    busy = [x["busy_s"] for x in tree["stages"]]
+    ranks_R = stage * strategy.stage_ranks + np.arange(strategy.stage_ranks)
+    nodes = np.unique(gpu_R[ranks_R] // cluster.gpus_per_node)
+    return {
+        "stage": stage,
+        "layers": layer_names(s),
+        "chunks": [c["layers"] for c in s["chunks"]],
+        "recompute": s["recompute"],
+        "busy_s": s["busy_s"],
+        "slowest_stage": int(np.argmax(busy)),
+        "slowest_s": max(busy),
+        "mean_s": float(np.mean(busy)),
+        "memory_bytes": s["memory_bytes"],
+        "fullest_bytes": max(memory_bytes(x) for x in tree["stages"]),
+        "ranks": [int(ranks_R[0]), int(ranks_R[-1])],
+        "hosts": s["hosts"],
+        "groups": {t.name: len(np.unique(t.group_N[nodes])) for t in cluster.tiers},
+        "next": _boundary(cluster, tree, strategy, gpu_R, ranks_R) if stage + 1 < strategy.pp else None,
+        "where": place(cluster.source, "racks", "nodes", "name"),
+    }
+
+
+def _boundary(cluster: Cluster, tree: Tree, strategy: Strategy, gpu_R: Ints, ranks_R: Ints) -> dict[str, Any]:
+    """The transfer to the next stage: at which tier each rank meets its partner, and bytes a rank sends."""
+    pair_RM = np.stack([gpu_R[ranks_R], gpu_R[ranks_R + strategy.stage_ranks]], axis=1) // cluster.gpus_per_node
+    counts = np.bincount(meeting_tier(cluster, pair_RM), minlength=len(cluster.tiers))
+    sent = [t["bytes_P"][int(ranks_R[0]) // strategy.stage_ranks] for t in tree.get("traffic", ()) if t["axis"] == "pp"]
+    return {
+        "meets": {t.name: int(n) for t, n in zip(cluster.tiers, counts, strict=False) if n},
+        "bytes_per_rank": float(sum(sent)) if sent else None,
+    }
+
+
+def stage_text(f: Mapping[str, Any]) -> str:
+    """The screen of `why stage`."""
+    total = sum(f["memory_bytes"].values())
+    rows = [
+        ["layers", f"{len(f['layers'])}", layers_text(f["layers"], 72)],
+        ["ranks", f"{f['ranks'][1] - f['ranks'][0] + 1:,}", f"{f['ranks'][0]:,} to {f['ranks'][1]:,}"],
+        ["hosts", "", clip(f["hosts"], 72)],
+        ["lies in", "", ", ".join(f"{n:,} {name} group{'s' if n > 1 else ''}" for name, n in f["groups"].items())],
+        ["busy", seconds(f["busy_s"]), _beside(f)],
+        ["memory", gib(total), f"{change(total, f['fullest_bytes'])} beside the fullest stage; recompute {f['recompute']}"],
+        *([f"  {kind}", gib(n), ""] for kind, n in f["memory_bytes"].items() if n),
+    ]
+    if f["next"]:
+        sent = "" if f["next"]["bytes_per_rank"] is None else f", {si(f['next']['bytes_per_rank'], 'B')} a rank and step"
+        meets = ", ".join(f"{name} {n:,}" for name, n in f["next"]["meets"].items())
+        rows.append(["next stage", "", f"partners meet at: {meets}{sent}"])
+    where = [f"  --> {f['where']}"] if f["where"] else []
+    return "\n".join([f"stage {f['stage']} = {layers_text(f['layers'], 72)}", *table(rows, "<><"), *where])
+
+
+def _beside(f: Mapping[str, Any]) -> str:
+    if f["stage"] == f["slowest_stage"]:
+        return f"the slowest stage; the mean is {seconds(f['mean_s'])}"
+    return (
+        f"{change(f['busy_s'], f['slowest_s'])} beside the slowest, stage {f['slowest_stage']} with {seconds(f['slowest_s'])}"
+    )
