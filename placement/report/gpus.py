@@ -47,12 +47,12 @@ def _why(tree: Tree) -> str:
     if larger:
         best = min(larger, key=lambda r: r["step_time_s"])
         slower = best["step_time_s"] / tree["predicted"]["step_time_s"] - 1
-        return f"because more are not faster: the best strategy on {_world(best['strategy']):,} GPUs takes {percent(slower)} longer"
+        other = f"the best strategy on {_world(best['strategy']):,} GPUs"
+        return f"because more are not faster: {other} takes {percent(slower)} longer"
     how = "is proven to be" if tree["bound"]["proven"] else "was found that is"
     kept = _policy(job["spares"])
-    return (
-        f"because no strategy on more GPUs {how} faster{kept}: a replica takes {replica:,}, dp divides {job['global_batch']:,}"
-    )
+    batch = f"a replica takes {replica:,} and dp divides the batch of {job['global_batch']:,}"
+    return f"because no strategy on more GPUs {how} faster{kept}: {batch}"
 
 
 def _policy(spares: Tree) -> str:

@@ -17,7 +17,7 @@ def summary(model: ModelGraph, job: Mapping[str, Any], seq_len: int | None = Non
     """Parameters, active parameters, FLOPs a trained token and the blocks by type."""
     from placement.cost.flops import active_params, flops_per_token
 
-    length = seq_len or int(job.get("seq_len") or DEFAULT_SEQ_LEN)
+    length = seq_len or sequence_length(job)
     return {
         "name": model.name,
         "hypothetical": model.hypothetical,
@@ -30,16 +30,36 @@ def summary(model: ModelGraph, job: Mapping[str, Any], seq_len: int | None = Non
         "blocks": model.num_blocks,
         "edges": len(model.src_E),
         "tied": [[model.block_names[i] for i in pair] for pair in model.tied],
-        "block_types": [
-            {
-                "name": t.name,
-                "count": int(n),
-                "parameters": t.dense_params + t.expert_params,
-                "expert_parameters": t.expert_params,
-            }
-            for t, n in zip(model.types, model.count_Y, strict=True)
-        ],
+        "block_types": block_types(model, length),
     }
+
+
+def sequence_length(job: Mapping[str, Any]) -> int:
+    """The model file's own sequence length; job defaults are text, and errors in them are reported where a job is read."""
+    text = str(job.get("sequence_length", "")).replace(",", "").replace("_", "")
+    return int(text) if text.isdecimal() and 0 < len(text) < 10 and int(text) else DEFAULT_SEQ_LEN
+
+
+def block_types(model: ModelGraph, seq_len: int) -> list[dict[str, Any]]:
+    """Each kind of block: how many and which, parameters of one, and training FLOPs of one for a token of the sequence."""
+    from placement.cost.flops import block_flops, idle_params
+    from placement.hostlist import fold
+
+    blocks: list[list[str]] = [[] for _ in model.types]
+    for kind, name in zip(model.type_B.tolist(), model.block_names, strict=True):
+        blocks[kind].append(name)
+    return [
+        {
+            "name": t.name,
+            "count": len(names),
+            "blocks": fold(names),
+            "parameters": t.dense_params + t.expert_params,
+            "expert_parameters": t.expert_params,
+            "active_parameters": t.dense_params + t.expert_params - idle_params(t),
+            "flop_per_token": block_flops(t, seq_len),
+        }
+        for t, names in zip(model.types, blocks, strict=True)
+    ]
 
 
 def screen(model: ModelGraph, s: Mapping[str, Any]) -> str:
@@ -53,7 +73,7 @@ def screen(model: ModelGraph, s: Mapping[str, Any]) -> str:
     ]
     if experts:
         rows.append(["experts", f"{experts.num:,}", f"{experts.topk} a token, ffn {experts.ffn:,}"])
-    blocks = [[t["name"], f"{t['count']:,}", amount(t["parameters"]), amount(t["expert_parameters"])] for t in s["block_types"]]
+    blocks = [[t["name"], f"{t['count']:,}", *_amounts(t), t["blocks"]] for t in s["block_types"]]
     tied = [f"  tied: {' = '.join(pair)}" for pair in s["tied"]]
     return "\n".join(
         [
@@ -61,7 +81,12 @@ def screen(model: ModelGraph, s: Mapping[str, Any]) -> str:
             "",
             *table(rows, "<><"),
             "",
-            *table([["block", "count", "parameters", "in experts"], *blocks], "<>>>"),
+            *table([["block", "count", "parameters", "active", "FLOP a token", "blocks"], *blocks], "<>>>><"),
             *tied,
         ]
     )
+
+
+def _amounts(block: Mapping[str, Any]) -> list[str]:
+    """Parameters, active parameters and FLOPs of one block."""
+    return [amount(block["parameters"]), amount(block["active_parameters"]), si(block["flop_per_token"], "").strip()]

@@ -40,15 +40,13 @@ def summary(cluster: Cluster) -> dict[str, Any]:
 def _tier(cluster: Cluster, tier: Tier) -> dict[str, Any]:
     present_N = cluster.state_N != State.ABSENT
     nodes_J = np.bincount(tier.group_N[present_N], minlength=tier.num_groups)
+    low, high = (int(nodes_J.min()), int(nodes_J.max())) if len(nodes_J) else (0, 0)
     finite = tier.uplink_Bps_J[np.isfinite(tier.uplink_Bps_J)]
     return {
         "name": tier.name,
         "groups": tier.num_groups,
-        "nodes_per_group": [int(nodes_J.min(initial=0)), int(nodes_J.max(initial=0))],
-        "gpus_per_group": [
-            int(nodes_J.min(initial=0)) * cluster.gpus_per_node,
-            int(nodes_J.max(initial=0)) * cluster.gpus_per_node,
-        ],
+        "nodes_per_group": [low, high],
+        "gpus_per_group": [low * cluster.gpus_per_node, high * cluster.gpus_per_node],
         "latency_s": tier.latency_s,
         "uplink_Bps": [float(finite.min()), float(finite.max())] if len(finite) else None,
         "uplink_share": _share(cluster, tier),
@@ -74,10 +72,7 @@ def screen(cluster: Cluster) -> str:
         *table(
             [
                 ["tier", "groups", "nodes each", "GPUs each", "latency", "uplink of a group", "of NICs below"],
-                *([
-                    t["name"], f"{t['groups']:,}", _range(t["nodes_per_group"]), _range(t["gpus_per_group"]), seconds(t["latency_s"]),
-                    _speed(t["uplink_Bps"]), "" if t["uplink_share"] is None else percent(t["uplink_share"]),
-                ] for t in s["tiers"]),
+                *map(_tier_row, s["tiers"]),
             ],
             "<>>>>>>",
         ),
@@ -87,6 +82,12 @@ def screen(cluster: Cluster) -> str:
         *table(_facts(cluster, s), "<<"),
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def _tier_row(t: dict[str, Any]) -> list[str]:
+    share = "" if t["uplink_share"] is None else percent(t["uplink_share"])
+    sizes = [_range(t["nodes_per_group"]), _range(t["gpus_per_group"])]
+    return [t["name"], f"{t['groups']:,}", *sizes, seconds(t["latency_s"]), _speed(t["uplink_Bps"]), share]
 
 
 def _range(pair: list[int]) -> str:

@@ -51,15 +51,15 @@ def _children(cluster: Cluster, use: Occupancy, inside: Ints, tier: int) -> Iter
         return
     group = cluster.tiers[tier].group_N[inside]
     order = np.argsort(group, kind="stable")
-    parts = np.split(inside[order], np.flatnonzero(np.diff(group[order])) + 1)
+    parts: list[Ints] = list(np.split(inside[order], np.flatnonzero(np.diff(group[order])) + 1))  # type: ignore[arg-type]
     for key, run in groupby(parts, key=lambda nodes: _signature(cluster, use, nodes)):
         members = list(run)
         yield _record(cluster, use, tier, members) | {"kind": cluster.tiers[tier].name, "nodes": key[0]}
 
 
 def _record(cluster: Cluster, use: Occupancy, tier: int, members: list[Ints]) -> dict[str, Any]:
-    nodes = np.concatenate(members)
-    stages = np.unique(use.stage_N[nodes])
+    nodes: Ints = np.concatenate(members).astype(np.int64)
+    stages: list[int] = np.unique(use.stage_N[nodes]).tolist()
     state_S = np.bincount(cluster.state_N[nodes], minlength=len(State))
     return {
         "count": len(members),
@@ -67,7 +67,7 @@ def _record(cluster: Cluster, use: Occupancy, tier: int, members: list[Ints]) ->
         "ranks": int(use.ranks_N[nodes].sum()),
         "spare_gpus": int(use.spare_N[nodes].sum()),
         "out": {s.name.lower(): int(state_S[s]) for s in State if s != State.OK and state_S[s]},
-        "stages": stages[stages >= 0].tolist(),
+        "stages": [s for s in stages if s >= 0],
         "children": list(_children(cluster, use, nodes, tier - 1)),
     }
 

@@ -46,7 +46,7 @@ def stage_facts(cluster: Cluster, tree: Tree, strategy: Strategy, gpu_R: Ints, s
 
 def _boundary(cluster: Cluster, tree: Tree, strategy: Strategy, gpu_R: Ints, ranks_R: Ints) -> dict[str, Any]:
     """The transfer to the next stage: at which tier each rank meets its partner, and bytes a rank sends."""
-    pair_RM = np.stack([gpu_R[ranks_R], gpu_R[ranks_R + strategy.stage_ranks]], axis=1) // cluster.gpus_per_node
+    pair_RM = gpu_R[ranks_R[:, None] + [0, strategy.stage_ranks]] // cluster.gpus_per_node
     counts = np.bincount(meeting_tier(cluster, pair_RM), minlength=len(cluster.tiers))
     sent = [t["bytes_P"][int(ranks_R[0]) // strategy.stage_ranks] for t in tree.get("traffic", ()) if t["axis"] == "pp"]
     return {
