@@ -3,19 +3,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from placement.runtime import load_plan
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_plan"]
 
 
 def __getattr__(name: str) -> Any:
-    """`placement.load_plan`, imported when it is first asked for: `placement --help` must not wait for numpy."""
+    """`placement.load_plan(DIR)`, the numpy reader of a plan: imported when first asked for, as `--help` must not wait for it."""
     if name == "load_plan":
-        from placement.runtime import load_plan
-
-        return load_plan
+        return import_module("placement.runtime").load_plan
     raise AttributeError(f"module 'placement' has no attribute {name!r}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plans made by hand: a cluster of 2 leafs x 2 nodes x 2 GPUs, and the same shape at any size. All numbers can be checked by hand."""
+"""Plans made by hand: a cluster of 2 leafs x 2 nodes x 2 GPUs, and the same shape at any size."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ from placement.ir import (
 )  # fmt: skip
 
 CHIP = Chip("toy", "hopper", "hgx", {"bf16": 1e15}, 80e9, 3e12, 450e9, True)
+SEQ_LEN = 16
 INPUTS = {"model.yaml": b"model: toy\n", "topology.yaml": b"topology: tiny\n"}
 
 
@@ -63,7 +64,8 @@ def tiny_cluster(*, leafs: int = 2, nodes: int = 2, gpus: int = 2, states: dict[
 def tiny_model(*, layers: int = 4, tied: bool = False) -> ModelGraph:
     """Embedding, dense and expert layers in turn, head: hidden 8, 4 experts of which each token takes 2."""
     attention = (
-        Pointwise(8, "norm", "sp"), Matmul(8, 24, "col"), Attention(4, 4, 2, 2), Matmul(8, 8, "row"), Pointwise(8, "residual", "sp"),
+        Pointwise(8, "norm", "sp"), Matmul(8, 24, "col"), Attention(4, 4, 2, 2), Matmul(8, 8, "row"),
+        Pointwise(8, "residual", "sp"),
     )  # fmt: skip
     types = (
         BlockType("embedding", (Vocab(64, 8, True),), 8),
@@ -76,7 +78,8 @@ def tiny_model(*, layers: int = 4, tied: bool = False) -> ModelGraph:
     type_B = np.array([0, *(1 + i % 2 for i in range(layers)), 3])
     edges = np.arange(layers + 1)
     return ModelGraph(
-        name="toy", types=types, type_B=type_B, src_E=edges, dst_E=edges + 1, width_E=np.full(layers + 1, 8.0), hidden=8, vocab=64,
+        name="toy", types=types, type_B=type_B, src_E=edges, dst_E=edges + 1, width_E=np.full(layers + 1, 8.0),
+        hidden=8, vocab=64,
         block_names=("embedding", *(f"layer {i}" for i in range(layers)), "head"), tied=((0, layers + 1),) if tied else (),
         hypothetical=True,
     )  # fmt: skip
@@ -97,8 +100,9 @@ def tiny_cost(strategy: Strategy, step_s: float = 1.0) -> StepCost:
     memory = np.ones((strategy.pp, len(MEMORY))) * 1e9
     parts = {"compute": 0.75 * step_s, "tp": 0.25 * step_s}
     parts |= dict.fromkeys(("cp", "ep", "pp", "dp", "bubble", "optimizer", "overhead"), 0.0)
+    tokens = strategy.dp * strategy.micro_batch * strategy.num_microbatches * SEQ_LEN / (step_s * strategy.world_size)
     return StepCost(
-        step_s, parts, np.full(strategy.pp, 0.75 * step_s), memory, 1000.0, 0.4, {"dp": {"nvlink": 1e9, "leaf": 5e8}}
+        step_s, parts, np.full(strategy.pp, 0.75 * step_s), memory, tokens, 0.4, {"dp": {"nvlink": 1e9, "leaf": 5e8}}
     )
 
 
@@ -113,7 +117,7 @@ def tiny_plan(
     stages = Stages(chunk_B, tuple("none" if p % 2 == 0 else "full" for p in range(strategy.pp)))
     chosen = Candidate(strategy, stages, Placement(gpu_R[::-1].copy() if reverse else gpu_R), Traffic(()), tiny_cost(strategy))
     return Plan(
-        cluster=cluster, model=model, job=Job(seq_len=16, global_batch=4 * strategy.dp, spares=Spares("gpus", 0)),
+        cluster=cluster, model=model, job=Job(seq_len=SEQ_LEN, global_batch=4 * strategy.dp, spares=Spares("gpus", 0)),
         efficiency=Efficiency({"x": 1.0}, "invented"), chosen=chosen, baseline=tiny_cost(strategy, 1.25),
         certificate=Certificate({"leaf": 4e8}, {"leaf": 5e8}, {"leaf": "counting"}),
         search=Search(20, 5, 2, {"memory": 10, "divisibility": 5}, 0.9, False, ((strategy, 1.0),), "budget"),
