@@ -11,7 +11,7 @@ from placement.spec.model import load_model
 
 
 def test_screen_of_a_mixture_of_experts() -> None:
-    """The screen has parameters, active ones, FLOPs, experts, and a line for each kind of block with the blocks it stands for."""
+    """The screen has parameters, active ones, FLOPs, experts, and a line for each kind of block."""
     model, job = load_model("moe-10t")
     lines = screen(model, summary(model, job)).splitlines()
     assert lines[0] == "moe-10t   hypothetical"
@@ -36,7 +36,7 @@ def test_numbers_of_the_kinds_add_up() -> None:
     assert total["parameters"] - sum(model.tied_params) == facts["parameters"] == model.num_params
     assert total["active_parameters"] - sum(model.tied_params) == facts["active_parameters"] == active_params(model)
     assert total["flop_per_token"] == pytest.approx(facts["flop_per_token"]) == pytest.approx(flops_per_token(model, 4096))
-    assert total["count"] == facts["blocks"] == 63
+    assert total["count"] == facts["blocks"] == 64
 
 
 @pytest.mark.parametrize(
