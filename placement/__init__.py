@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """`placement.load_plan(DIR)`, the numpy reader of a plan: imported when first asked for, as `--help` must not wait for it."""
+    """`placement.load_plan(DIR)`: imported when first asked for, since `--help` must not wait for numpy."""
     if name == "load_plan":
         return import_module("placement.runtime").load_plan
     raise AttributeError(f"module 'placement' has no attribute {name!r}")
