@@ -7,6 +7,7 @@ import difflib
 import types
 import typing
 from collections.abc import Iterable
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from placement.diag import Diagnostic, InputError, Label
@@ -72,8 +73,19 @@ def _translate(doc: Document, schema: Any, base: KeyPath, error: Any) -> Diagnos
         return finding(doc, path, "not-a-mapping", f"{_what(doc, path)} must be a mapping of keys to values")
     if kind in ("list_type", "tuple_type"):
         return finding(doc, path, "not-a-list", f"{_what(doc, path)} must be a list", help="start each item with `- `")
+    if kind in _LIMITS:
+        limit = next(iter(context.values()))
+        limit = f"{limit:,}" if isinstance(limit, int) else f"{limit:g}"
+        return finding(doc, path, "out-of-range", f"{_what(doc, path)} must be {_LIMITS[kind]} {limit}, found {at(doc.tree, path)}")
+    if kind == "too_short":
+        return finding(doc, path, "empty-list", f"{_what(doc, path)} must not be empty")
     text = str(context["error"]) if kind == "value_error" else _plain(error["msg"])
     return finding(doc, path, "bad-value", f"{_what(doc, path)}: {text}" if path else text)
+
+
+_LIMITS = MappingProxyType({
+    "greater_than": "above", "greater_than_equal": "at least", "less_than": "below", "less_than_equal": "at most",
+})  # fmt: skip
 
 
 def _plain(message: str) -> str:
