@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+# N candidate   C chunk   P stage   B block
+"""Blocks into pp x vpp chunks, least simulated step under the memory of every stage, recompute chosen stage by stage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from placement.cost.schedules import misfit
+from placement.ir import RECOMPUTE, Job, ModelGraph, Stages, Strategy
+from placement.passes.cuts import Problem, problem, score, step_seconds
+from placement.passes.irregular import irregular_candidates
+from placement.passes.runs import is_run, run_candidates
+
+if TYPE_CHECKING:
+    from placement.cost.hardware import Hardware
+    from placement.cost.layers import LayerCost
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+REFINE = 60_000  # candidate x node steps that refinement may simulate
+
+
+def partition(
+    model: ModelGraph, job: Job, hw: Hardware, strategy: Strategy, layer: LayerCost, k: int = 0, *, slow_P: Floats | None = None
+) -> Stages | str:
+    """Stages of a strategy (row `k` of `layer`), or why there are none: "schedule", "layers", "memory".
+
+    Every chunk has at least one block. `slow_P` stretches the compute of a stage (degraded or older hardware).
+    `strategy.recompute` "auto" gives every stage the cheapest mode of `job.recompute` that fits.
+    """
+    if misfit(strategy.schedule, strategy.pp, strategy.vpp, strategy.num_microbatches):
+        return "schedule"
+    if model.num_blocks < strategy.num_chunks:
+        return "layers"
+    task = problem(model, job, hw, strategy, layer, k, slow_P)
+    cut_NC = run_candidates(task) if is_run(task) else irregular_candidates(task)
+    best = _best(task, cut_NC)
+    if best is None:
+        return "memory"
+    cut_C, mode_P = _refined(task, *best)
+    chunk_B = np.repeat(np.arange(strategy.num_chunks), np.diff(cut_C))
+    return Stages(chunk_B, tuple(RECOMPUTE[m] for m in mode_P.tolist()))
+
+
+def _best(task: Problem, cut_NC: Ints) -> tuple[Ints, Ints, float] | None:
+    """Fastest candidate that fits, its recompute modes and seconds; the first of equals."""
+    if not len(cut_NC):
+        return None
+    scores = score(task, cut_NC)
+    fits = np.isfinite(scores.load_NP).all(axis=1)
+    if not fits.any():
+        return None
+    cut_NC, mode_NP = cut_NC[fits], scores.mode_NP[fits]
+    seconds = step_seconds(task, cut_NC, mode_NP, scores.load_NP[fits])
+    winner = int(np.argmin(np.round(seconds / seconds.min(), 9)))
+    return cut_NC[winner], mode_NP[winner], float(seconds[winner])
+
+
+def _refined(task: Problem, cut_C: Ints, mode_P: Ints, seconds: float) -> tuple[Ints, Ints]:
+    """Move one block between any two chunks while that helps; only where the whole neighbourhood is cheap to simulate."""
+    s = task.strategy
+    budget = REFINE
+    while True:
+        moves = moved(cut_C)
+        budget -= len(moves) * s.num_chunks * min(s.num_microbatches, 6 * s.pp)
+        found = _best(task, moves) if budget > 0 and len(moves) else None
+        if found is None or found[2] >= seconds * (1 - 1e-9):
+            return cut_C, mode_P
+        cut_C, mode_P, seconds = found
+
+
+def moved(cut_C: Ints) -> Ints:
+    """Every cut that gives one block of a chunk to another chunk (those between shift along), (N, C + 1)."""
+    size_C = np.diff(cut_C)
+    chunks = len(size_C)
+    give, take = np.divmod(np.arange(chunks * chunks), chunks)
+    able = (give != take) & (size_C[give] > 1)
+    size_NC = size_C - np.eye(chunks, dtype=np.int64)[give[able]] + np.eye(chunks, dtype=np.int64)[take[able]]
+    return np.concatenate([np.zeros((len(size_NC), 1), dtype=np.int64), np.cumsum(size_NC, axis=1)], axis=1)
