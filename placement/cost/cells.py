@@ -14,6 +14,11 @@ from placement.ir._array import Bools, Ints
 DEGREE_KEYS = ("tp", "cp", "gtp", "dp", "pp", "etp", "ep", "egtp", "edp")
 
 
+def may_split(cluster: Cluster, world_size: int, ragged: bool = False) -> bool:
+    """Nodes may give a part of their GPUs: the job allows it, or it is smaller than a node."""
+    return ragged or world_size < cluster.gpus_per_node
+
+
 def usable_nodes(cluster: Cluster, ragged: bool = False) -> Bools:
     """Nodes that may run ranks: whole ones, or with `ragged` every node that has a usable GPU. (N,)"""
     return cluster.usable_NG.any(axis=1) if ragged else cluster.whole_N
@@ -68,6 +73,7 @@ def capacity(cluster: Cluster, cell: int | Ints, ragged: bool = False, spares: S
 
 def cell_size(cluster: Cluster, strategy: Strategy, ragged: bool = False) -> int:
     """Ranks of one cell of a strategy; see `cell_sizes`."""
+    ragged = may_split(cluster, strategy.world_size, ragged)
     degrees = {a: np.array([strategy.size(a)]) for a in DEGREE_KEYS}
     return int(cell_sizes(degrees, largest_domain(cluster, ragged))[0])
 

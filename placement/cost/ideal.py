@@ -17,7 +17,7 @@ import numpy as np
 
 from placement.cost.cells import cell_sizes, domain_gpus, largest_domain
 from placement.ir import AXES, Cluster, Spans
-from placement.ir._array import Floats, Ints
+from placement.ir._array import Bools, Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,9 @@ def ideal_spans(cluster: Cluster, degrees: Mapping[str, Ints], *, cells: bool = 
     """
     size = {k: np.asarray(v, np.int64) for k, v in degrees.items()}
     world_S = size["tp"] * size["cp"] * size["dp"] * size["pp"]
+    small_S = world_S < cluster.gpus_per_node
+    if small_S.any() and not ragged:
+        return _merged(cluster, size, small_S, cells)
     cell_S = cell_sizes(size, largest_domain(cluster, ragged)) if cells else np.ones(len(world_S), np.int64)
     stride = _strides(size)
     shape = (len(world_S), len(AXES), len(cluster.tiers))
@@ -46,6 +49,18 @@ def ideal_spans(cluster: Cluster, degrees: Mapping[str, Ints], *, cells: bool = 
         for a, name in enumerate(AXES):
             members_SAT[:, a, t], ring_SAT[:, a, t], a2a_SAT[:, a, t] = _ideal(room, size[name], stride[name], cell_S, world_S)
     return Spans(members_SAT, ring_SAT, a2a_SAT)
+
+
+def _merged(cluster: Cluster, size: Mapping[str, Ints], small_S: Bools, cells: bool) -> Spans:
+    """Jobs smaller than a node may take a part of one, so they follow the rules of ragged jobs."""
+    shape = (len(small_S), len(AXES), len(cluster.tiers))
+    out = [np.empty(shape) for _ in range(3)]
+    for ragged, rows in ((True, np.flatnonzero(small_S)), (False, np.flatnonzero(~small_S))):
+        if rows.size:
+            spans = ideal_spans(cluster, {k: v[rows] for k, v in size.items()}, cells=cells, ragged=ragged)
+            for whole, part in zip(out, (spans.members, spans.ring_spB, spans.a2a_spB), strict=True):
+                whole[rows] = part
+    return Spans(*out)
 
 
 def _ideal(room: _Room, n: Ints, stride: Ints, cell: Ints, world: Ints) -> tuple[Floats, Floats, Floats]:

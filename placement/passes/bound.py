@@ -70,7 +70,7 @@ def _bound(strategy: Strategy, traffic: Traffic, digits: _Digits, room_J: Ints) 
     all placements, since every rank sits in exactly one group.
     """
     top = min(int(room_J.max()), strategy.world_size)
-    rows_PX, which_P = np.unique(_weights(digits.terms), axis=0, return_inverse=True)
+    rows_PX, which_P = np.unique(_weights(strategy, digits.terms), axis=0, return_inverse=True)
     which_P = which_P.reshape(-1)
     profile_XS = [_stage_profile(strategy, digits, weights, top) for weights in rows_PX]
     across = _stage_crossing(strategy, traffic)
@@ -86,9 +86,10 @@ def _bound(strategy: Strategy, traffic: Traffic, digits: _Digits, room_J: Ints) 
     return best
 
 
-def _weights(terms: Sequence[Term]) -> Floats:
+def _weights(strategy: Strategy, terms: Sequence[Term]) -> Floats:
     """Bytes per rank of the terms that stay in a stage, a row for each stage. (P, terms)"""
-    return np.array([t.bytes_P for t in terms if t.kind != "path"]).T.reshape(-1, sum(t.kind != "path" for t in terms))
+    rows = [t.bytes_P for t in terms if t.kind != "path"]
+    return np.array(rows).T if rows else np.zeros((strategy.pp, 0))
 
 
 def _pivots(digits: _Digits, top: int, classes: int) -> list[int]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from placement.cost.cells import capacity, cell_size, domain_cells, domain_gpus, granule, usable_nodes
+from placement.cost.cells import capacity, cell_size, domain_cells, domain_gpus, granule, may_split, usable_nodes
 from placement.cost.crossings import TierView
 from placement.cost.spans import seconds_J
 from placement.cost.traffic import axis_load
@@ -119,8 +119,7 @@ def _round(x: float) -> float:
 
 
 def _loose(cluster: Cluster, strategy: Strategy, job: Job) -> bool:
-    """Part of a node may be used: asked for, or the whole job is smaller than a node."""
-    return job.ragged or strategy.world_size < cluster.gpus_per_node
+    return may_split(cluster, strategy.world_size, job.ragged)
 
 
 def _sites(cluster: Cluster, strategy: Strategy, job: Job, cell: int) -> Sites:

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random small clusters, strategies and traffic for the tests of the mapping."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from placement.ir import AXES, Cluster, Placement, Strategy, Term, Traffic
+from tests import clusters
+
+SCHEDULES = (("1f1b", 1), ("interleaved", 2), ("zb-v", 2))
+
+
+def divisors(n: int) -> list[int]:
+    return [d for d in range(1, n + 1) if n % d == 0]
+
+
+def random_strategy(rng: np.random.Generator, world: int) -> Strategy:
+    """A strategy of exactly `world` ranks, all axes drawn."""
+    pick = lambda n: int(rng.choice(divisors(n)))  # noqa: E731
+    pp = pick(world)
+    stage = world // pp
+    tp = pick(stage)
+    cp = pick(stage // tp)
+    dp = stage // tp // cp
+    etp = pick(stage)
+    ep = pick(stage // etp)
+    schedule, vpp = SCHEDULES[int(rng.integers(3))] if pp > 1 else SCHEDULES[0]
+    return clusters.strategy(
+        tp=tp, cp=cp, dp=dp, pp=pp, etp=etp, ep=ep, gtp=pick(dp), egtp=pick(stage // etp // ep), schedule=schedule, vpp=vpp
+    )
+
+
+def random_traffic(rng: np.random.Generator, strategy: Strategy) -> Traffic:
+    """Bytes log-uniform over two decades for a random part of the axes; stages alike or not."""
+    uneven = rng.random() < 0.5
+    terms = []
+    for axis in AXES:
+        if strategy.size(axis) > 1 and rng.random() < 0.7:
+            bytes_P = np.full(strategy.pp, 10 ** rng.uniform(0, 2))
+            if uneven:
+                bytes_P = bytes_P * rng.uniform(0.5, 1.5, strategy.pp)
+            terms.append(Term(axis, {"ep": "clique", "pp": "path"}.get(axis, "ring"), bytes_P))
+    return Traffic(tuple(terms))
+
+
+def random_cluster(rng: np.random.Generator, *, most: int = 16) -> Cluster:
+    """Up to `most` GPUs in two or three tiers, with dead GPUs and dead nodes."""
+    while True:
+        per_node, nodes = int(rng.integers(1, 4)), int(rng.integers(1, 4))
+        groups = [int(rng.integers(1, 4)) for _ in range(int(rng.integers(1, 3)))]
+        domains = int(np.prod(groups))
+        if 2 <= per_node * nodes * domains <= most and domains > 1:
+            break
+    total = nodes * domains
+    dead = [int(n) for n in rng.choice(total, int(rng.integers(0, 2)), replace=False)]
+    gpus = [(int(rng.integers(total)), int(rng.integers(per_node)))] if rng.random() < 0.4 else []
+    return clusters.regular(per_node, nodes, groups, failed_nodes=dead, failed_gpus=gpus, taper=[float(rng.uniform(0.2, 1))])
+
+
+def random_placement(rng: np.random.Generator, cluster: Cluster, strategy: Strategy) -> Placement:
+    usable = np.flatnonzero(cluster.usable_NG.ravel())
+    return Placement(rng.permutation(usable)[: strategy.world_size])
