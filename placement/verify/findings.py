@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -58,6 +59,8 @@ class Findings:
         """Report `what` unless the plan's number is the derived one within a tolerance."""
         if isinstance(found, bool) or not isinstance(found, int | float):
             self.broken(f"{what} is {found!r}, not a number")
+        elif not (math.isfinite(found) and math.isfinite(expected)):
+            self.broken(f"{what} is {found}, derived {expected}: not finite")
         elif not abs(found - expected) <= max(relative * abs(expected), absolute):
             error = f", {(found / expected - 1) * 100:+.3g} %" if expected else ""
             self.broken(f"{what} is {found:.9g}, derived {expected:.9g}{error}")

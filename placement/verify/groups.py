@@ -80,6 +80,8 @@ def _listed(case: Case, row: Array) -> Array:
     n0, s0, n1, s1 = (int(row[k]) for k in ("inner_size", "inner_stride", "outer_size", "outer_stride"))
     group, member = np.arange(groups)[:, None], np.arange(size)[None, :]
     gap = s1 // (n0 * s0)
+    if gap < 1:
+        raise ValueError(f"communicator `{case.name(row)}` has levels that overlap")
     first = group % s0 + n0 * s0 * (group // s0 % gap) + n1 * s1 * (group // (s0 * gap))
     return np.asarray(first + s0 * (member % n0) + s1 * (member // n0))
 
