@@ -90,28 +90,60 @@ def test_honest_plans_pass(honest, tmp_path: Path) -> None:
 
 
 JSON = [
-    (("world_size", 5), {"world-size"}), (("spare_gpus", 3), {"spares"}), (("whole_nodes", False), {"whole-nodes"}),
-    (("local_rank_is_slot", False), {"local-ranks"}), (("digest", "0" * 64), {"plan-digest"}),
-    (("files", "plan.bin", "bytes", 1), {"plan-digest"}), (("files", "plan.bin", "sha256", "0" * 64), {"plan-digest"}),
-    (("inputs", "model.yaml", "0" * 64), {"input-digests"}), (("cluster", "digest", "0" * 64), {"input-digests"}),
-    (("model", "digest", "0" * 64), {"input-digests"}), (("efficiency", "digest", "0" * 64), {"input-digests"}),
-    (("cluster", "gpus", 9), {"facts"}), (("cluster", "nodes", "failed", 1), {"facts"}), (("model", "layers", 7), {"facts"}),
-    (("cluster", "usable_gpus", 2), {"world-size"}), (("cluster", "tiers", ["nvlink"]), {"facts"}),
-    (("job", "global_batch", 8), {"job"}), (("job", "memory_margin", 0.05), {"job"}), (("job", "optimizer", "name", "sgd"), {"job"}),
-    (("strategy", "schedule", "1f1b"), {"choices", "strategy-record"}), (("strategy", "recompute", "full"), {"strategy-record"}),
+    (("world_size", 5), {"world-size"}),
+    (("spare_gpus", 3), {"spares"}),
+    (("whole_nodes", False), {"whole-nodes"}),
+    (("local_rank_is_slot", False), {"local-ranks"}),
+    (("digest", "0" * 64), {"plan-digest"}),
+    (("files", "plan.bin", "bytes", 1), {"plan-digest"}),
+    (("files", "plan.bin", "sha256", "0" * 64), {"plan-digest"}),
+    (("inputs", "model.yaml", "0" * 64), {"input-digests"}),
+    (("cluster", "digest", "0" * 64), {"input-digests"}),
+    (("model", "digest", "0" * 64), {"input-digests"}),
+    (("efficiency", "digest", "0" * 64), {"input-digests"}),
+    (("cluster", "gpus", 9), {"facts"}),
+    (("cluster", "nodes", "failed", 1), {"facts"}),
+    (("model", "layers", 7), {"facts"}),
+    (("cluster", "usable_gpus", 2), {"world-size"}),
+    (("cluster", "tiers", ["nvlink"]), {"facts"}),
+    (("job", "global_batch", 8), {"job"}),
+    (("job", "memory_margin", 0.05), {"job"}),
+    (("job", "optimizer", "name", "sgd"), {"job"}),
+    (("strategy", "schedule", "1f1b"), {"choices", "strategy-record"}),
+    (("strategy", "recompute", "full"), {"strategy-record"}),
     (("strategy", "num_microbatches", 8), {"global-batch", "strategy-record"}),
-    (("strategy", "micro_batch", True), set(STRUCTURE) - {"input-digests", "job", "facts", "bijection", "healthy-gpus", "whole-nodes",
-                                                        "spares", "hosts", "local-ranks", "names"}),
-    (("stages", 0, "recompute", "full"), {"stage-tables"}), (("stages", 0, "hosts", "nowhere"), {"stage-tables"}),
-    (("stages", 1, "stage", 0), {"stage-tables"}), (("stages", 0, "busy_s", 9.0), {"stage-tables"}),
+    (
+        ("strategy", "micro_batch", True),
+        set(STRUCTURE)
+        - {
+            "input-digests",
+            "job",
+            "facts",
+            "bijection",
+            "healthy-gpus",
+            "whole-nodes",
+            "spares",
+            "hosts",
+            "local-ranks",
+            "names",
+        },
+    ),
+    (("stages", 0, "recompute", "full"), {"stage-tables"}),
+    (("stages", 0, "hosts", "nowhere"), {"stage-tables"}),
+    (("stages", 1, "stage", 0), {"stage-tables"}),
+    (("stages", 0, "busy_s", 9.0), {"stage-tables"}),
     (("stages", 0, "memory_bytes", "weights", 2e9), {"stage-tables"}),
     (("stages", 0, "chunks", 0, "layers", []), {"stage-cover", "stage-tables"}),
     (("stages", 0, "chunks", 0, "layers", ["layer 0", "embedding"]), {"stage-tables"}),
-    (("spares", "gpus", 0), {"spares"}), (("spares", "reserved_gpus", 0), {"spares"}),
-    (("predicted", "step_time_s", 2.0), {"throughput", "strategy-record"}), (("predicted", "breakdown_s", "compute", 0.5), {"throughput"}),
-    (("predicted", "tokens_per_s_per_gpu", 1.0), {"throughput"}), (("baseline", "breakdown_s", "tp", -0.3), {"throughput"}),
-    (("predicted", "step_time_s", float("inf")), {"throughput", "strategy-record"}), (("stages", "none of them"), {"choices", "stage-cover", "stage-tables"}),
-]  # fmt: skip
+    (("spares", "gpus", 0), {"spares"}),
+    (("spares", "reserved_gpus", 0), {"spares"}),
+    (("predicted", "step_time_s", 2.0), {"throughput", "strategy-record"}),
+    (("predicted", "breakdown_s", "compute", 0.5), {"throughput"}),
+    (("predicted", "tokens_per_s_per_gpu", 1.0), {"throughput"}),
+    (("baseline", "breakdown_s", "tp", -0.3), {"throughput"}),
+    (("predicted", "step_time_s", float("inf")), {"throughput", "strategy-record"}),
+    (("stages", "none of them"), {"choices", "stage-cover", "stage-tables"}),
+]
 
 
 @pytest.mark.parametrize(("change", "checks"), JSON, ids=[".".join(map(str, c[:-1])) for c, _ in JSON])
@@ -123,33 +155,76 @@ def test_every_lie_in_plan_json_is_caught(loaded, plan, change, checks) -> None:
 R, S = Section, "strategy-record"
 TABLES = [
     ((R.RANKS, "gpu", 1, 0), {"bijection", "coordinates", "hosts", "local-ranks", "spares"}),
-    ((R.RANKS, "gpu", 0, 8), {"coordinates", "healthy-gpus", "hosts", "names", "spares", "stage-tables", "whole-nodes", "domains"}),
-    ((R.RANKS, "gpu", 0, 99), {"bijection", "coordinates", "domains", "healthy-gpus", "hosts", "local-ranks", "names", "rails", "spares",
-                              "stage-tables", "whole-nodes"}),
-    ((R.RANKS, "host", 0, 1), {"hosts"}), ((R.RANKS, "node", 0, 1), {"coordinates"}), ((R.RANKS, "domain", 0, 1), {"coordinates"}),
-    ((R.RANKS, "slot", 0, 1), {"coordinates"}), ((R.RANKS, "rail", 0, 1), {"coordinates"}),
-    ((R.RANKS, "local_rank", 0, 1), {"hosts", "local-ranks"}), ((R.RANKS, "stage", 0, 1), {"coordinates", "stage-tables"}),
+    (
+        (R.RANKS, "gpu", 0, 8),
+        {"coordinates", "healthy-gpus", "hosts", "names", "spares", "stage-tables", "whole-nodes", "domains"},
+    ),
+    (
+        (R.RANKS, "gpu", 0, 99),
+        {
+            "bijection",
+            "coordinates",
+            "domains",
+            "healthy-gpus",
+            "hosts",
+            "local-ranks",
+            "names",
+            "rails",
+            "spares",
+            "stage-tables",
+            "whole-nodes",
+        },
+    ),
+    ((R.RANKS, "host", 0, 1), {"hosts"}),
+    ((R.RANKS, "node", 0, 1), {"coordinates"}),
+    ((R.RANKS, "domain", 0, 1), {"coordinates"}),
+    ((R.RANKS, "slot", 0, 1), {"coordinates"}),
+    ((R.RANKS, "rail", 0, 1), {"coordinates"}),
+    ((R.RANKS, "local_rank", 0, 1), {"hosts", "local-ranks"}),
+    ((R.RANKS, "stage", 0, 1), {"coordinates", "stage-tables"}),
     *(((R.RANKS, axis, 0, 1), {"coordinates"}) for axis in ("tp", "cp", "dp", "etp", "ep", "edp", "gtp", "egtp")),
     ((R.RANKS, "rank", 0, 3), {"bijection"}),
-    ((R.HOSTS, "node", 0, 2), {"hosts"}), ((R.HOSTS, "domain", 0, 2), {"hosts"}), ((R.HOSTS, "num_ranks", 0, 1), {"hosts"}),
-    ((R.HOSTS, "first_rank", 1, 3), {"hosts"}), ((R.HOSTS, "name_size", 0, 3), {"hosts"}), ((R.SLOTS, None, 0, 1), {"hosts"}),
-    ((R.DOMAINS, "num_ranks", 0, 1), {"names"}), ((R.DOMAINS, "num_hosts", 0, 0), {"names"}), ((R.DOMAINS, "name_size", 0, 2), {"names"}),
-    ((R.NICS, "rail", 0, 1), {"names"}), ((R.NICS, "name_size", 0, 2), {"names"}),
-    ((R.COMMUNICATORS, "inner_stride", 0, 2), {"communicators"}), ((R.COMMUNICATORS, "num_groups", 0, 1), {"communicators"}),
-    ((R.COMMUNICATORS, "name_size", 0, 1), {"communicators"}), ((R.MEMBERS, None, 0, 1), {"communicators"}),
+    ((R.HOSTS, "node", 0, 2), {"hosts"}),
+    ((R.HOSTS, "domain", 0, 2), {"hosts"}),
+    ((R.HOSTS, "num_ranks", 0, 1), {"hosts"}),
+    ((R.HOSTS, "first_rank", 1, 3), {"hosts"}),
+    ((R.HOSTS, "name_size", 0, 3), {"hosts"}),
+    ((R.SLOTS, None, 0, 1), {"hosts"}),
+    ((R.DOMAINS, "num_ranks", 0, 1), {"names"}),
+    ((R.DOMAINS, "num_hosts", 0, 0), {"names"}),
+    ((R.DOMAINS, "name_size", 0, 2), {"names"}),
+    ((R.NICS, "rail", 0, 1), {"names"}),
+    ((R.NICS, "name_size", 0, 2), {"names"}),
+    ((R.COMMUNICATORS, "inner_stride", 0, 2), {"communicators"}),
+    ((R.COMMUNICATORS, "num_groups", 0, 1), {"communicators"}),
+    ((R.COMMUNICATORS, "name_size", 0, 1), {"communicators"}),
+    ((R.MEMBERS, None, 0, 1), {"communicators"}),
     ((R.MEMBERS, None, -1, 0), {"communicators"}),
-    ((R.STAGES, "recompute", 0, 2), {"stage-tables"}), ((R.STAGES, "num_layers", 0, 9), {"stage-tables"}),
-    ((R.STAGES, "num_chunks", 0, 1), {"stage-tables"}), ((R.STAGES, "busy_s", 0, 9), {"stage-tables"}),
-    ((R.STAGES, "memory_bytes", 0, 9), {"stage-tables"}), ((R.CHUNKS, "stage", 0, 1), {"stage-tables"}),
-    ((R.CHUNKS, "virtual_stage", 0, 1), {"stage-tables"}), ((R.CHUNKS, "first_layer", 1, 0), {"stage-tables"}),
-    ((R.CHUNKS, "num_layers", 0, 0), {"stage-tables"}), ((R.LAYERS, "stage", 0, 1), {"stage-tables"}),
-    ((R.LAYERS, "type", 0, 1), {"stage-tables"}), ((R.LAYERS, "name_size", 0, 2), {"stage-tables"}),
-    ((R.LAYERS, "chunk", 0, 1), {"stage-cover", "stage-tables", "communicators"}), ((R.LAYERS, "chunk", 0, 9), {"stage-cover", "stage-tables", "communicators"}),
-    ((R.SPARES, "gpu", 0, 0), {"spares"}), ((R.SPARES, "reserved_node", 0, 1), {"spares"}), ((R.SPARES, "slot", 0, 1), {"spares"}),
+    ((R.STAGES, "recompute", 0, 2), {"stage-tables"}),
+    ((R.STAGES, "num_layers", 0, 9), {"stage-tables"}),
+    ((R.STAGES, "num_chunks", 0, 1), {"stage-tables"}),
+    ((R.STAGES, "busy_s", 0, 9), {"stage-tables"}),
+    ((R.STAGES, "memory_bytes", 0, 9), {"stage-tables"}),
+    ((R.CHUNKS, "stage", 0, 1), {"stage-tables"}),
+    ((R.CHUNKS, "virtual_stage", 0, 1), {"stage-tables"}),
+    ((R.CHUNKS, "first_layer", 1, 0), {"stage-tables"}),
+    ((R.CHUNKS, "num_layers", 0, 0), {"stage-tables"}),
+    ((R.LAYERS, "stage", 0, 1), {"stage-tables"}),
+    ((R.LAYERS, "type", 0, 1), {"stage-tables"}),
+    ((R.LAYERS, "name_size", 0, 2), {"stage-tables"}),
+    ((R.LAYERS, "chunk", 0, 1), {"stage-cover", "stage-tables", "communicators"}),
+    ((R.LAYERS, "chunk", 0, 9), {"stage-cover", "stage-tables", "communicators"}),
+    ((R.SPARES, "gpu", 0, 0), {"spares"}),
+    ((R.SPARES, "reserved_node", 0, 1), {"spares"}),
+    ((R.SPARES, "slot", 0, 1), {"spares"}),
     ((R.SPARES, "name_size", 0, 1), {"spares"}),
-    *(((R.STRATEGY, f, 0, 7), {S}) for f in ("tp", "edp", "vpp", "micro_batch", "sharding", "num_rails", "num_planes", "step_s")),
-    ((R.STRATEGY, "global_batch", 0, 7), {"global-batch"}), ((R.STRATEGY, "seq_len", 0, 7), {"global-batch"}),
-]  # fmt: skip
+    *(
+        ((R.STRATEGY, f, 0, 7), {S})
+        for f in ("tp", "edp", "vpp", "micro_batch", "sharding", "num_rails", "num_planes", "step_s")
+    ),
+    ((R.STRATEGY, "global_batch", 0, 7), {"global-batch"}),
+    ((R.STRATEGY, "seq_len", 0, 7), {"global-batch"}),
+]
 
 
 @pytest.mark.parametrize(("change", "checks"), TABLES, ids=[f"{c[0].name}.{c[1]}[{c[2]}]={c[3]}" for c, _ in TABLES])
@@ -160,9 +235,16 @@ def test_every_lie_in_plan_bin_is_caught(loaded, plan, change, checks) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value", "checks"),
-    [("flags", 6, {"local-ranks"}), ("flags", 5, {"whole-nodes"}), ("flags", 3, {"names"}), ("digest", 0, {"plan-digest"}),
-     ("world_size", 9, {"world-size"}), ("num_stages", 9, {"world-size"}), ("gpus_per_node", 9, {"hosts"})],
-)  # fmt: skip
+    [
+        ("flags", 6, {"local-ranks"}),
+        ("flags", 5, {"whole-nodes"}),
+        ("flags", 3, {"names"}),
+        ("digest", 0, {"plan-digest"}),
+        ("world_size", 9, {"world-size"}),
+        ("num_stages", 9, {"world-size"}),
+        ("gpus_per_node", 9, {"hosts"}),
+    ],
+)
 def test_every_lie_in_the_header_is_caught(loaded, plan, field, value, checks) -> None:
     """The facts of the header are checked too."""
     assert failed(with_header(loaded, field, value), plan) == checks
@@ -186,10 +268,16 @@ def test_a_changed_cluster_makes_the_plan_stale(loaded, plan, inputs, checks) ->
 
 
 JOBS = [
-    ({"global_batch": 8}, {"global-batch"}), ({"seq_len": 15}, {"divisibility", "global-batch", "throughput"}), ({"max_gpus": 2}, {"world-size"}),
-    ({"schedules": ("1f1b",)}, {"choices"}), ({"recompute": ("none",)}, {"choices"}), ({"sharding": ("fsdp",)}, {"choices"}),
-    ({"pins": {"tp": 4}}, {"choices"}), ({"pins": {"schedule": "zb-v"}}, {"choices"}), ({"pins": {"tp": 2, "pp": "2"}}, set()),
-]  # fmt: skip
+    ({"global_batch": 8}, {"global-batch"}),
+    ({"seq_len": 15}, {"divisibility", "global-batch", "throughput"}),
+    ({"max_gpus": 2}, {"world-size"}),
+    ({"schedules": ("1f1b",)}, {"choices"}),
+    ({"recompute": ("none",)}, {"choices"}),
+    ({"sharding": ("fsdp",)}, {"choices"}),
+    ({"pins": {"tp": 4}}, {"choices"}),
+    ({"pins": {"schedule": "zb-v"}}, {"choices"}),
+    ({"pins": {"tp": 2, "pp": "2"}}, set()),
+]
 
 
 @pytest.mark.parametrize(("fields", "checks"), JOBS, ids=[str(f) for f, _ in JOBS])
@@ -253,9 +341,13 @@ def test_groups_agree_with_the_strategy(loaded, plan) -> None:
 
 @pytest.mark.parametrize(
     ("text", "names"),
-    [("", []), ("a", ["a"]), ("a[08-10]", ["a08", "a09", "a10"]), ("a[1,3]-b[1-2],c",
-     ["a1-b1", "a1-b2", "a3-b1", "a3-b2", "c"])],
-)  # fmt: skip
+    [
+        ("", []),
+        ("a", ["a"]),
+        ("a[08-10]", ["a08", "a09", "a10"]),
+        ("a[1,3]-b[1-2],c", ["a1-b1", "a1-b2", "a3-b1", "a3-b2", "c"]),
+    ],
+)
 def test_host_lists_are_expanded_by_hand(text, names) -> None:
     """The referee reads host lists without the compiler's code."""
     assert unfold(text) == names
