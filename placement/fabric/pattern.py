@@ -170,15 +170,14 @@ def _arriving(spec: TierSpec, group_X: Ints, below: TierPattern | None, nics_X: 
 def _visible(spec: TierSpec, group_X: Ints, below: TierPattern | None, rails: int) -> int:
     """Switches of the tier below that one switch of this tier is wired to, at most.
 
-    Over leafs that is every leaf of the group. Over spines a switch serves one spine index, so one spine of each child group.
+    Over leafs that is every leaf of the group. Over spines a switch serves one spine index, so one spine of each child group
+    (and of each rail, where it joins rails).
     """
     if below is None or not below.spec.ports:
         return 0
     children = int(np.bincount(group_X[below.starts_J]).max())
-    if below.level == 0:
-        joined = rails if below.spec.per_rail and not spec.per_rail else 1
-        return children * joined * int(below.switches_J.max())
-    return children
+    joined = rails if below.spec.per_rail and not spec.per_rail else 1
+    return children * joined * (int(below.switches_J.max()) if below.level == 0 else 1)
 
 
 def _full_group(spec: TierSpec, below: TierPattern, visible: int, arriving: int) -> tuple[int, int]:
