@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -58,4 +59,21 @@ def show(
         output.result_json(facts)
     else:
         output.result(screen(graph, facts))
+    return Exit.OK
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="A Hugging Face config.json.", show_default=False)],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the model file here; default: stdout.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the model; default: what the configuration calls itself.")] = "",
+) -> int:
+    """Turn a Hugging Face config.json into a model file."""
+    from placement.spec.hf import import_config
+
+    text = import_config(file, name)
+    if out is None:
+        output.result(text.rstrip("\n"))
+    else:
+        out.write_text(text, encoding="utf-8")
     return Exit.OK

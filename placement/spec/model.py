@@ -67,7 +67,7 @@ def lower_short(mapping: Mapping[str, Any], name: str = "") -> ModelGraph:
     """
     tree = {key: value for key, value in mapping.items() if key not in RUN_KEYS and value is not None}
     for key in ("experts", "topk", "moe_ffn", "sliding_window", "sliding_window_every"):
-        if tree.get(key) == 0:
+        if str(tree.get(key)) == "0":
             del tree[key]
     if tree.get("mla"):
         tree.pop("head_dim", None)
