@@ -30,7 +30,7 @@ def plan_schema() -> Schema:
         files=_map(_object(bytes=_COUNT, sha256=_SHA256)),
         inputs=_map(_SHA256) | {"description": "SHA-256 of each file in `inputs/`."},
         cluster=_object(
-            name=_TEXT, digest=_SHA256, gpus=_COUNT, usable_gpus=_COUNT, gpus_per_node=_DEGREE, tiers=_list(_TEXT),
+            name=_TEXT, digest=_SHA256, gpus=_COUNT, usable_gpus=_COUNT, gpus_per_node=_DEGREE, tiers=_list(_TEXT), hbm_bytes=_AMOUNT,
             nodes=_object(**{s.name.lower(): _COUNT for s in State}),
         ),
         model=_object(name=_TEXT, digest=_SHA256, layers=_DEGREE, parameters=_COUNT),
@@ -55,6 +55,8 @@ def plan_schema() -> Schema:
                 chunks=_list(_object(chunk=_COUNT, layers=_list(_TEXT))),
             )
         ),
+        traffic=_list(_object(axis=_TEXT, kind={"enum": ["ring", "path", "clique"]}, bytes_P=_list(_AMOUNT)))
+        | {"description": "Bytes that one rank of each stage sends along an axis in a step, one direction."},
         spares=_object(
             gpus=_COUNT, reserved_gpus=_COUNT, hosts=_TEXT, reserved_hosts=_TEXT, domains_by_spare_gpus=_map(_COUNT),
         ),

@@ -45,6 +45,7 @@ def plan_dict(plan: Plan, inputs: Mapping[str, bytes], flags: Flag) -> dict[str,
         "certificate": _certificate(plan),
         "search": _search(plan),
         "stages": _stages(plan),
+        "traffic": [{"axis": t.axis, "kind": t.kind, "bytes_P": t.bytes_P} for t in chosen.traffic.terms],
         "spares": _spares(plan),
         "warnings": list(plan.warnings),
     }
@@ -76,6 +77,7 @@ def _cluster(cluster: Cluster) -> dict[str, Any]:
         "gpus": cluster.num_gpus,
         "usable_gpus": int(cluster.usable_NG.sum()),
         "gpus_per_node": cluster.gpus_per_node,
+        "hbm_bytes": min(chip.hbm_bytes for chip in cluster.chips),
         "nodes": {s.name.lower(): int(state[s]) for s in State},
         "tiers": [t.name for t in cluster.tiers],
     }
