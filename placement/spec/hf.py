@@ -87,6 +87,8 @@ def _read(file: Path) -> Mapping[str, Any]:
     try:
         with file.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise _refuse(file, "no-such-file", "there is no such file") from None
     except OSError as error:
         raise _refuse(file, "unreadable-file", f"the file cannot be read: {(error.strerror or str(error)).lower()}") from None
     if len(data) > MAX_BYTES:
@@ -104,7 +106,7 @@ def _read(file: Path) -> Mapping[str, Any]:
 
 
 def _refuse(file: Path, name: str, message: str, line: int = 1, column: int = 1) -> InputError:
-    return InputError([Diagnostic(f"model/{name}", message, primary=Label(Span(str(file), line, column, column + 1)))])
+    return InputError([Diagnostic(f"input/{name}", message, primary=Label(Span(str(file), line, column, column + 1)))])
 
 
 def _name(tree: Mapping[str, Any], file: Path) -> str:

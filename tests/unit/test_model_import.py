@@ -203,11 +203,11 @@ def test_a_file_names_the_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"{", "1:2 model/json-syntax | not valid JSON: expecting property name enclosed in double quotes"),
-        (b"[" * 100_000, "1:1 model/json-syntax | not valid JSON: bad encoding, nesting or number"),
-        (b"\xff\xfe\xff", "1:1 model/json-syntax | not valid JSON: bad encoding, nesting or number"),
-        (b"[]", "1:1 model/not-a-mapping | a configuration is a JSON object"),
-        (b" " * (5 << 20), "1:1 model/file-too-large | the file is larger than 4 MiB"),
+        (b"{", "1:2 input/json-syntax | not valid JSON: expecting property name enclosed in double quotes"),
+        (b"[" * 100_000, "1:1 input/json-syntax | not valid JSON: bad encoding, nesting or number"),
+        (b"\xff\xfe\xff", "1:1 input/json-syntax | not valid JSON: bad encoding, nesting or number"),
+        (b"[]", "1:1 input/not-a-mapping | a configuration is a JSON object"),
+        (b" " * (5 << 20), "1:1 input/file-too-large | the file is larger than 4 MiB"),
     ],
 )
 def test_broken_files(tmp_path: Path, content: bytes, expected: str) -> None:
