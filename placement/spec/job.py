@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, Tag
+from pydantic import ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 
 from placement.diag import Collector, Diagnostic, InputError, Label
-from placement.ir import Job, Optimizer, Software, Spares
+from placement.ir import DEGREES, Job, Optimizer, Software, Spares
 from placement.spec.fields import Count, Flag, Fraction, Positive, Schema, Text, Whole
-from placement.spec.pins import contradictions, read_pins
+from placement.spec.pins import CHOICES, contradictions, read_pins
 from placement.spec.source import Document, KeyPath, load, validate
 
 FORMAT_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "none": 0.0}  # bytes of one number
@@ -59,6 +59,16 @@ def _gpus_kind(value: Any) -> str:
     return "all" if value == "all" else "number"
 
 
+Pins = Annotated[
+    dict[str, Text],
+    WithJsonSchema({
+        "type": "object",
+        "properties": {a: {"type": "integer", "minimum": 1} for a in DEGREES} | {c: {"enum": list(v)} for c, v in CHOICES.items()},
+        "additionalProperties": False,
+    }),
+]  # fmt: skip
+
+
 class JobSchema(Schema):
     """A training job. Every key may also stand under `job:` in a model file, as a default."""
 
@@ -74,7 +84,7 @@ class JobSchema(Schema):
     spares: Annotated[
         Annotated[Literal["any", "none"], Tag("word")] | Annotated[SparesSchema, Tag("mapping")], Discriminator(_spares_kind)
     ] | None = Field(None, description="Spare policy: `any` (the search decides), `none`, or a policy with a count")  # fmt: skip
-    pins: dict[str, Text] | None = Field(None, description="Degrees and choices that are fixed: `{tp: 8, schedule: 1f1b}`")
+    pins: Pins | None = Field(None, description="Degrees and choices that are fixed: `{tp: 8, schedule: 1f1b}`")
     schedules: list[Literal["1f1b", "interleaved", "zb-h1", "zb-v", "dualpipe", "dualpipev"]] | None = Field(
         None, min_length=1, description="Pipeline schedules that may be used"
     )
