@@ -17,17 +17,30 @@ from placement.cost.crossings import boundaries
 from placement.cost.traffic import tier_bytes
 from placement.ir import Certificate, Cluster, Placement, Strategy, Term, Traffic
 from placement.ir._array import Floats, Ints
-from placement.solve.layercake import Crossing, best_sum, clique, merge, path, ring
+from placement.solve.layercake import Crossing, arcs, best_sum, clique, merge, path, ring
 
 LARGEST = 20_000  # ranks of a group up to which profiles are built
 
 
 @dataclass(frozen=True)
 class _Digits:
-    """Marks 1 = m_0 | m_1 | ... | ranks of a stage: digit i of a rank of a stage is rank // m_i % (m_{i+1} / m_i)."""
+    """Marks 1 = m_0 | m_1 | ... | ranks of a stage: digit i of a rank of a stage is rank // m_i % (m_{i+1} / m_i).
+
+    `terms` run along digits; `loose` ones do not, and are bounded by themselves.
+    """
 
     marks: tuple[int, ...]
     terms: tuple[Term, ...]
+    loose: tuple[Term, ...]
+
+    @property
+    def inside(self) -> list[tuple[Term, bool]]:
+        """Terms within a stage, and whether each runs along digits."""
+        return [(t, True) for t in self.terms if t.kind != "path"] + [(t, False) for t in self.loose]
+
+    def home(self, strategy: Strategy, term: Term) -> int:
+        """Smallest mark that holds whole communicators of a term."""
+        return min(m for m in self.marks if m % (strategy.size(term.axis) * strategy.stride(term.axis)) == 0)
 
 
 def certify(cluster: Cluster, strategy: Strategy, placement: Placement, traffic: Traffic) -> Certificate:
@@ -70,7 +83,7 @@ def _bound(strategy: Strategy, traffic: Traffic, digits: _Digits, room_J: Ints) 
     all placements, since every rank sits in exactly one group.
     """
     top = min(int(room_J.max()), strategy.world_size)
-    rows_PX, which_P = np.unique(_weights(strategy, digits.terms), axis=0, return_inverse=True)
+    rows_PX, which_P = np.unique(_weights(strategy, digits), axis=0, return_inverse=True)
     which_P = which_P.reshape(-1)
     profile_XS = [_stage_profile(strategy, digits, weights, top) for weights in rows_PX]
     across = _stage_crossing(strategy, traffic)
@@ -86,31 +99,48 @@ def _bound(strategy: Strategy, traffic: Traffic, digits: _Digits, room_J: Ints) 
     return best
 
 
-def _weights(strategy: Strategy, terms: Sequence[Term]) -> Floats:
+def _weights(strategy: Strategy, digits: _Digits) -> Floats:
     """Bytes per rank of the terms that stay in a stage, a row for each stage. (P, terms)"""
-    rows = [t.bytes_P for t in terms if t.kind != "path"]
+    rows = [t.bytes_P for t, _ in digits.inside]
     return np.array(rows).T if rows else np.zeros((strategy.pp, 0))
 
 
 def _pivots(digits: _Digits, top: int, classes: int) -> list[int]:
-    """Set sizes at which stages of different weight are priced alike."""
+    """Set sizes at which stages of different weight are priced alike: slices of a good set, so multiples of the largest block."""
     if classes == 1:
         return [1]
     largest = min(top, digits.marks[-1])
-    return sorted({m for m in digits.marks if m <= largest} | {largest})
+    block = max(m for m in digits.marks if m <= largest)
+    return sorted({block, largest} | {block * 2**i for i in range(1, 5) if block * 2**i <= largest})
 
 
 def _stage_profile(strategy: Strategy, digits: _Digits, weights: Floats, top: int) -> Floats:
-    """M(s) of ranks of one stage, bytes; 0 <= s <= min(top, ranks of a stage)."""
-    inside = [t for t in digits.terms if t.kind != "path"]
+    """M(s) of ranks of one stage, bytes; 0 <= s <= min(top, ranks of a stage).
+
+    Whole cliques of consecutive ranks, and the communicators of loose terms, are added to the block that holds them.
+    """
+    inside = [(t, along, float(w)) for (t, along), w in zip(digits.inside, weights, strict=True)]
     profile_S = np.zeros(2)
     for low, high in zip(digits.marks, digits.marks[1:], strict=False):
-        found = [_crossing(strategy, t, float(w), low, high) for t, w in zip(inside, weights, strict=True)]
+        found = [_crossing(strategy, t, w, low, high) for t, along, w in inside if along]
         profile_S = merge(profile_S, high // low, [x for x in found if x], top)
-        for term, weight in zip(inside, weights, strict=True):
-            if term.kind == "clique" and strategy.stride(term.axis) == 1 and strategy.size(term.axis) == high:
-                profile_S = profile_S + clique(len(profile_S) - 1, 2 * float(weight) / (high - 1))
+        for term, along, weight in inside:
+            if digits.home(strategy, term) == high and (not along or _solid(strategy, term)):
+                profile_S = profile_S + _apart(strategy, term, weight, len(profile_S) - 1)
     return profile_S
+
+
+def _solid(strategy: Strategy, term: Term) -> bool:
+    """A clique of consecutive ranks: what it holds inside depends on the size of the set alone."""
+    return term.kind == "clique" and strategy.stride(term.axis) == 1
+
+
+def _apart(strategy: Strategy, term: Term, weight: float, top: int) -> Floats:
+    """Most weight of one term alone in sets of up to `top` ranks: whole communicators, then part of one (profiles are convex)."""
+    n = strategy.size(term.axis)
+    one_K = clique(n, 2 * weight / (n - 1)) if term.kind == "clique" else ring(n, weight)
+    size_S = np.arange(top + 1)
+    return np.asarray(size_S // n * one_K[n] + one_K[size_S % n])
 
 
 def _crossing(strategy: Strategy, term: Term, weight: float, low: int, high: int) -> Crossing | None:
@@ -123,40 +153,44 @@ def _crossing(strategy: Strategy, term: Term, weight: float, low: int, high: int
     if weight == 0.0 or high <= stride or low >= n * stride:
         return None
     if term.kind == "clique":
-        return None if stride == 1 else Crossing(clique(n, 2 * weight / (n - 1)), low)
+        return None if _solid(strategy, term) else Crossing(clique(n, 2 * weight / (n - 1)), low)
     profile_K = ring(high // low, weight) if high == n * stride else path(high // low, weight)
     return Crossing(profile_K, stride)
 
 
 def _stage_crossing(strategy: Strategy, traffic: Traffic) -> list[Crossing]:
-    """Stage boundaries: both directions of every edge, k stages hold k-1 of the heaviest at most."""
-    edges = boundaries(strategy)
-    found = []
+    weight_P = _boundary_weights(strategy, traffic)
+    return [Crossing(arcs(weight_P), strategy.stage_ranks)] if weight_P.any() else []
+
+
+def _boundary_weights(strategy: Strategy, traffic: Traffic) -> Floats:
+    """Bytes, both directions, between each stage and the next one (cyclic), evened out downwards. (P,)
+
+    Sets would all count on the heaviest boundary, so the lightest stands for all; the way from last to first is kept apart.
+    """
+    weight_P = np.zeros(strategy.pp)
     for term in traffic.terms:
         if term.kind == "path":
-            weights = [2 * float(term.bytes_P[a]) for a, _ in edges]
-            profile_K = np.minimum(path(strategy.pp, max(weights)), sum(weights))
-            profile_K[strategy.pp] = sum(weights)
-            found.append(Crossing(profile_K, strategy.stage_ranks))
-    return found
+            for a, _ in boundaries(strategy):
+                weight_P[a] += 2 * float(term.bytes_P[a])
+    weight_P[:-1] = weight_P[:-1].min(initial=np.inf)
+    weight_P[-1] = weight_P.min()
+    return weight_P
 
 
 def _total_bytes(strategy: Strategy, traffic: Traffic, digits: _Digits) -> float:
     """Bytes of all edges that the profiles know: those of rings whose start is no mark are counted from the next mark on."""
-    total = 0.0
-    for term in digits.terms:
-        if term.kind == "path":
-            total += sum(2 * float(term.bytes_P[a]) for a, _ in boundaries(strategy)) * strategy.stage_ranks
-            continue
+    total = float(_boundary_weights(strategy, traffic).sum()) * strategy.stage_ranks
+    for term, along in digits.inside:
         share = 1.0
-        if term.kind == "ring":
+        if term.kind == "ring" and along:
             share = strategy.stride(term.axis) / min(m for m in digits.marks if m % strategy.stride(term.axis) == 0)
         total += float(term.bytes_P.sum()) * strategy.stage_ranks * share
     return total
 
 
 def _choices(strategy: Strategy, traffic: Traffic) -> list[_Digits]:
-    """Ways to write ranks in digits that suit as many terms as possible; a term that fits none of its own marks is left out."""
+    """Ways to write ranks in digits that suit as many terms as possible; the others are bounded apart."""
     by_weight = sorted(traffic.terms, key=lambda t: -float(t.bytes_P.sum()))
     outward = sorted(traffic.terms, key=lambda t: -strategy.stride(t.axis) * strategy.size(t.axis))
     return list({d.marks: d for d in (_digits(strategy, order) for order in (by_weight, outward))}.values())
@@ -175,18 +209,20 @@ def _digits(strategy: Strategy, order: Sequence[Term]) -> _Digits:
         marks = grown
         if term.kind == "clique" and stride > 1 and want <= marks:
             solid.append((stride, n * stride))
-    marks |= {m for m in (_joint(strategy, t, marks) for t in order) if m}
+    for term in order:
+        marks |= _joint(strategy, term, marks)
     chain = tuple(sorted(marks))
-    return _Digits(chain, tuple(t for t in order if _fits(strategy, t, chain)))
+    fits = [_fits(strategy, t, chain) for t in order]
+    return _Digits(chain, *(tuple(t for t, ok in zip(order, fits, strict=True) if ok is want) for want in (True, False)))
 
 
-def _joint(strategy: Strategy, term: Term, marks: set[int]) -> int:
-    """For a ring that starts between two marks: the smallest number of ranks at which it could start, if that nests."""
-    if term.kind != "ring" or strategy.stride(term.axis) in marks:
-        return 0
-    below = max(m for m in marks if m < strategy.stride(term.axis))
-    joint = int(np.lcm(below, strategy.stride(term.axis)))
-    return joint if all(joint % m == 0 or m % joint == 0 for m in marks) else 0
+def _joint(strategy: Strategy, term: Term, marks: set[int]) -> set[int]:
+    """For a ring that starts between two marks: the smallest number of ranks at which its links nest with them."""
+    stride = strategy.stride(term.axis)
+    if term.kind != "ring" or stride in marks:
+        return set()
+    joint = [int(np.lcm(m, stride)) for m in marks]
+    return set(sorted(j for j in joint if j in marks or all(j % m == 0 or m % j == 0 for m in marks))[:1])
 
 
 def _fits(strategy: Strategy, term: Term, marks: tuple[int, ...]) -> bool:
@@ -195,4 +231,4 @@ def _fits(strategy: Strategy, term: Term, marks: tuple[int, ...]) -> bool:
         return True
     if term.kind == "clique":
         return stride in marks and n * stride in marks and (stride == 1 or not any(stride < m < n * stride for m in marks))
-    return n * stride in marks
+    return n * stride in marks and any(m % stride == 0 for m in marks if m < n * stride)
