@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from placement.diag import Collector, Diagnostic, InputError, Label
 from placement.ir import ModelGraph
+from placement.spec.job import check_defaults
 from placement.spec.model_check import Finding, check_transformer, finding
 from placement.spec.model_graph import check_graph, lower_graph
 from placement.spec.model_short import lower_transformer
@@ -41,6 +42,8 @@ def check_model(doc: Document) -> ModelSpec:
     tree = doc.tree if isinstance(doc.tree, Mapping) else {}
     for item in _findings(tree):
         found.add(_placed(doc, item))
+    if isinstance(tree.get("job"), Mapping):
+        found.found.extend(check_defaults(doc))
     found.raise_if_errors()
     assert spec is not None
     return spec

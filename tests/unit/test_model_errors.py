@@ -56,6 +56,9 @@ transformer:
   shard_experts: 1
   vocab: ten
 sequence_length: 4096
+job:
+  sequence_lenght: 4096
+  global_batch: 12.5
 """
     assert findings(text) == [
         "2:15 model/not-a-flag | `no` is neither true nor false | write `true` or `false`",
@@ -63,7 +66,9 @@ sequence_length: 4096
         "9:9 model/topk | topk 9 is more than the 8 experts | topk must be at most 8",
         "11:3 model/unknown-key | unknown key `shard_experts` | did you mean `shared_experts`?",
         "12:10 model/not-a-whole-number | `ten` is not a whole number | ",
-        "13:1 model/unknown-key | unknown key `sequence_length` | known: `graph`, `job`",
+        "13:1 model/unknown-key | unknown key `sequence_length` | known: `graph`",
+        "15:3 model/unknown-key | unknown key `sequence_lenght` | did you mean `sequence_length`?",
+        "16:17 model/not-a-whole-number | `12.5` is not a whole number | ",
     ]
 
 
@@ -235,7 +240,7 @@ A = {"forward": "1 FLOP"}
         ),
         ({"a": {"layer": {"hidden": 8, "heads": 2}}}, [], "model/ffn-missing | a dense layer needs ffn | write `ffn: 28672`"),
         ({"a": A | {"repeat": "20001"}}, [], "model/absurd-number | 20,001 is impossibly large here | at most 20,000"),
-        ({}, [], "model/bad-value | `nodes`: dictionary should have at least 1 item after validation, not 0 | "),
+        ({}, [], "model/empty-list | `nodes` must not be empty | "),
     ],
 )
 def test_impossible_graphs(nodes: dict[str, Any], edges: list[tuple[str, str]], expected: str) -> None:
