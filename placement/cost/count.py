@@ -195,6 +195,8 @@ class _Counter:
             if op.window is not None:
                 span = min(span, 2.0 * op.window)
             flop = self.tokens * span * heads * width  # causal: half of 2 s (qk + v)
+            if op.causal and self.job.software.stack == "torchtitan":
+                flop = flop * 2.0 * self.cp / (self.cp + 1.0)  # its ring gives the last rank most keys; Megatron pairs both ends
             self.row(ATTENTION, flop=flop * (2.0 if self.unfused else 1.0), moved=(0, 0, 0), span=span, head=width, cheap=self.unfused)
         kv = op.latent_dim or op.kv_heads * width / np.minimum(self.tp, op.kv_heads)
         gathered = 2.0 * self.tokens * self.cp * kv

@@ -46,9 +46,9 @@ class Sizes:
 def price(tables: Tables, c: Context, eff: Efficiency, sizes: Sizes, spans: Spans) -> Seconds:
     """Seconds of all cells. Context and spans have a leading dimension of shards, or of one for all of them."""
     cells = tables.cells
-    compute_ND, cheap_N = compute_s(tables.work, cells, c, eff)
+    compute_ND, core_ND, cheap_N = compute_s(tables.work, cells, c, eff)
     tp_ND = tp_s(cells, c, eff, sizes, spans)
-    cp_ND = cp_s(cells, c, eff, sizes, spans)
+    cp_ND = cp_s(cells, c, eff, sizes, spans, core_ND)
     ep_ND = ep_s(cells, c, eff, sizes, spans)
     gtp_ND = gtp_s(cells, c, eff, sizes, spans, compute_ND)
     forward_N = compute_ND[:, 0] + tp_ND[:, 0] + cp_ND[:, 0] + ep_ND[:, 0]
@@ -60,8 +60,8 @@ def price(tables: Tables, c: Context, eff: Efficiency, sizes: Sizes, spans: Span
     return Seconds(compute_ND, recompute_NC, tp_ND, cp_ND, ep_ND, gtp_ND)
 
 
-def compute_s(work: Work, cells: Cells, c: Context, eff: Efficiency) -> tuple[Floats, Floats]:
-    """Seconds of computation of every cell, (N, D), and of the part of its forward pass that selective recompute repeats, (N,)."""
+def compute_s(work: Work, cells: Cells, c: Context, eff: Efficiency) -> tuple[Floats, Floats, Floats]:
+    """Seconds of every cell: all computation (N, D), its attention cores (N, D), what selective recompute repeats (N,)."""
     shard_R = cells.shard_N[work.cell_R]
     row = take(c, shard_R)
     rate_R = flop_rate(work, row, eff)
@@ -71,8 +71,10 @@ def compute_s(work: Work, cells: Cells, c: Context, eff: Efficiency) -> tuple[Fl
     seconds_RD = flop_RD / rate_R[:, None] + (work.byte_RD * weight_R[:, None] + work.cast_RD * cast_R[:, None]) / hbm_R[:, None]
     num = len(cells.shard_N)
     compute_ND = np.stack([np.bincount(work.cell_R, seconds_RD[:, d], num) for d in range(3)], -1)
+    at = np.flatnonzero(work.kind_R == kinds.ATTENTION)
+    core_ND = np.stack([np.bincount(work.cell_R[at], seconds_RD[at, d], num) for d in range(3)], -1)
     cheap_N = np.bincount(work.cell_R, seconds_RD[:, 0] * work.cheap_R, num)
-    return compute_ND + launch_s(cells, take(c, cells.shard_N), eff)[:, None] / 3.0, cheap_N
+    return compute_ND + launch_s(cells, take(c, cells.shard_N), eff)[:, None] / 3.0, core_ND, cheap_N
 
 
 def launch_s(cells: Cells, c: Context, eff: Efficiency) -> Floats:
@@ -125,15 +127,18 @@ def byte_weights(work: Work, c: Context, eff: Efficiency) -> tuple[Floats, Float
     kind = work.kind_R
     drift = moe_drift(c, eff)
     ragged = eff["misaligned"] ** -work.ragged_R
-    by_kind = [eff["matmul_bytes"], eff["matmul_bytes"], 0.0, eff["move"], eff["move"]]
-    weight = np.select([kind == k for k in range(6)], [*by_kind, eff["permute"] * drift * ragged], eff["scores"])
-    cast = np.where(kind == kinds.GROUPED, eff["cast_moe"] * drift * ragged, eff["cast"])
+    # element-wise kernels run at a fraction of line rate: they follow the clock, like matmuls
+    clock = 1.0 / chip_speed(c, eff)
+    by_kind = [eff["matmul_bytes"], eff["matmul_bytes"], 0.0, eff["loss"] * clock, eff["move"] * clock]
+    weight = np.select([kind == k for k in range(6)], [*by_kind, eff["permute"] * drift * ragged * clock], eff["scores"])
+    hopper = np.where(c.generation == GENERATIONS.index("hopper"), eff["cast_hopper"], 1.0)
+    cast = np.where(kind == kinds.GROUPED, eff["cast_moe"] * drift * ragged * hopper, eff["cast"]) * clock
     return np.asarray(weight), np.asarray(cast)
 
 
 def tp_s(cells: Cells, c: Context, eff: Efficiency, sizes: Sizes, spans: Spans) -> Floats:
     """Exposed tensor-parallel communication, (N, D): gathers and scatters of activations, of experts split by etp too."""
-    shown = np.where(c.naive, 1.0, eff["tp_exposed"])
+    shown = c.naive + (1.0 - c.naive) * eff["tp_exposed"]
     seconds = np.zeros_like(cells.tp_byte_ND)
     for axis, byte_ND, call_ND in (("tp", cells.tp_byte_ND, cells.tp_call_ND), ("etp", cells.etp_byte_ND, cells.etp_call_ND)):
         per_byte, per_call = _ring_terms(c, eff, getattr(sizes, axis), spans, axis)
@@ -142,10 +147,10 @@ def tp_s(cells: Cells, c: Context, eff: Efficiency, sizes: Sizes, spans: Spans) 
     return seconds
 
 
-def cp_s(cells: Cells, c: Context, eff: Efficiency, sizes: Sizes, spans: Spans) -> Floats:
-    """Exposed context-parallel communication: keys and values go around the ring behind attention; a share shows."""
+def cp_s(cells: Cells, c: Context, eff: Efficiency, sizes: Sizes, spans: Spans, core_ND: Floats) -> Floats:
+    """Exposed context-parallel communication: keys and values go around the ring behind the attention core (arXiv 2310.01889)."""
     per_byte, _ = _ring_terms(c, eff, sizes.cp, spans, "cp")
-    return np.asarray(cells.cp_byte_ND * _at(eff["cp_exposed"] * per_byte, cells.shard_N)[:, None])
+    return overlapped(cells.cp_byte_ND * _at(per_byte, cells.shard_N)[:, None], core_ND, eff["cp_floor"])
 
 
 def ep_s(cells: Cells, c: Context, eff: Efficiency, sizes: Sizes, spans: Spans) -> Floats:

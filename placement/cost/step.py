@@ -52,10 +52,19 @@ def dp_seconds(
     reduce_s = _group_s(links, eff, spans, dense, dp_cp, grad_bytes, "dp") + _group_s(links, eff, spans, expert, edp, grad_bytes, "edp")
     gather_s = _group_s(links, eff, spans, dense, dp_cp, gather_bytes, "dp") + _group_s(links, eff, spans, expert, edp, gather_bytes, "edp")
     once = overlapped(reduce_s + gather_s, eff["dp_window"] * window_s, eff["dp_floor"])
-    once = np.where(c.naive, reduce_s + gather_s, once)
+    once = c.naive * (reduce_s + gather_s) + (1.0 - c.naive) * once
     scattered = microbatches * overlapped(reduce_s, eff["dp_window"] * window_s, eff["dp_floor"]) + eff["dp_floor"] * gather_s
-    sharded = microbatches * overlapped(reduce_s + 2.0 * gather_s, eff["fsdp_window"] * window_s, eff["fsdp_floor"])
+    floor = np.where(c.composer, eff["fsdp_floor_composer"], eff["fsdp_floor"])
+    sharded = microbatches * overlapped(reduce_s + 2.0 * gather_s, eff["fsdp_window"] * window_s, floor)
     return np.asarray(np.select([sharding <= 1, sharding == 2], [once, scattered], sharded))
+
+
+def dp_windows(pp: Ints | int, vpp: Ints | int) -> Floats:
+    """Microbatches of compute that gradient traffic can hide behind: one, and with interleaving most of the drain.
+
+    The last backward pass of the last chunk of a stage comes pp (vpp - 1) / vpp microbatches before that of its first one.
+    """
+    return np.asarray(1.0 + (np.asarray(pp) - 1.0) * (np.asarray(vpp) - 1.0) / np.asarray(vpp))
 
 
 def _group_s(
@@ -89,19 +98,31 @@ def update_bytes(optimizer: Optimizer) -> float:
 
 
 def overhead_s(
-    job: Job, hw: Hardware, eff: Efficiency, *, world_size: Ints | int, num_microbatches: Ints | int, busy_s: Floats | float = 0.0
-) -> Floats:
+    job: Job, hw: Hardware, eff: Efficiency, *, world_size: Ints | int, num_microbatches: Ints | int, busy_s: Floats | float = 0.0,
+    expert_groups: Ints | int = 1,
+) -> Floats:  # fmt: skip
     """What every step pays: host work, gradient norm, data, and the slowest of many GPUs.
 
-    `busy_s` seconds of the step without it. Stragglers cost a share that grows with the logarithm of the world size.
+    `busy_s` seconds of the step without it. Stragglers cost a share that grows with the logarithm of the world size, and
+    expert groups (`expert_groups` of a stage run side by side) one that grows with the imbalance of the job's router.
     """
-    return overhead_seconds(eff, np.asarray(world_size, float), np.asarray(num_microbatches, float), np.asarray(busy_s, float))
+    given = [np.asarray(v, float) for v in (world_size, num_microbatches, busy_s, expert_groups)]
+    found = overhead_seconds(context(job, hw), eff, *given, np.asarray(job.expert_imbalance))
+    return found.reshape(np.broadcast_shapes(*(v.shape for v in given)))
 
 
-def overhead_seconds(eff: Efficiency, world_size: Floats, num_microbatches: Floats, busy_s: Floats) -> Floats:
-    """`overhead_s` over scenarios."""
+def overhead_seconds(
+    c: Context, eff: Efficiency, world_size: Floats, num_microbatches: Floats, busy_s: Floats, groups: Floats, imbalance: Floats
+) -> Floats:
+    """`overhead_s` over scenarios.
+
+    A real router loads expert groups unevenly, differently in each microbatch: the mean over m of them has a spread of
+    1 / sqrt(m), and the slowest of G groups stands sqrt(2 ln G) spreads above the mean (extreme value of a normal).
+    """
     jitter = eff["jitter"] * np.log2(np.maximum(1.0, world_size / 8.0))
-    return np.asarray(eff["step_s"] + eff["microbatch_s"] * num_microbatches + jitter * busy_s)
+    spread = eff["router_noise"] * (imbalance - 1.0) * np.sqrt(2.0 * np.log(np.maximum(groups, 1.0)) / num_microbatches)
+    fixed = eff["step_s"] * np.where(c.mlperf, eff["step_mlperf"], 1.0)
+    return np.asarray(fixed + eff["microbatch_s"] * num_microbatches + (jitter + spread) * busy_s)
 
 
 def boundary_s(c: Context, eff: Efficiency, spans: Spans, edge_bytes: Floats) -> Floats:
@@ -109,7 +130,7 @@ def boundary_s(c: Context, eff: Efficiency, spans: Spans, edge_bytes: Floats) ->
     members, ring, _ = spans.axis("pp")
     links = net.Links(c.nvlink_Bps, c.nic_Bps, c.domain, c.nvls.astype(float), (c.generation == 2).astype(float))
     seconds = net.point_to_point_s(links, eff, members, ring, edge_bytes)
-    return np.asarray(np.where(c.naive, 1.0, eff["p2p_exposed"]) * seconds)
+    return np.asarray((c.naive + (1.0 - c.naive) * eff["p2p_exposed"]) * seconds)
 
 
 def step_cost(
@@ -136,7 +157,7 @@ def step_cost(
     sharded = SHARDING.index(strategy.sharding) >= 1
     dp_P = dp_s(
         job, hw, eff, dense_params=dense_P, expert_params=expert_P, dp_cp=strategy.dp * strategy.cp // strategy.gtp,
-        edp=strategy.edp // strategy.egtp, sharding=strategy.sharding, spans=spans, window_s=busy_P, num_microbatches=m,
+        edp=strategy.edp // strategy.egtp, sharding=strategy.sharding, spans=spans, window_s=busy_P * dp_windows(strategy.pp, strategy.vpp), num_microbatches=m,
     )  # fmt: skip
     update_P = optimizer_s(
         job, hw, eff, dense_params=dense_P, expert_params=expert_P, shard_dense=strategy.dp * strategy.cp // strategy.gtp if sharded else 1,
@@ -149,7 +170,8 @@ def step_cost(
     waiting = max(float(timeline.makespan_s) - busy_s, 0.0)
     pp_s = min(waiting, 2.0 * m * strategy.vpp * edge_s)
     tail = float(timeline.makespan_s) + float(dp_P[last]) + float(update_P[last])
-    fixed = float(overhead_s(job, hw, eff, world_size=strategy.world_size, num_microbatches=m, busy_s=tail))
+    fixed = float(overhead_s(job, hw, eff, world_size=strategy.world_size, num_microbatches=m, busy_s=tail,
+                             expert_groups=strategy.edp if strategy.ep > 1 else 1))  # fmt: skip
     parts = {
         "compute": sums["compute"], "tp": sums["tp"], "cp": sums["cp"], "ep": sums["ep"], "pp": pp_s,
         "dp": float(dp_P[last]) + sums["gtp"], "bubble": waiting - pp_s, "optimizer": float(update_P[last]), "overhead": fixed,

@@ -19,7 +19,7 @@ from placement.cost.hardware import contiguous_spans, hardware
 from placement.cost.layers import edge_bytes, sizes_of
 from placement.cost.price import Sizes, price
 from placement.cost.shards import Shards, shards_of
-from placement.cost.step import boundary_s, chunk_counts, dp_seconds, overhead_seconds, update_bytes
+from placement.cost.step import boundary_s, chunk_counts, dp_seconds, dp_windows, overhead_seconds, update_bytes
 from placement.ir import RECOMPUTE, SHARDING, Efficiency, Spans, Stages
 from placement.ir._array import Floats, Ints
 from placement.passes.layout import usual_stages
@@ -105,6 +105,7 @@ def _facts(runs: Sequence[Run], hws: Sequence[object]) -> dict[str, Floats]:
         "dp_cp": column(lambda s, j: s.dp * s.cp // s.gtp), "edp": column(lambda s, j: s.edp // s.egtp),
         "world": column(lambda s, j: s.world_size), "sharding": column(lambda s, j: SHARDING.index(s.sharding)),
         "grad": column(lambda s, j: j.optimizer.grad_reduce_bytes), "gather": column(lambda s, j: j.optimizer.param_gather_bytes),
+        "groups": column(lambda s, j: s.edp if s.ep > 1 else 1), "imbalance": column(lambda s, j: j.expert_imbalance),
         "update": column(lambda s, j: update_bytes(j.optimizer)),
         "edge": np.array([float(edge_bytes(_known(r.model), _known(r.job), shards_of(_known(r.strategy)))[0]) for r in runs]),
         "measured": np.array([r.measured_step_s or np.nan for r in runs]),
@@ -133,10 +134,10 @@ def predict(b: Batch, eff: Efficiency) -> Floats:
     spans = Spans(b.spans.members[g], b.spans.ring_spB[g], b.spans.a2a_spB[g])
     dp_G = dp_seconds(
         here, eff, f["grad"][g], f["gather"][g], b.dense_G, b.expert_G, f["dp_cp"][g], f["edp"][g],
-        f["sharding"][g].astype(np.int64), spans, busy_G, f["m"][g],
+        f["sharding"][g].astype(np.int64), spans, busy_G * dp_windows(f["pp"][g], f["vpp"][g]), f["m"][g],
     )  # fmt: skip
     sharded = f["sharding"][g] >= 1
     updated = b.dense_G / np.where(sharded, f["dp_cp"][g], 1.0) + b.expert_G / np.where(sharded, f["edp"][g], 1.0)
     update_G = eff["optimizer"] * updated * f["update"][g] / here.hbm_Bps
     tail_R = makespan_R * b.ratio_R + np.maximum.reduceat(dp_G + update_G, b.first_G)
-    return tail_R + overhead_seconds(eff, f["world"], f["m"], tail_R)
+    return tail_R + overhead_seconds(b.context, eff, f["world"], f["m"], tail_R, f["groups"], f["imbalance"])

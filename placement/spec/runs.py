@@ -20,7 +20,7 @@ import numpy as np
 
 from placement.cost.schedules import misfit
 from placement.diag import Diagnostic, InputError, Label
-from placement.ir import SHARDING, Chip, Cluster, FabricDesign, Job, ModelGraph, Optimizer, Software, State, Strategy, Tier
+from placement.ir import SHARDING, Chip, Cluster, FabricDesign, Job, ModelGraph, Optimizer, Pointwise, Software, State, Strategy, Tier
 from placement.spec.catalog import chips
 from placement.spec.model import lower_short
 from placement.spec.model_types import Mla, Transformer
@@ -33,6 +33,7 @@ STACKS = {
     "deepspeed": ("deepspeed", "sagemaker"),
 }  # fmt: skip
 SCHEDULE_NAMES = ("dualpipev", "dualpipe", "zb-v", "zb-h1", "interleaved", "1f1b")
+REAL_ROUTER = 1.1  # busiest expert group over the mean where routing is not forced to balance (measured_runs.md, anomaly 8)
 NVLINK_LATENCY_S, NETWORK_LATENCY_S = 1.0e-6, 4.0e-6  # topology.md, section 7
 NEAREST = {  # parts of the same silicon under other names; a row that says more is matched by its own name first
     "A100": "A100-80GB", "A800": "A100-80GB", "H100": "H100", "H200": "H200", "H800": "H800", "H20": "H100", "GH200": "GH200",
@@ -145,6 +146,7 @@ def _expressed(head: Run, row: Mapping[str, Any], spec: Mapping[str, Any], model
         seq_len=seq_len, global_batch=_batch(row, seq_len), precision=precision_name(str(row.get("precision") or "bf16")),
         optimizer=_optimizer(chip, year, sharding),
         software=Software(stack, year, _overlaps_experts(row)),
+        expert_imbalance=REAL_ROUTER if "real router" in str(row.get("moe_routing")).lower() else 1.0,
     )  # fmt: skip
     model = _model(spec, row, models)
     mode, share = _recompute(row, model)
@@ -226,8 +228,17 @@ def _model(spec: Mapping[str, Any], row: Mapping[str, Any], models: dict[str, Mo
     key = repr(sorted(fields.items(), key=lambda kv: kv[0]))
     if key not in models:
         text = {k: ({a: str(b) for a, b in v.items()} if isinstance(v, Mapping) else _text(v)) for k, v in fields.items()}
-        models[key] = lower_short(text, str(spec.get("key") or "model"))
+        graph = lower_short(text, str(spec.get("key") or "model"))
+        models[key] = graph if spec.get("gated_mlp", True) or not spec.get("tied_embeddings") else without_rotation(graph)
     return models[key]
+
+
+def without_rotation(model: ModelGraph) -> ModelGraph:
+    """GPT-3 and its kin (plain MLP, tied embeddings) have learned positions or ALiBi: no rotary kernels."""
+    types = tuple(
+        dataclasses.replace(t, ops=tuple(o for o in t.ops if not (isinstance(o, Pointwise) and o.kind == "rope"))) for t in model.types
+    )
+    return dataclasses.replace(model, types=types)
 
 
 _ROUTED = ("experts", "topk", "moe_ffn", "shared_experts", "shared_ffn", "dense_first_layers", "moe_every", "groups_limit", "shared_gate")
