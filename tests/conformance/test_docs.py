@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the documentation shows is true: its examples load, its links lead somewhere, its commands exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from placement.spec import load_cluster, load_job, load_model
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLE = re.compile(r"^```yaml (\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"^\$ placement ([a-z]+)(?: ([a-z]+))?", re.MULTILINE)
+
+
+def examples() -> list[tuple[str, str, str]]:
+    """(page, kind, text) of every YAML block that says what kind of file it is."""
+    return [(page.name, *found) for page in PAGES for found in EXAMPLE.findall(page.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize(("page", "kind", "text"), examples(), ids=lambda v: v if len(v) < 20 else "")
+def test_examples_load(page: str, kind: str, text: str, tmp_path: Path) -> None:
+    """Every example file on a page is accepted as it stands."""
+    path = tmp_path / f"{kind}.yaml"
+    path.write_text(text, encoding="utf-8")
+    readers = {"topology": load_cluster, "model": load_model, "job": lambda p: load_job(p, {}, {})}
+    assert readers[kind](str(path)), page
+
+
+def test_all_kinds_have_an_example() -> None:
+    """The page on formats shows a topology, a model and a job."""
+    assert {"topology", "model", "job"} <= {kind for page, kind, _ in examples() if page == "formats.md"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link of a page names a file of the repository."""
+    links = re.findall(r"\]\(([^)#\s]+)\)", page.read_text(encoding="utf-8"))
+    lost = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert lost == []
+
+
+def test_commands_exist() -> None:
+    """Every `$ placement VERB` of the README is a command that has help."""
+    found = set(COMMAND.findall((ROOT / "README.md").read_text(encoding="utf-8")))
+    assert found
+    nouns = {"topology", "model"}
+    for verb, word in sorted(found):
+        words = [verb, word] if verb in nouns else [verb]
+        run = subprocess.run([sys.executable, ROOT / "cli.py", *words, "--help"], capture_output=True, text=True, check=False)
+        assert run.returncode == 0, f"placement {' '.join(words)}: {run.stderr}"
