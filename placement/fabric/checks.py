@@ -37,7 +37,7 @@ def check_pattern(pattern: Pattern, nic_Bps: float, stated_taper: dict[int, Frac
         yield from _ports(path, tier, pattern.tiers[index - 1] if index else None)
         yield from _nesting(path, tier, pattern.tiers[index + 1] if index < last else None)
         yield from _latency(path, tier, pattern.tiers[index - 1] if index else None)
-        if index in stated_taper and index < last:
+        if index in stated_taper and tier.spec.uplinks and index < last:
             yield from _taper(path, pattern, index, stated_taper[index])
     yield from _rails(pattern)
     yield from _planes(pattern, nic_Bps)
@@ -69,15 +69,16 @@ def _ports(path: Path, tier: TierPattern, below: TierPattern | None) -> Iterator
     if spec.uplinks >= spec.ports:
         message = f"{spec.uplinks} uplinks leave none of the {spec.ports} ports of a {spec.kind} for what is below"
         yield Finding((*at, "uplinks"), "ports-overused", message)
-    elif tier.level and tier.derived and tier.pair == 0 and below is not None:
+    elif tier.level and tier.derived and tier.pair == 0 and below is not None and below.spec.uplinks:
         message = f"a {spec.kind} of {spec.ports} ports cannot reach every group of tier `{below.spec.name}` ({below.num_groups:,} groups)"
-        note = f"counted as {tier.num_switches:,} switches that cannot all see each other; bandwidth is planned as if they did"
+        note = f"counted as {tier.num_switches:,} {spec.kind} switches for the cables alone; bandwidth is planned as if every group met"
         help = "use switches with more ports, larger groups below, or a further tier"
         yield Finding(at, "fabric-too-small", message, Severity.WARNING, help=help, notes=(note,))
     elif tier.down + spec.uplinks > spec.ports:
         message = f"a {spec.kind} needs {tier.down} ports down and {spec.uplinks} up, it has {spec.ports}"
-        note = f"{tier.down + spec.uplinks - spec.ports} too many"
-        yield Finding(at, "ports-overused", message, help=f"at most {spec.ports - tier.down} uplinks fit" if tier.down < spec.ports else "use smaller groups", notes=(note,))
+        over = tier.down + spec.uplinks - spec.ports
+        help = f"write `uplinks: {spec.uplinks - over}` or less, or use smaller groups" if over < spec.uplinks else "use smaller groups"
+        yield Finding(at, "ports-overused", message, help=help, notes=(f"{over} too many",))
 
 
 def _nesting(path: Path, tier: TierPattern, above: TierPattern | None) -> Iterator[Finding]:

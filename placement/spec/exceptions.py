@@ -84,16 +84,37 @@ def _health(reader: Reader, layout: Layout, damage: Damage, nic_Bps_N: Floats) -
     damage.gpu_ok_NG &= usable_N[:, None]
     if not (damage.gpu_ok_NG.any(axis=1) & (damage.state_N == State.OK)).any():
         reader.report(("exceptions",), "nothing-left", "no GPU of the cluster is left in service", help="remove exceptions")
+    _cut_groups(reader, damage)
     nics_per_gpu = damage.pattern.rails / damage.gpu_ok_NG.shape[1]
-    injection_N = np.where(usable_N, nic_Bps_N * damage.nic_NR.sum(axis=1), 0.0)
     return Health(
         state_N=damage.state_N,
         gpu_ok_NG=damage.gpu_ok_NG,
         speed_N=damage.speed_N,
-        nic_Bps_N=nic_Bps_N * share(damage.nic_NR) * nics_per_gpu,
-        domain_uplink_J=np.bincount(layout.domain_N, weights=injection_N, minlength=len(layout.domain_name_J)),
+        nic_Bps_N=nic_Bps_N * np.where(usable_N, share(damage.nic_NR), 1.0) * nics_per_gpu,
+        domain_uplink_J=_injection(layout, usable_N, nic_Bps_N[:, None] * damage.nic_NR),
         live_T=[None if live is None else effective(live) for live in damage.live_T],
     )
+
+
+def _injection(layout: Layout, usable_N: Bools, nic_Bps_NR: Floats) -> Floats:
+    """Adapters of the nodes in service, summed by NVLink domain. A domain without any keeps its nominal figure: nothing runs
+    there, and a zero would only poison ratios."""
+    num = len(layout.domain_name_J)
+    dead_J = np.bincount(layout.domain_N, weights=usable_N, minlength=num) == 0
+    counts_N = usable_N | dead_J[layout.domain_N]
+    return np.bincount(layout.domain_N, weights=np.where(counts_N, nic_Bps_NR.sum(axis=1), 0.0), minlength=num)
+
+
+def _cut_groups(reader: Reader, damage: Damage) -> None:
+    """Groups that lost every way up: jobs must stay inside."""
+    for index, live in enumerate(damage.live_T[:-1]):
+        dead = np.flatnonzero(effective(live) == 0) if live is not None else []
+        if len(dead):
+            tier = damage.pattern.tiers[index].spec
+            which = fold([str(g) for g in dead], 60)
+            message = f"{'group' if len(dead) == 1 else 'groups'} {which} of tier `{tier.name}` {'has' if len(dead) == 1 else 'have'} no uplink left"
+            note = "groups are numbered from 0, in the order of their racks"
+            reader.report(("exceptions",), "group-cut-off", message, severity=Severity.WARNING, notes=(note,))
 
 
 def _kind(reader: Reader, index: int, item: ExceptionSchema) -> str | None:

@@ -176,9 +176,13 @@ def _nic_speeds(reader: Reader) -> Floats:
 def _nic_speed(reader: Reader, nic: str | None, speed_Bps: float | None, path: KeyPath) -> float | None:
     known = nics()
     if nic is not None and nic not in known and speed_Bps is None:
-        help = did_you_mean(nic, known) + ", or add `nic_speed`"
+        help = _or(did_you_mean(nic, known), "add `nic_speed`")
         reader.report((*path, "nic"), "unknown-nic", f"`{nic}` is no adapter of the catalogue", help=help)
     return speed_Bps or (known[nic].speed if nic in known else None)
+
+
+def _or(first: str, second: str) -> str:
+    return f"{first} or {second}" if first else second
 
 
 def _layout(reader: Reader) -> Layout:
@@ -283,7 +287,7 @@ def _tier_spec(reader: Reader, tier: TierSchema, path: KeyPath) -> TierSpec:
     known = switches()
     model = known.get(switch.model or "")
     if switch.model and model is None and not (switch.ports and switch.speed):
-        help = did_you_mean(switch.model, known) + ", or add `ports` and `speed`"
+        help = _or(did_you_mean(switch.model, known), "add `ports` and `speed`")
         reader.report((*path, "switch", "model"), "unknown-switch", f"`{switch.model}` is no switch of the catalogue", help=help)
     ports, port_Bps = switch.ports or (model and model.ports), switch.speed or (model and model.speed)
     if not switch.model and not (ports and port_Bps):

@@ -41,8 +41,9 @@ def _varying(tier: TierPattern, planes: int) -> tuple[str, ...]:
 def default_name(tier: TierPattern, planes: int) -> str:
     """`leaf-{group:03}-r{rail}`: fields for what varies, padded to the largest number."""
     width = {"group": len(str(tier.num_groups - 1)), "plane": 1, "rail": 1, "index": len(str(int(tier.switches_J.max()) - 1))}
-    mark = {"group": "", "plane": "p", "rail": "r", "index": "s"}
-    return tier.spec.kind + "".join(f"-{mark[f]}{{{f}:0{width[f]}}}" for f in _varying(tier, planes))
+    fields = _varying(tier, planes)
+    mark = {"group": "", "plane": "p", "rail": "r", "index": "s" if "group" in fields else ""}
+    return tier.spec.kind + "".join(f"-{mark[f]}{{{f}:0{width[f]}}}" for f in fields)
 
 
 def switch_table(reader: Reader, index: int, pattern: Pattern) -> tuple[Strings, Ints]:

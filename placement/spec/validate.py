@@ -29,7 +29,7 @@ def validate(doc: Document, schema: type[M], path: KeyPath = ()) -> M:
         return schema.model_validate(value)
     except pydantic.ValidationError as error:
         found = [_translate(doc, schema, path, item) for item in error.errors(include_url=False)]
-        raise InputError(_unique(found)) from None
+        raise InputError(_causes(found)) from None
 
 
 def at(tree: Any, path: KeyPath) -> Any:
@@ -53,8 +53,21 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return "known: " + ", ".join(f"`{n}`" for n in names) if 0 < len(names) <= 24 else ""
 
 
-def _unique(found: Iterable[Diagnostic]) -> list[Diagnostic]:
-    return list({(d.name, d.message, str(d.primary and d.primary.span)): d for d in found}.values())
+def _causes(found: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """One finding per cause: no doubles, and no missing key where an unknown one is the same word misspelt."""
+    unique = {(d.name, d.message, str(d.primary and d.primary.span)): d for d in found}.values()
+    meant = {d.help for d in unique if d.name.endswith("/unknown-key")}
+    return [d for d in unique if not (d.name.endswith("/missing-key") and f"did you mean `{_missing(d)}`?" in meant)]
+
+
+def _missing(diagnostic: Diagnostic) -> str:
+    return diagnostic.message.rsplit("`", 2)[1]
+
+
+def _sentence(about: str | None) -> str:
+    """First sentence of a description, to stand after a comma."""
+    text = (about or "").split(". ")[0].rstrip(".")
+    return f", {text[0].lower() + text[1:] if text[1:2].islower() else text}" if text else ""
 
 
 def _translate(doc: Document, schema: Any, base: KeyPath, error: Any) -> Diagnostic:
@@ -116,7 +129,7 @@ def _missing_key(doc: Document, schema: Any, base: KeyPath, loc: tuple[Any, ...]
     title = models[0].model_config.get("title") if models else None
     about = models[0].model_fields[key].description if models else None
     message = f"{title or _what(doc, parent)} has no `{key}`"
-    help = f"add `{key}:`" + (f", {about[0].lower() + about[1:].split('. ')[0].rstrip('.')}" if about else "")
+    help = f"add `{key}:`{_sentence(about)}"
     return Diagnostic(f"{doc.room}/missing-key", message, primary=Label(doc.key_span(parent), f"`{key}` is missing"), help=help)
 
 
