@@ -54,3 +54,16 @@ def test_commands_exist() -> None:
         words = [verb, word] if verb in nouns else [verb]
         run = subprocess.run([sys.executable, ROOT / "cli.py", *words, "--help"], capture_output=True, text=True, check=False)
         assert run.returncode == 0, f"placement {' '.join(words)}: {run.stderr}"
+
+
+def test_binary_format_page_is_the_layout() -> None:
+    """docs/plan-format.md has every section and every field of plan.bin at its offset, and no others."""
+    from placement.runtime import layout
+
+    text = (ROOT / "docs" / "plan-format.md").read_text(encoding="utf-8")
+    records = (layout.HEADER, layout.ENTRY, *(d for d in layout.RECORDS.values() if d.names))
+    fields = re.findall(r"^\| (\d+) \| \S+ \| `(\w+)` \|", text, re.MULTILINE)
+    assert sorted((int(at), name) for at, name in fields) == sorted((d.fields[n][1], n) for d in records for n in d.names)
+    assert re.findall(r"\*\*(\d+) bytes\*\*", text) == [str(d.itemsize) for d in records]
+    sections = re.findall(r"^\| (\d+) \| ([A-Z]+) \|", text, re.MULTILINE)
+    assert sections == [(str(int(s)), s.name) for s in layout.Section]
