@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`placement model validate|show`."""
+"""`placement model validate|show|import`."""
 
 from __future__ import annotations
 
@@ -75,5 +75,5 @@ def import_(
     if out is None:
         output.result(text.rstrip("\n"))
     else:
-        out.write_text(text, encoding="utf-8")
+        output.write_file(out, text)
     return Exit.OK

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from placement.report.style import Style, style_of
@@ -29,6 +30,17 @@ def stream(chunks: Iterable[str]) -> None:
 def result_json(value: Mapping[str, Any]) -> None:
     """Write a JSON document to stdout: sorted keys, `format_version` first among equals, no NaN (not JSON)."""
     _write(json.dumps({"format_version": FORMAT_VERSION, **value}, sort_keys=True, indent=2, allow_nan=False) + "\n")
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a text file whole or not at all. Raises OSError with the file's name."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def note(text: str) -> None:

@@ -43,11 +43,12 @@ class Voice:
         timed = f"   {took_s:.1f} s" if took_s is not None and self.level > 0 else ""
         output.note(f"{style(f'{verb:>9}', 'green', 'bold')} {text}{timed}")
 
-    def warn(self, finding: Diagnostic) -> None:
-        """A warning about an input, with its place."""
-        if self.level >= 0:
-            from placement.report.diagnostics import render_one
+    def found(self, finding: Diagnostic) -> None:
+        """A warning about an input, with its place; mere information only with `-v`."""
+        from placement.diag import Severity
+        from placement.report.diagnostics import render_one
 
+        if self.level >= (1 if finding.severity is Severity.INFO else 0):
             output.note(render_one(finding, output.stderr_style()))
 
 
@@ -105,10 +106,10 @@ def _read(model: str, topology: str, job: str | None, pin: Sequence[str], voice:
     inputs, took_s = timed(lambda: read_inputs(model, topology, job, pins(pin), given))
     graph, cluster = inputs.model, inputs.cluster
     tiers = " · ".join(t.name for t in cluster.tiers)
-    voice.did("Loaded", f"{graph.name}   {graph.num_blocks} layers, {amount(graph.num_params)} parameters")
+    voice.did("Loaded", f"{graph.name}   {graph.num_blocks} blocks, {amount(graph.num_params)} parameters")
     voice.did("Loaded", f"{cluster.name}   {cluster.num_nodes:,} nodes, {cluster.num_gpus:,} GPUs, tiers {tiers}", took_s)
     for finding in cluster.findings:
-        voice.warn(finding)
+        voice.found(finding)
     return inputs
 
 

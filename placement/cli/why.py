@@ -69,7 +69,23 @@ def _node(loaded: LoadedPlan, cluster: Cluster, name: str) -> Answer:
     if node is None:
         raise typer.BadParameter(f"no node `{name}`; did you mean `{similar(cluster, name)}`?", param_hint="NAME")
     facts = node_facts(cluster, loaded.json, loaded.strategy, loaded.placement.gpu_R, node)
+    facts |= _exception(loaded, facts["host"], facts["rack"])
     return facts, node_text(facts)
+
+
+def _exception(loaded: LoadedPlan, host: str, rack: str) -> dict[str, str]:
+    """`where` and `reason` of the exception in the topology file that names a host or its rack; empty if none does."""
+    from placement.cli.inputs import TOPOLOGY
+    from placement.hostlist import expand
+    from placement.spec.source import load
+
+    doc = load(loaded.path / "inputs" / TOPOLOGY, "topology")
+    for i, entry in enumerate(doc.tree.get("exceptions") or ()):
+        hosts = [entry[key].partition(":")[0] for key in ("nodes", "gpus", "nics") if key in entry]
+        if any(host in expand(h) for h in hosts) or ("racks" in entry and rack in expand(entry["racks"])):
+            file, line, column = doc.where(("exceptions", i))
+            return {"where": f"{file}:{line}:{column}", "reason": entry.get("reason", "")}
+    return {}
 
 
 def _axis(loaded: LoadedPlan, cluster: Cluster, name: str) -> Answer:

@@ -49,10 +49,12 @@ def _why(tree: Tree) -> str:
         slower = best["step_time_s"] / tree["predicted"]["step_time_s"] - 1
         other = f"the best strategy on {_world(best['strategy']):,} GPUs"
         return f"because more are not faster: {other} takes {percent(slower)} longer"
-    how = "is proven to be" if tree["bound"]["proven"] else "was found that is"
+    if spare := tree["spare_gpus"] if tree["whole_nodes"] and tree["spare_gpus"] < tree["cluster"]["gpus_per_node"] else 0:
+        return f"because {'its node has' if spare == 1 else 'their nodes have'} a failed GPU and nodes are used whole"
+    how = "no strategy on more GPUs can be faster" if tree["bound"]["proven"] else "no faster strategy on more GPUs was found"
     kept = _policy(job["spares"])
     batch = f"a replica takes {replica:,} and dp divides the batch of {job['global_batch']:,}"
-    return f"because no strategy on more GPUs {how} faster{kept}: {batch}"
+    return f"because {how}{kept}: {batch}"
 
 
 def _policy(spares: Tree) -> str:

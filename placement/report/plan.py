@@ -8,11 +8,11 @@ from itertools import pairwise
 from typing import Any
 
 from placement.report.gpus import gpus_text
-from placement.report.rejections import histogram_line
+from placement.report.rejections import histogram
 from placement.report.stages import stage_table
 from placement.report.strategy import choices, degrees
 from placement.report.style import PLAIN, Style, safe
-from placement.report.text import bar, change, fold_rows, gib, percent, seconds, si, table
+from placement.report.text import bar, change, fold_rows, percent, seconds, si, table
 
 Tree = Mapping[str, Any]
 EXPOSED = ("tp", "cp", "ep", "pp", "dp")
@@ -50,9 +50,7 @@ def _comparison(tree: Tree) -> list[str]:
         ],
         *(_compare(f"{name} traffic, per step", a, b, lambda x: si(x, "B")) for name, a, b in _traffic(tree)),
     ]  # fmt: skip
-    same = this["step_time_s"] >= other["step_time_s"] * (1 - 5e-4)
-    kept = ["  the launcher's default order is as fast as any that was found"] if same else []
-    return [*table(rows, "<>>>"), *kept]
+    return table(rows, "<>>>")
 
 
 def _compare(title: str, this: float, other: float, form: Any) -> list[str]:
@@ -64,8 +62,7 @@ def _rate(tokens_per_s: float) -> str:
 
 
 def _memory(tree: Tree, used: float) -> str:
-    hbm = tree["cluster"].get("hbm_bytes")
-    return f"{used / 2**30:.1f} / {hbm / 2**30:.0f} GiB" if hbm else gib(used)
+    return f"{used / 2**30:.1f} / {tree['cluster']['hbm_bytes'] / 2**30:.0f} GiB"
 
 
 def _traffic(tree: Tree) -> Iterator[tuple[str, float, float]]:
@@ -118,7 +115,9 @@ def _gap(tier: Tree) -> str:
 
 def _search(tree: Tree, top: int) -> Iterator[str]:
     s = tree["search"]
-    yield "Search  " + histogram_line(s["feasible"], s["enumerated"], s["rejected"])
+    first, *rest = histogram(s["feasible"], s["enumerated"], s["rejected"])
+    yield "Search  " + first
+    yield from rest
     best = tree["predicted"]["step_time_s"]
     rows = [[f"{i}.", seconds(r["step_time_s"]), change(r["step_time_s"], best), degrees(r["strategy"]), choices(r["strategy"])]
             for i, r in enumerate(s["runners_up"][:top], 1)]  # fmt: skip

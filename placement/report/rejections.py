@@ -7,12 +7,24 @@ from collections.abc import Mapping
 
 from placement.diag import Infeasible
 from placement.report.style import PLAIN, Style, safe
+from placement.report.text import table
+
+WIDTH = 100
 
 
 def histogram_line(feasible: int, enumerated: int, rejected: Mapping[str, int]) -> str:
     """`212 feasible of 1,184: memory 611, divisibility 298, tp>node 63`."""
     reasons = ", ".join(f"{reason} {n:,}" for reason, n in ranked(rejected))
     return f"{feasible:,} feasible of {enumerated:,}" + (f": {reasons}" if reasons else "")
+
+
+def histogram(feasible: int, enumerated: int, rejected: Mapping[str, int], indent: str = "  ") -> list[str]:
+    """The histogram on one line if it fits a screen, else one reason a line."""
+    line = histogram_line(feasible, enumerated, rejected)
+    if len(line) <= WIDTH:
+        return [line]
+    rows = [[f"{n:,}", safe(reason)] for reason, n in ranked(rejected)]
+    return [f"{feasible:,} feasible of {enumerated:,}; not taken:", *(indent + row for row in table(rows, "><"))]
 
 
 def ranked(rejected: Mapping[str, int]) -> list[tuple[str, int]]:
@@ -25,7 +37,7 @@ def infeasible_text(error: Infeasible, style: Style = PLAIN) -> str:
     total = sum(error.rejected.values())
     lines = [f"{style('error[plan/infeasible]', 'red', 'bold')}: {style(safe(str(error)), 'bold')}"]
     if total:
-        lines.append(f"  {histogram_line(0, total, error.rejected)}")
+        lines += [f"  {line}" for line in histogram(0, total, error.rejected)]
     if error.help:
         lines.append(f"  = {style('help:', 'cyan')} {safe(error.help)}")
     return "\n".join([*lines, "  see: placement explain plan/infeasible"])

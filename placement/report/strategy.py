@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from placement.report.text import ranges
+from placement.report.text import counted, ranges
 
 _ALWAYS = ("tp", "cp", "ep", "pp", "dp")
 _IF_USED = ("etp", "gtp", "egtp")
@@ -34,7 +34,7 @@ def choices(strategy: Mapping[str, Any]) -> str:
     return " · ".join(
         [
             f"mbs {strategy['micro_batch']}",
-            f"{strategy['num_microbatches']:,} microbatches",
+            counted(strategy["num_microbatches"], "microbatch", "microbatches"),
             SCHEDULES.get(strategy["schedule"], strategy["schedule"]) + vpp,
             strategy["sharding"],
             f"recompute {strategy['recompute']}",

@@ -48,6 +48,11 @@ def amount(n: float) -> str:
     return si(n, "").replace("G", "B").strip()
 
 
+def counted(n: int, one: str, many: str = "") -> str:
+    """`1 group`, `2 groups`, `3 microbatches`."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
 def gib(num_bytes: float) -> str:
     """Memory in GiB with one decimal, as nvidia-smi users expect: `47.1 GiB`."""
     return f"{num_bytes / 2**30:.1f} GiB"

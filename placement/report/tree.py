@@ -15,7 +15,7 @@ from placement.hostlist import fold
 from placement.ir import Cluster, State, Strategy
 from placement.ir._array import Ints
 from placement.report.strategy import clip
-from placement.report.text import ranges
+from placement.report.text import counted, ranges
 
 CHILDREN = 24  # lines below one parent; the rest are counted
 
@@ -113,10 +113,10 @@ def _line(child: dict[str, Any]) -> str:
     n = child["count"]
     stages = f"stage{'s' if len(child['stages']) > 1 else ''} {ranges(child['stages'])}"
     facts = [
-        f"{child['nodes']:,} node{'s' if child['nodes'] != 1 else ''}{' each' if n > 1 else ''}",
-        f"{child['ranks'] // n:,} ranks",
+        counted(child["nodes"], "node") + (" each" if n > 1 else ""),
+        counted(child["ranks"] // n, "rank"),
         *([stages] if child["stages"] else []),
-        *([f"{child['spare_gpus'] // n:,} GPUs spare"] if child["spare_gpus"] else []),
+        *([counted(child["spare_gpus"] // n, "GPU") + " spare"] if child["spare_gpus"] else []),
         *(f"{nodes // n:,} {state}" for state, nodes in child["out"].items()),
     ]
     times = f" ({n:,})" if n > 1 else ""

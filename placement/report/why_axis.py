@@ -10,7 +10,7 @@ from placement.ir import Cluster, Strategy
 from placement.ir._array import Ints
 from placement.report.groups import group_facts, meets_text
 from placement.report.strategy import choices, degrees
-from placement.report.text import change, percent, seconds, si, table
+from placement.report.text import change, counted, percent, seconds, si, table
 
 Tree = Mapping[str, Any]
 PART = {"gtp": "tp", "etp": "ep", "egtp": "ep", "edp": "dp"}  # part of the step in which an axis is counted, if not its own
@@ -26,7 +26,7 @@ def axis_facts(cluster: Cluster, tree: Tree, strategy: Strategy, gpu_R: Ints, ax
         "part": part,
         "exposed_s": cost["breakdown_s"].get(part, 0.0),
         "share": cost["breakdown_s"].get(part, 0.0) / cost["step_time_s"],
-        "bytes_tier": dict(cost["bytes_tier"].get(axis, {})),
+        "bytes_tier": {t.name: n for t in cluster.tiers if (n := cost["bytes_tier"].get(axis, {}).get(t.name))},
         "groups": group["groups"] if group else strategy.world_size,
         "meets": group["meets"] if group else {},
         "pinned": tree["job"]["pins"].get(axis),
@@ -60,7 +60,7 @@ def axis_text(f: Mapping[str, Any]) -> str:
     if f["axis"] == "pp":
         rows.append(["", f"and {seconds(f['bubble_s'])} of bubble"])
     if f["meets"]:
-        rows.append(["meets at", f"{meets_text(f['meets'])} ({f['groups']:,} groups of {f['degree']:,})"])
+        rows.append(["meets at", f"{meets_text(f['meets'])} ({counted(f['groups'], 'group')} of {f['degree']:,})"])
     if f["bytes_tier"]:
         rows.append(
             ["moves", ", ".join(f"{si(n, 'B')} out of {tier} groups" for tier, n in f["bytes_tier"].items()) + " a step"]

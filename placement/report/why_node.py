@@ -57,7 +57,8 @@ def node_facts(cluster: Cluster, tree: Mapping[str, Any], strategy: Strategy, gp
              "rail": int(cluster.rail_G[slot[i]])} for i in order
         ],
         "why_idle": "" if len(ranks) else _idle(cluster, tree, node),
-        "where": place(cluster.source, f"nodes.{name}", f"exceptions.{name}", "racks", "nodes"),
+        "reason": "",
+        "where": place(cluster.source, *(("exceptions",) if cluster.state_N[node] != State.OK else ()), "racks", "node"),
     }  # fmt: skip
 
 
@@ -84,4 +85,5 @@ def node_text(f: Mapping[str, Any]) -> str:
         lines += ["", *table([["gpu", "rail", "rank", "stage"], *rows], ">>>>")]
     else:
         lines.append(f"  runs no rank: {f['why_idle']}")
-    return "\n".join([*lines, *([f"  --> {f['where']}"] if f["where"] else [])])
+    told = [f"  reason: {f['reason']}"] if f["reason"] else []
+    return "\n".join([*lines, *told, *([f"  --> {f['where']}"] if f["where"] else [])])

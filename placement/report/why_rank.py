@@ -25,6 +25,7 @@ def rank_facts(cluster: Cluster, tree: Tree, strategy: Strategy, gpu_R: Ints, ra
     node, slot = divmod(int(gpu_R[rank]), cluster.gpus_per_node)
     stage = tree["stages"][rank // strategy.stage_ranks]
     at = strategy.coordinates(np.array([rank]))
+    groups = [_group(cluster, tree, strategy, gpu_R, rank, a) for a in AXES if strategy.size(a) > 1]
     return {
         "rank": rank,
         "host": str(cluster.host_N[node]),
@@ -36,9 +37,15 @@ def rank_facts(cluster: Cluster, tree: Tree, strategy: Strategy, gpu_R: Ints, ra
         "stage": stage["stage"],
         "layers": layer_names(stage),
         "recompute": stage["recompute"],
-        "groups": [_group(cluster, tree, strategy, gpu_R, rank, a) for a in AXES if strategy.size(a) > 1],
-        "where": place(cluster.source, f"nodes.{cluster.host_N[node]}", f"tiers.{cluster.tiers[0].name}", "nvlink", "racks"),
+        "groups": groups,
+        "where": place(cluster.source, f"tiers.{_slowest(groups, cluster)}", "racks"),
     }
+
+
+def _slowest(groups: list[dict[str, Any]], cluster: Cluster) -> str:
+    """The outermost tier at which the rank meets anyone: its line in the topology is the one worth reading."""
+    names = [t.name for t in cluster.tiers]
+    return max((g["tier"] for g in groups if g["tier"] in names), key=names.index, default=names[0])
 
 
 def _group(cluster: Cluster, tree: Tree, strategy: Strategy, gpu_R: Ints, rank: int, axis: str) -> dict[str, Any]:
@@ -57,10 +64,9 @@ def _group(cluster: Cluster, tree: Tree, strategy: Strategy, gpu_R: Ints, rank: 
     }
 
 
-def sent_bytes(tree: Tree, axis: str, stage: int) -> float | None:
-    """Bytes one rank of a stage sends along an axis in a step; None if the plan does not say."""
-    terms = [t for t in tree.get("traffic", ()) if t["axis"] == axis]
-    return float(sum(t["bytes_P"][stage] for t in terms)) if terms else None
+def sent_bytes(tree: Tree, axis: str, stage: int) -> float:
+    """Bytes one rank of a stage sends along an axis in a step."""
+    return float(sum(t["bytes_P"][stage] for t in tree["traffic"] if t["axis"] == axis))
 
 
 def rank_text(f: Mapping[str, Any]) -> str:
@@ -69,7 +75,7 @@ def rank_text(f: Mapping[str, Any]) -> str:
     rows = [
         [
             g["axis"], f"{len(g['members']):,}", ranges(g["members"][:4096]), f"{g['hosts']:,}", f"{g['domains']:,}", g["tier"],
-            "" if g["bytes_per_step"] is None else si(g["bytes_per_step"], "B"),
+            si(g["bytes_per_step"], "B") if g["bytes_per_step"] else "-",
         ]
         for g in f["groups"]
     ]  # fmt: skip

@@ -14,7 +14,8 @@ from placement.report.groups import meeting_tier
 from placement.report.places import place
 from placement.report.stages import layer_names, memory_bytes
 from placement.report.strategy import clip, layers_text
-from placement.report.text import change, gib, seconds, si, table
+from placement.report.text import change, counted, gib, seconds, si, table
+from placement.report.why_rank import sent_bytes
 
 Tree = Mapping[str, Any]
 
@@ -40,7 +41,7 @@ def stage_facts(cluster: Cluster, tree: Tree, strategy: Strategy, gpu_R: Ints, s
         "hosts": s["hosts"],
         "groups": {t.name: len(np.unique(t.group_N[nodes])) for t in cluster.tiers},
         "next": _boundary(cluster, tree, strategy, gpu_R, ranks_R) if stage + 1 < strategy.pp else None,
-        "where": place(cluster.source, "racks", "nodes", "name"),
+        "where": place(cluster.source, "racks", "node"),
     }
 
 
@@ -48,10 +49,9 @@ def _boundary(cluster: Cluster, tree: Tree, strategy: Strategy, gpu_R: Ints, ran
     """The transfer to the next stage: at which tier each rank meets its partner, and bytes a rank sends."""
     pair_RM = gpu_R[ranks_R[:, None] + [0, strategy.stage_ranks]] // cluster.gpus_per_node
     counts = np.bincount(meeting_tier(cluster, pair_RM), minlength=len(cluster.tiers))
-    sent = [t["bytes_P"][int(ranks_R[0]) // strategy.stage_ranks] for t in tree.get("traffic", ()) if t["axis"] == "pp"]
     return {
         "meets": {t.name: int(n) for t, n in zip(cluster.tiers, counts, strict=False) if n},
-        "bytes_per_rank": float(sum(sent)) if sent else None,
+        "bytes_per_rank": sent_bytes(tree, "pp", int(ranks_R[0]) // strategy.stage_ranks),
     }
 
 
@@ -62,22 +62,26 @@ def stage_text(f: Mapping[str, Any]) -> str:
         ["layers", f"{len(f['layers'])}", layers_text(f["layers"], 72)],
         ["ranks", f"{f['ranks'][1] - f['ranks'][0] + 1:,}", f"{f['ranks'][0]:,} to {f['ranks'][1]:,}"],
         ["hosts", "", clip(f["hosts"], 72)],
-        ["lies in", "", ", ".join(f"{n:,} {name} group{'s' if n > 1 else ''}" for name, n in f["groups"].items())],
+        ["lies in", "", ", ".join(counted(n, f"{name} group") for name, n in f["groups"].items())],
         ["busy", seconds(f["busy_s"]), _beside(f)],
-        ["memory", gib(total), f"{change(total, f['fullest_bytes'])} beside the fullest stage; recompute {f['recompute']}"],
+        ["memory", gib(total), f"{_full(total, f['fullest_bytes'])}; recompute {f['recompute']}"],
         *([f"  {kind}", gib(n), ""] for kind, n in f["memory_bytes"].items() if n),
     ]
     if f["next"]:
-        sent = "" if f["next"]["bytes_per_rank"] is None else f", {si(f['next']['bytes_per_rank'], 'B')} a rank and step"
+        sent = f"{si(f['next']['bytes_per_rank'], 'B')} a rank and step"
         meets = ", ".join(f"{name} {n:,}" for name, n in f["next"]["meets"].items())
-        rows.append(["next stage", "", f"partners meet at: {meets}{sent}"])
+        rows.append(["next stage", "", f"partners meet at: {meets}, {sent}"])
     where = [f"  --> {f['where']}"] if f["where"] else []
     return "\n".join([f"stage {f['stage']} = {layers_text(f['layers'], 72)}", *table(rows, "<><"), *where])
 
 
+def _full(mine: float, fullest: float) -> str:
+    return "as full as any stage" if mine >= fullest * (1 - 1e-9) else f"{change(mine, fullest)} beside the fullest stage"
+
+
 def _beside(f: Mapping[str, Any]) -> str:
     if f["stage"] == f["slowest_stage"]:
-        return f"the slowest stage; the mean is {seconds(f['mean_s'])}"
+        return f"as slow as any stage; the mean is {seconds(f['mean_s'])}"
     return (
         f"{change(f['busy_s'], f['slowest_s'])} beside the slowest, stage {f['slowest_stage']} with {seconds(f['slowest_s'])}"
     )
