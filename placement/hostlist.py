@@ -24,7 +24,7 @@ _RANGE = re.compile(r"(\d+)(?:-(\d+))?\Z")
 class HostlistError(ValueError):
     """A host list that cannot be read. `message` without advice, `help` with it."""
 
-    def __init__(self, message: str, help: str = ""):
+    def __init__(self, message: str, help: str = "") -> None:
         self.message, self.help = message, help
         super().__init__(f"{message}; {help}" if help else message)
 
@@ -126,7 +126,7 @@ def _shapes(names: Strings) -> list[tuple[str, npt.NDArray[np.int64], list[int]]
     digit_HL = (code_HL >= ord("0")) & (code_HL <= ord("9"))
     shape_HL = np.where(digit_HL, ord("0"), code_HL).astype(np.uint32)
     shapes, group_H = np.unique(np.ascontiguousarray(shape_HL).view(f"U{length}").ravel(), return_inverse=True)
-    out = []
+    out: list[tuple[str, npt.NDArray[np.int64], list[int]]] = []
     for index, shape in enumerate(shapes):
         rows = code_HL[group_H == index].astype(np.int64) - ord("0")
         plain = not digit_HL[group_H == index].any()
@@ -203,7 +203,7 @@ def _continue(left: str, right: str) -> str | None:
     a_first, a_last = a[5] or a[3], a[5] or a[4] or a[3]
     b_first, b_last = b[5] or b[3], b[5] or b[4] or b[3]
     grows = int(b_first) == int(a_last) + 1 and len(b_first) == len(a_last) + 1
-    if not grows or a_first.startswith("0") and len(a_first) > 1:
+    if not grows or (a_first.startswith("0") and len(a_first) > 1):
         return None
     return f"{a[1]}[{a[2] + ',' if a[2] else ''}{a_first}-{b_last}]{a[6]}"
 

@@ -23,7 +23,7 @@ _BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0
 
 @dataclass(frozen=True)
 class Dimension:
-    """A kind of quantity. `units`: spelling -> factor to SI; `most`: larger values are typing errors; `help` shows how to write one."""
+    """A kind of quantity. `units`: spelling -> factor to SI; larger values than `most` are typing errors."""
 
     name: str
     units: Mapping[str, float]
@@ -35,7 +35,7 @@ class Dimension:
 class UnitError(ValueError):
     """Text that is no quantity of the wanted kind. `name` ends a diagnostic's name; `label` goes under the caret."""
 
-    def __init__(self, name: str, message: str, label: str = "", help: str = ""):
+    def __init__(self, name: str, message: str, label: str = "", help: str = "") -> None:
         self.name, self.message, self.label, self.help = name, message, label, help
         super().__init__(f"{message}; {help}" if help else message)
 
@@ -57,8 +57,11 @@ DIMENSIONS: Mapping[str, Dimension] = MappingProxyType({
     "bytes": Dimension(
         "bytes", _prefixed({"B": 1.0}, _DECIMAL | _BINARY), 1e21, "write `288 GB` or `268 GiB`", "GB and GiB differ by 7 %"),
     "flops": Dimension(
-        "flops", _prefixed(_FLOPS, _DECIMAL), 1e21, "write `2.5 PFLOP/s` or `989 TFLOP/s`", "TFLOP/s and PFLOP/s differ by 1000x"),
-    "power": Dimension("power", _prefixed({"W": 1.0}, _DECIMAL), 1e12, "write `1400 W` or `142 kW`", "W and kW differ by 1000x"),
+        "flops", _prefixed(_FLOPS, _DECIMAL), 1e21, "write `2.5 PFLOP/s` or `989 TFLOP/s`", "TFLOP/s, PFLOP/s: 1000x"
+    ),
+    "power": Dimension(
+        "power", _prefixed({"W": 1.0}, _DECIMAL), 1e12, "write `1400 W` or `142 kW`", "W and kW differ by 1000x"
+    ),
 })  # fmt: skip
 
 _NOUN = MappingProxyType({"bandwidth": "bandwidth", "time": "time", "bytes": "size", "flops": "speed", "power": "power"})
@@ -116,7 +119,7 @@ def format_Bps(value_Bps: float) -> str:
 def format_bytes(value_bytes: float, binary: bool = False) -> str:
     """`288 GB`, or `268 GiB` with `binary`."""
     if binary:
-        return _scaled(value_bytes, tuple((2.0 ** (10 * k), f"{p}iB") for k, p in ((4, "T"), (3, "G"), (2, "M"), (1, "K"))) + ((1.0, "B"),))
+        return _scaled(value_bytes, ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")))
     return _scaled(value_bytes, ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")))
 
 

@@ -66,29 +66,39 @@ def _ports(path: Path, tier: TierPattern, below: TierPattern | None) -> Iterator
     if spec.ports is None:
         return
     at = (*path, "switch")
+    unreachable = tier.level > 0 and tier.derived and tier.pair == 0
     if spec.uplinks >= spec.ports:
         message = f"{spec.uplinks} uplinks leave none of the {spec.ports} ports of a {spec.kind} for what is below"
         yield Finding((*at, "uplinks"), "ports-overused", message)
-    elif tier.level and tier.derived and tier.pair == 0 and below is not None and below.spec.uplinks:
-        message = f"a {spec.kind} of {spec.ports} ports cannot reach every group of tier `{below.spec.name}` ({below.num_groups:,} groups)"
-        note = f"counted as {tier.num_switches:,} {spec.kind} switches for the cables alone; bandwidth is planned as if every group met"
-        help = "use switches with more ports, larger groups below, or a further tier"
-        yield Finding(at, "fabric-too-small", message, Severity.WARNING, help=help, notes=(note,))
+    elif unreachable and below is not None:
+        if below.spec.uplinks:
+            yield _too_small(at, tier, below)
     elif tier.down + spec.uplinks > spec.ports:
         message = f"a {spec.kind} needs {tier.down} ports down and {spec.uplinks} up, it has {spec.ports}"
         over = tier.down + spec.uplinks - spec.ports
-        help = f"write `uplinks: {spec.uplinks - over}` or less, or use smaller groups" if over < spec.uplinks else "use smaller groups"
+        help = "use smaller groups"
+        if over < spec.uplinks:
+            help = f"write `uplinks: {spec.uplinks - over}` or less, or use smaller groups"
         yield Finding(at, "ports-overused", message, help=help, notes=(f"{over} too many",))
+
+
+def _too_small(at: Path, tier: TierPattern, below: TierPattern) -> Finding:
+    kind, ports = tier.spec.kind, tier.spec.ports
+    message = f"a {kind} of {ports} ports cannot reach every group of tier `{below.spec.name}` ({below.num_groups:,} groups)"
+    note = f"counted as {tier.num_switches:,} {kind} switches for the cables alone; planned as if every group met"
+    help = "use switches with more ports, larger groups below, or a further tier"
+    return Finding(at, "fabric-too-small", message, Severity.WARNING, help=help, notes=(note,))
 
 
 def _nesting(path: Path, tier: TierPattern, above: TierPattern | None) -> Iterator[Finding]:
     size = tier.spec.sizes[0] if len(tier.spec.sizes) == 1 else 0
     outer = above.spec.sizes[0] if above and len(above.spec.sizes) == 1 else 0
+    around = f"of tier `{above.spec.name}`" if above else ""
     if size and outer and size > outer:
-        message = f"groups of {size} racks in tier `{tier.spec.name}` do not fit groups of {outer} in tier `{above.spec.name if above else ''}`"
+        message = f"groups of {size} racks in tier `{tier.spec.name}` do not fit groups of {outer} {around}"
         yield Finding((*path, "racks"), "groups-not-nested", message, help="list tiers innermost first")
     elif size and outer and outer % size:
-        message = f"groups of {size} racks do not divide the {outer} racks of a group of tier `{above.spec.name if above else ''}`"
+        message = f"groups of {size} racks do not divide the {outer} racks of a group {around}"
         note = f"every such group ends with a group of {outer % size} racks"
         yield Finding((*path, "racks"), "uneven-groups", message, Severity.WARNING, notes=(note,))
     elif size and int(tier.racks_J.min()) < size:
@@ -108,7 +118,13 @@ def _taper(path: Path, pattern: Pattern, index: int, stated: Fraction) -> Iterat
         spec = pattern.tiers[index].spec
         message = f"tier `{spec.name}` is wired {float(actual):.4g}:1, but its taper says {float(stated):.4g}:1"
         note = "taper = capacity from below : capacity of the uplinks, of a full group"
-        yield Finding((*path, "taper"), "taper-mismatch", message, notes=(note,), help=f"write `taper: {float(actual):.4g}:1`, or change the uplinks")
+        yield Finding(
+            (*path, "taper"),
+            "taper-mismatch",
+            message,
+            notes=(note,),
+            help=f"write `taper: {float(actual):.4g}:1`, or change the uplinks",
+        )
 
 
 def _rails(pattern: Pattern) -> Iterator[Finding]:
@@ -139,7 +155,14 @@ def _planes(pattern: Pattern, nic_Bps: float) -> Iterator[Finding]:
             f"plane{'s' if pattern.planes > 1 else ''}) meets a {leaf.spec.kind} port of {leaf.spec.port_Bps * 8e-9:g} Gb/s"
         )
         note = f"the link runs at {slow * 8e-9:g} Gb/s"
-        yield Finding(("fabric", "tiers", 0, "switch"), "port-speed", message, Severity.WARNING, notes=(note,), help="check `planes`, `speed` and `ports`")
+        yield Finding(
+            ("fabric", "tiers", 0, "switch"),
+            "port-speed",
+            message,
+            Severity.WARNING,
+            notes=(note,),
+            help="check `planes`, `speed` and `ports`",
+        )
 
 
 def _connected(pattern: Pattern) -> Iterator[Finding]:
@@ -147,4 +170,10 @@ def _connected(pattern: Pattern) -> Iterator[Finding]:
     if last is not None and last.num_groups > 1:
         message = f"the {last.num_groups} groups of the outermost tier `{last.spec.name}` are not connected to each other"
         path: Path = ("fabric", "tiers", len(pattern.tiers) - 1)
-        yield Finding(path, "not-connected", message, Severity.WARNING, help="leave out `racks` at the outermost tier, or add a tier above")
+        yield Finding(
+            path,
+            "not-connected",
+            message,
+            Severity.WARNING,
+            help="leave out `racks` at the outermost tier, or add a tier above",
+        )

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 
@@ -19,7 +20,7 @@ def design(pattern: Pattern) -> FabricDesign:
     cables: dict[str, int] = {}
     if wired:
         cables[f"nic-{wired[0].spec.kind}"] = int(pattern.nics_X.sum()) * pattern.planes
-    for below, above in zip(wired, wired[1:], strict=False):
+    for below, above in pairwise(wired):
         cables[f"{below.spec.kind}-{above.spec.kind}"] = below.num_uplinks
     return FabricDesign(switches=switches, cables=cables, facts=_facts(pattern))
 
@@ -31,7 +32,7 @@ def _facts(pattern: Pattern) -> dict[str, str]:
     for index, tier in enumerate(pattern.tiers[:-1]):
         if tier.spec.ports is not None and tier.spec.uplinks:
             facts[f"{tier.spec.kind} taper"] = f"{float(taper(pattern, index)):.4g}:1"
-    for below, tier in zip(pattern.tiers, pattern.tiers[1:], strict=False):
+    for below, tier in pairwise(pattern.tiers):
         if tier.spec.ports is not None and below.spec.ports is not None:
             facts[f"cables per {below.spec.kind}-{tier.spec.kind} pair"] = pair_text(below, tier)
             facts[f"{tier.spec.kind} ports used"] = f"{tier.down + tier.spec.uplinks} of {tier.spec.ports}"

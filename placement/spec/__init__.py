@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BOUNDARY IN, native YAML: the only room with yaml and pydantic. Its public functions load lazily, so that --help stays fast."""
+"""BOUNDARY IN, native YAML: the only room with yaml and pydantic. Public functions load lazily."""
 
 from __future__ import annotations
 

@@ -71,17 +71,15 @@ class EfficiencySpec(Schema):
     values: dict[str, Real]
 
 
-Item = TypeVar("Item", GpuSpec, NicSpec, SwitchSpec)
+Item = TypeVar("Item", bound=GpuSpec | NicSpec | SwitchSpec)
 
 
 def _entries(file: str, schema: type[Item]) -> dict[str, Item]:
     """Items of a catalogue file by name, aliases included."""
     doc = load(CATALOG / file, room="catalog")
-    out: dict[str, Item] = {}
-    for name in doc.tree:
-        item = validate(doc, schema, (name,))
-        out |= dict.fromkeys((name, *item.aliases), item)
-    return out
+    names = [str(name) for name in doc.tree]
+    items: list[Item] = [validate(doc, schema, (name,)) for name in names]
+    return {alias: item for name, item in zip(names, items, strict=True) for alias in (name, *item.aliases)}
 
 
 @cache
@@ -120,7 +118,9 @@ def chip(name: str) -> Chip:
     """One GPU type. Raises InputError with a suggestion for an unknown name."""
     known = chips()
     if name not in known:
-        raise InputError([Diagnostic("catalog/unknown-gpu", f"`{name}` is no GPU of the catalogue", help=did_you_mean(name, known))])
+        raise InputError(
+            [Diagnostic("catalog/unknown-gpu", f"`{name}` is no GPU of the catalogue", help=did_you_mean(name, known))]
+        )
     return known[name]
 
 

@@ -22,7 +22,7 @@ def resolve(path: str, room: str) -> Path:
     """
     typed = Path(path)
     folder = FOLDERS.get(room)
-    if typed.exists() or not folder or typed.parent not in (Path("."), Path(folder)):
+    if typed.exists() or not folder or typed.parent not in (Path(), Path(folder)):
         return typed
     name = typed.name if typed.suffix in (".yaml", ".yml") else typed.name + ".yaml"
     return next((f / name for f in folders(room) if (f / name).is_file()), typed)

@@ -43,7 +43,7 @@ class Health:
 class Damage:
     """Arrays under change while exceptions are applied; live here only."""
 
-    def __init__(self, layout: Layout, pattern: Pattern, num_slots: int):
+    def __init__(self, layout: Layout, pattern: Pattern, num_slots: int) -> None:
         num_nodes = len(layout.host_N)
         self.state_N = np.zeros(num_nodes, dtype=np.int64)
         self.owner_N = np.full(num_nodes, -1)
@@ -79,7 +79,14 @@ def _health(reader: Reader, layout: Layout, damage: Damage, nic_Bps_N: Floats) -
         damage.state_N[cut_N] = State.FAILED
         message = f"{int(cut_N.sum()):,} nodes have no adapter left in service, and count as failed"
         objects = tuple(layout.host_N[cut_N][:100].tolist())
-        reader.report(("exceptions",), "node-cut-off", message, severity=Severity.WARNING, notes=(fold(layout.host_N[cut_N], 200),), objects=objects)
+        reader.report(
+            ("exceptions",),
+            "node-cut-off",
+            message,
+            severity=Severity.WARNING,
+            notes=(fold(layout.host_N[cut_N], 200),),
+            objects=objects,
+        )
     usable_N = (damage.state_N == State.OK) | (damage.state_N == State.RESERVED)
     damage.gpu_ok_NG &= usable_N[:, None]
     if not (damage.gpu_ok_NG.any(axis=1) & (damage.state_N == State.OK)).any():
@@ -98,21 +105,26 @@ def _health(reader: Reader, layout: Layout, damage: Damage, nic_Bps_N: Floats) -
 
 def _injection(layout: Layout, usable_N: Bools, nic_Bps_NR: Floats) -> Floats:
     """Adapters of the nodes in service, summed by NVLink domain. A domain without any keeps its nominal figure: nothing runs
-    there, and a zero would only poison ratios."""
+    there, and a zero would only poison ratios.
+    """
     num = len(layout.domain_name_J)
     dead_J = np.bincount(layout.domain_N, weights=usable_N, minlength=num) == 0
     counts_N = usable_N | dead_J[layout.domain_N]
-    return np.bincount(layout.domain_N, weights=np.where(counts_N, nic_Bps_NR.sum(axis=1), 0.0), minlength=num)
+    injection_N = np.where(counts_N, nic_Bps_NR.sum(axis=1), 0.0)
+    return np.asarray(np.bincount(layout.domain_N, weights=injection_N, minlength=num), dtype=np.float64)
 
 
 def _cut_groups(reader: Reader, damage: Damage) -> None:
     """Groups that lost every way up: jobs must stay inside."""
     for index, live in enumerate(damage.live_T[:-1]):
-        dead = np.flatnonzero(effective(live) == 0) if live is not None else []
+        dead = np.flatnonzero(effective(live) == 0) if live is not None else np.zeros(0, np.int64)
         if len(dead):
             tier = damage.pattern.tiers[index].spec
             which = fold([str(g) for g in dead], 60)
-            message = f"{'group' if len(dead) == 1 else 'groups'} {which} of tier `{tier.name}` {'has' if len(dead) == 1 else 'have'} no uplink left"
+            groups = (
+                f"group {which} of tier `{tier.name}` has" if len(dead) == 1 else f"groups {which} of tier `{tier.name}` have"
+            )
+            message = f"{groups} no uplink left"
             note = "groups are numbered from 0, in the order of their racks"
             reader.report(("exceptions",), "group-cut-off", message, severity=Severity.WARNING, notes=(note,))
 
@@ -127,13 +139,17 @@ def _kind(reader: Reader, index: int, item: ExceptionSchema) -> str | None:
         return None
     kind = given[0]
     if item.state == "degraded" and item.fraction is None:
-        reader.report(path, "exception-fraction", "a degraded object needs the fraction it still reaches", help="add `fraction: 50 %`")
+        reader.report(
+            path, "exception-fraction", "a degraded object needs the fraction it still reaches", help="add `fraction: 50 %`"
+        )
         return None
     if item.state != "degraded" and item.fraction is not None:
         message = f"`fraction` belongs to degraded objects, these are {item.state}"
         reader.report((*path, "fraction"), "exception-fraction", message, help="write `state: degraded`, or remove it")
     if item.count is not None and kind != "links":
-        reader.report((*path, "count"), "exception-count", f"`count` belongs to links, this exception names {kind}", help="remove it")
+        reader.report(
+            (*path, "count"), "exception-count", f"`count` belongs to links, this exception names {kind}", help="remove it"
+        )
     if item.state == "reserved" and kind in ("nics", "switches", "links"):
         reader.report((*path, "state"), "exception-state", f"{kind} cannot be reserved", help="reserve nodes or racks")
         return None
@@ -172,7 +188,13 @@ def find(reader: Reader, path: KeyPath, what: str, known: Strings, wanted: Strin
         first = str(missing[0])
         others = f", nor are {len(missing) - 1:,} more" if len(missing) > 1 else ""
         help = _suggest(first, known) or f"{what}s are named `{pattern or fold(known, 60)}`"
-        reader.report(path, f"unknown-{what}", f"`{first}` is no {what} of this cluster{others}", help=help, objects=tuple(missing[:100].tolist()))
+        reader.report(
+            path,
+            f"unknown-{what}",
+            f"`{first}` is no {what} of this cluster{others}",
+            help=help,
+            objects=tuple(missing[:100].tolist()),
+        )
     return at[at >= 0]
 
 
@@ -191,7 +213,9 @@ def _suggest(word: str, known: Strings) -> str:
     return text if text.startswith("did you") else ""
 
 
-def _set_state(reader: Reader, layout: Layout, damage: Damage, index: int, item: ExceptionSchema, node: Ints, path: KeyPath) -> None:
+def _set_state(
+    reader: Reader, layout: Layout, damage: Damage, index: int, item: ExceptionSchema, node: Ints, path: KeyPath
+) -> None:
     """Give nodes the state of an exception; the worst of several counts, and being listed twice is said."""
     if item.state == "degraded":
         np.minimum.at(damage.speed_N, node, _left(item))
@@ -204,7 +228,9 @@ def _set_state(reader: Reader, layout: Layout, damage: Damage, index: int, item:
         first = int(before[before >= 0][0])
         message = f"`{fold(layout.host_N[again], 60)}` {'is' if len(again) == 1 else 'are'} listed twice"
         label = Label(reader.doc.span(("exceptions", first)), "listed first here")
-        reader.report(path, "listed-twice", message, severity=Severity.WARNING, secondary=(label,), notes=("the worse state counts",))
+        reader.report(
+            path, "listed-twice", message, severity=Severity.WARNING, secondary=(label,), notes=("the worse state counts",)
+        )
     damage.owner_N[node] = index
     new = STATES[item.state]
     rank_N = np.array([RANK[State(s)] for s in range(len(State))])
@@ -232,9 +258,13 @@ def _nodes(reader: Reader, layout: Layout, damage: Damage, index: int, item: Exc
 def _slots(reader: Reader, layout: Layout, path: KeyPath, text: str, what: str, labels: dict[str, int]) -> tuple[Ints, Ints]:
     """(node, slot) of `host:slot` names. `labels`: what a slot may be called."""
     wanted = names(reader, path, text)
-    host, colon, slot = (np.asarray(part, dtype=np.str_) for part in np.strings.rpartition(wanted, ":")) if len(wanted) else (wanted,) * 3
+    host, colon, slot = (
+        (np.asarray(part, dtype=np.str_) for part in np.strings.rpartition(wanted, ":")) if len(wanted) else (wanted,) * 3
+    )
     if not all(colon == ":"):
-        reader.report(path, f"unknown-{what}", f"`{wanted[colon != ':'][0]}` does not say which {what} of the host", help="write `host:0`")
+        reader.report(
+            path, f"unknown-{what}", f"`{wanted[colon != ':'][0]}` does not say which {what} of the host", help="write `host:0`"
+        )
         return np.array([], np.int64), np.array([], np.int64)
     number = np.array([labels.get(str(s), -1) for s in slot.tolist()], dtype=np.int64)
     if (number < 0).any():
@@ -297,7 +327,7 @@ def _below_lost(damage: Damage, tier: int, group: int, rail: int, plane: int, lo
     live[inside, rails, plane] = np.maximum(0.0, live[inside, rails, plane] - lost)
 
 
-def _links(reader: Reader, layout: Layout, damage: Damage, index: int, item: ExceptionSchema) -> None:
+def _links(reader: Reader, _layout: Layout, damage: Damage, index: int, item: ExceptionSchema) -> None:
     """A lost cable takes its share of the uplinks of the lower group."""
     path: KeyPath = ("exceptions", index, "links")
     found: Links = find_links(reader, path, item.links or "", damage.pattern, item.count)

@@ -24,7 +24,9 @@ class OptimizerSchema(Schema):
     """Formats of what the optimizer keeps and moves."""
 
     model_config = ConfigDict(title="an optimizer")
-    name: Literal["adam", "muon", "sgd"] = Field("adam", description="Adam keeps two running averages, Muon and SGD with momentum one")
+    name: Literal["adam", "muon", "sgd"] = Field(
+        "adam", description="Adam keeps two running averages, Muon and SGD with momentum one"
+    )
     master: Literal["fp32", "bf16", "none"] = Field("fp32", description="Master copy of the weights")
     moments: Format = Field("fp32", description="Running averages")
     gradients: Format = Field("fp32", description="Gradient that is accumulated over microbatches")
@@ -63,7 +65,8 @@ Pins = Annotated[
     dict[str, Text],
     WithJsonSchema({
         "type": "object",
-        "properties": {a: {"type": "integer", "minimum": 1} for a in DEGREES} | {c: {"enum": list(v)} for c, v in CHOICES.items()},
+        "properties": {a: {"type": "integer", "minimum": 1} for a in DEGREES}
+        | {c: {"enum": list(v)} for c, v in CHOICES.items()},
         "additionalProperties": False,
     }),
 ]  # fmt: skip
@@ -78,23 +81,27 @@ class JobSchema(Schema):
     precision: Literal["bf16", "fp8", "mxfp8", "nvfp4"] | None = Field(None, description="Format of the matrix multiplications")
     optimizer: OptimizerSchema | None = Field(None, description="Optimizer and the formats of its state")
     software: SoftwareSchema | None = Field(None, description="Training stack")
-    gpus: Annotated[Annotated[Literal["all"], Tag("all")] | Annotated[Count, Tag("number")], Discriminator(_gpus_kind)] | None = Field(
-        None, description="Use at most so many GPUs, or `all`"
-    )
+    gpus: (
+        Annotated[Annotated[Literal["all"], Tag("all")] | Annotated[Count, Tag("number")], Discriminator(_gpus_kind)] | None
+    ) = Field(None, description="Use at most so many GPUs, or `all`")
     spares: Annotated[
         Annotated[Literal["any", "none"], Tag("word")] | Annotated[SparesSchema, Tag("mapping")], Discriminator(_spares_kind)
-    ] | None = Field(None, description="Spare policy: `any` (the search decides), `none`, or a policy with a count")  # fmt: skip
+    ] | None = Field(None, description="`any` (the search decides), `none`, or a policy with a count")  # fmt: skip
     pins: Pins | None = Field(None, description="Degrees and choices that are fixed: `{tp: 8, schedule: 1f1b}`")
     schedules: list[Literal["1f1b", "interleaved", "zb-h1", "zb-v", "dualpipe", "dualpipev"]] | None = Field(
         None, min_length=1, description="Pipeline schedules that may be used"
     )
-    recompute: list[Literal["none", "selective", "full"]] | None = Field(None, min_length=1, description="Recompute modes that may be used")
+    recompute: list[Literal["none", "selective", "full"]] | None = Field(
+        None, min_length=1, description="Recompute modes that may be used"
+    )
     sharding: list[Literal["none", "zero1", "zero2", "fsdp"]] | None = Field(
         None, min_length=1, description="State sharding modes that may be used"
     )
     memory_margin: Fraction | None = Field(None, description="Share of GPU memory that is kept free")
     ragged: Literal["allow", "forbid"] | None = Field(None, description="May a job use part of a node")
-    expert_imbalance: Annotated[Positive, Field(ge=1, le=1000)] | None = Field(None, description="Most loaded expert group over the mean")
+    expert_imbalance: Annotated[Positive, Field(ge=1, le=1000)] | None = Field(
+        None, description="Most loaded expert group over the mean"
+    )
     objective: Literal["step_time"] | None = Field(None, description="What is minimised")
     effort: Annotated[Whole, Field(le=3)] | None = Field(None, description="Search effort, 0 to 3")
     seed: Annotated[Whole, Field(le=2**63 - 1)] | None = Field(None, description="Seed of every random choice")
@@ -144,7 +151,11 @@ def _gather(found: Collector, read: Callable[[], Any], *, placed: bool = True) -
         return read()
     except InputError as error:
         for d in error.diagnostics:
-            found.add(d if placed else Diagnostic(d.name, f"{d.message}, in the `job:` block of the model", help=d.help, notes=d.notes))
+            found.add(
+                d
+                if placed
+                else Diagnostic(d.name, f"{d.message}, in the `job:` block of the model", help=d.help, notes=d.notes)
+            )
     return None
 
 
@@ -163,8 +174,13 @@ def _complete(found: Collector, doc: Document | None, fields: Mapping[str, Any])
 def _lowered(spec: JobSchema, folder: Path | None = None, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Fields of `ir.Job` that a job file sets. Keys of nested mappings that it leaves out keep their value `before`."""
     before = before or {}
-    plain = {"seq_len": spec.sequence_length, "global_batch": spec.global_batch, "precision": spec.precision}
-    plain |= {"memory_margin": spec.memory_margin, "expert_imbalance": spec.expert_imbalance, "effort": spec.effort, "seed": spec.seed}
+    plain: dict[str, Any] = {"seq_len": spec.sequence_length, "global_batch": spec.global_batch, "precision": spec.precision}
+    plain |= {
+        "memory_margin": spec.memory_margin,
+        "expert_imbalance": spec.expert_imbalance,
+        "effort": spec.effort,
+        "seed": spec.seed,
+    }
     out: dict[str, Any] = {k: v for k, v in plain.items() if v is not None}
     out |= {k: tuple(v) for k in ("schedules", "recompute", "sharding") if (v := getattr(spec, k)) is not None}
     if spec.gpus is not None:

@@ -41,7 +41,7 @@ class Layout:
 class Reader:
     """A topology and its document, with the diagnostics found so far."""
 
-    def __init__(self, spec: Topology, doc: Document):
+    def __init__(self, spec: Topology, doc: Document) -> None:
         self.spec, self.doc, self.found = spec, doc, Collector()
 
     def report(self, path: KeyPath, name: str, message: str, *, severity: Severity = Severity.ERROR, **more: Any) -> None:
@@ -129,7 +129,9 @@ def _sizes(reader: Reader) -> None:
         size = spec.nvlink.nodes or run.nodes
         if run.nodes % size:
             message = f"NVLink domains of {size} nodes do not divide the {run.nodes} nodes of a rack"
-            reader.report(("racks", index, "nodes"), "domain-uneven", message, help="give a `nodes` under `nvlink` that divides them")
+            reader.report(
+                ("racks", index, "nodes"), "domain-uneven", message, help="give a `nodes` under `nvlink` that divides them"
+            )
     total_racks = sum(r.count for r in spec.racks)
     for index, tier in enumerate(spec.fabric.tiers):
         if tier.racks and len(tier.racks) > 1 and sum(tier.racks) != total_racks:
@@ -252,19 +254,23 @@ def _domain_names(host_XN: Strings, rack_name_X: Strings, size: int) -> Strings:
 def _domains(count_X: Ints, size_X: Ints) -> Ints:
     """NVLink domain of each node: consecutive nodes of a rack."""
     per_rack_X = count_X // size_X
-    first_X = np.cumsum(per_rack_X) - per_rack_X
-    start_X = np.cumsum(count_X) - count_X
+    first_X = np.r_[0, np.cumsum(per_rack_X)[:-1]]
+    start_X = np.r_[0, np.cumsum(count_X)[:-1]]
     rack_N = np.repeat(np.arange(len(count_X)), count_X)
     slot_N = np.arange(len(rack_N)) - start_X[rack_N]
     return np.asarray(first_X[rack_N] + slot_N // size_X[rack_N], dtype=np.int64)
 
 
 def _tier_specs(reader: Reader) -> tuple[list[TierSpec], dict[int, Fraction]]:
-    specs, tapers, seen = [], {}, {"nvlink"}
+    specs: list[TierSpec] = []
+    tapers: dict[int, Fraction] = {}
+    seen = {"nvlink"}
     for index, tier in enumerate(reader.spec.fabric.tiers):
         path: KeyPath = ("fabric", "tiers", index)
         if tier.name in seen:
-            reader.report((*path, "name"), "tier-twice", f"two tiers are called `{tier.name}`", help="every tier has its own name")
+            reader.report(
+                (*path, "name"), "tier-twice", f"two tiers are called `{tier.name}`", help="every tier has its own name"
+            )
         seen.add(tier.name)
         specs.append(_tier_spec(reader, tier, path))
         if tier.taper is not None:
@@ -276,7 +282,9 @@ def _stated_taper(reader: Reader, index: int, text: str) -> dict[int, Fraction]:
     match = re.fullmatch(r"\s*(\d{1,6}(?:\.\d{1,6})?)\s*(?::\s*1)?\s*", text)
     if match and float(match[1]) > 0:
         return {index: Fraction(match[1])}
-    reader.report(("fabric", "tiers", index, "taper"), "bad-taper", f"`{text[:40]}` is no taper", help="write `8:1`, down to up")
+    reader.report(
+        ("fabric", "tiers", index, "taper"), "bad-taper", f"`{text[:40]}` is no taper", help="write `8:1`, down to up"
+    )
     return {}
 
 
@@ -288,18 +296,25 @@ def _tier_spec(reader: Reader, tier: TierSchema, path: KeyPath) -> TierSpec:
     model = known.get(switch.model or "")
     if switch.model and model is None and not (switch.ports and switch.speed):
         help = _or(did_you_mean(switch.model, known), "add `ports` and `speed`")
-        reader.report((*path, "switch", "model"), "unknown-switch", f"`{switch.model}` is no switch of the catalogue", help=help)
-    ports, port_Bps = switch.ports or (model and model.ports), switch.speed or (model and model.speed)
+        reader.report(
+            (*path, "switch", "model"), "unknown-switch", f"`{switch.model}` is no switch of the catalogue", help=help
+        )
+    ports = switch.ports or (model.ports if model else None)
+    port_Bps = switch.speed or (model.speed if model else None)
     if not switch.model and not (ports and port_Bps):
         help = "add `model:`, or `ports:` and `speed:`"
-        reader.report((*path, "switch"), "switch-incomplete", f"the switches of tier `{tier.name}` have no ports or no speed", help=help)
+        reader.report(
+            (*path, "switch"), "switch-incomplete", f"the switches of tier `{tier.name}` have no ports or no speed", help=help
+        )
     if model and ports and port_Bps and ports * port_Bps > model.ports * model.speed * (1 + 1e-9):
         message = f"{ports} ports of {port_Bps * 8e-9:g} Gb/s are more than a {switch.model} has"
         note = f"{model.ports} x {model.speed * 8e-9:g} Gb/s"
-        reader.report((*path, "switch"), "switch-too-small", message, notes=(note,), help="splitting a port keeps ports x speed")
+        reader.report(
+            (*path, "switch"), "switch-too-small", message, notes=(note,), help="splitting a port keeps ports x speed"
+        )
     return TierSpec(
-        tier.name, switch.kind or tier.name, tier.racks or (), tier.latency, ports or 1, port_Bps, switch.per_rail, switch.count,
-        switch.uplinks, switch.partial == "scaled", tier.uplink,
+        tier.name, switch.kind or tier.name, tier.racks or (), tier.latency, ports or 1, port_Bps, switch.per_rail,
+        switch.count, switch.uplinks, switch.partial == "scaled", tier.uplink,
     )  # fmt: skip
 
 
@@ -311,7 +326,9 @@ def _link_Bps(pattern: Pattern, speed_X: Floats) -> Floats:
     return np.minimum(speed_X, leaf.port_Bps * pattern.planes)
 
 
-def _tiers(spec: Topology, layout: Layout, pattern: Pattern, domain_uplink_J: Floats, live_T: list[Floats | None]) -> tuple[Tier, ...]:
+def _tiers(
+    spec: Topology, layout: Layout, pattern: Pattern, domain_uplink_J: Floats, live_T: list[Floats | None]
+) -> tuple[Tier, ...]:
     last = len(pattern.tiers) - 1
     first_Bps = domain_uplink_J if last >= 0 else np.full(len(domain_uplink_J), np.inf)
     out = [Tier("nvlink", spec.nvlink.latency, layout.domain_N, first_Bps)]
@@ -325,7 +342,9 @@ def _tiers(spec: Topology, layout: Layout, pattern: Pattern, domain_uplink_J: Fl
 def _source(reader: Reader) -> dict[str, tuple[str, int, int]]:
     """Places of the keys that a plan's explanations point at."""
     spec, where = reader.spec, reader.doc.where
-    out = {key: where((key,)) for key in ("gpu", "node", "nvlink", "racks", "fabric", "exceptions") if (key,) in reader.doc.spans}
+    out = {
+        key: where((key,)) for key in ("gpu", "node", "nvlink", "racks", "fabric", "exceptions") if (key,) in reader.doc.spans
+    }
     out["tiers.nvlink"] = where(("nvlink",))
     out |= {f"racks.{i}": where(("racks", i)) for i in range(len(spec.racks))}
     out |= {f"tiers.{t.name}": where(("fabric", "tiers", i)) for i, t in enumerate(spec.fabric.tiers)}

@@ -18,7 +18,7 @@ _FIELD = re.compile(r"\{([a-z]*)(?::0?(\d{1,2}))?\}")
 class PatternError(ValueError):
     """A name pattern that cannot be used. `message` and `help` for a diagnostic."""
 
-    def __init__(self, message: str, help: str = ""):
+    def __init__(self, message: str, help: str = "") -> None:
         self.message, self.help = message, help
         super().__init__(message)
 
@@ -68,14 +68,18 @@ def template(text: str, allowed: tuple[str, ...], needed: tuple[str, ...] = ()) 
         if text[at : match.start()]:
             pieces.append(text[at : match.start()])
         elif pieces:
-            raise PatternError(f"two numbers touch in the name `{text}`, so two objects could share one", "put a letter or `-` between them")
+            raise PatternError(
+                f"two numbers touch in the name `{text}`, so two objects could share one", "put a letter or `-` between them"
+            )
         pieces.append((match[1], int(match[2] or 0)))
         at = match.end()
     if text[at:]:
         pieces.append(text[at:])
     out = Template(text, tuple(pieces))
     if re.search(r"[{}\[\],\s:]", "".join(p for p in pieces if isinstance(p, str))):
-        raise PatternError(f"the name `{text}` holds a character that host lists cannot", "use letters, digits, `-`, `_` and `.`")
+        raise PatternError(
+            f"the name `{text}` holds a character that host lists cannot", "use letters, digits, `-`, `_` and `.`"
+        )
     for name in needed:
         if name not in out.fields:
             raise PatternError(f"the name `{text}` is the same for several objects", f"add `{{{name}}}`")

@@ -36,7 +36,9 @@ def _cost() -> dict[str, Any]:
             "step_time_s": _SECONDS,
             "tokens_per_s_per_gpu": _SECONDS,
             "mfu": {"type": "number", "minimum": 0, "description": "Model FLOPs over dense peak of the matmul precision"},
-            "breakdown_s": _record(dict.fromkeys(PARTS, {"type": "number"}), about="Parts of the step; they sum to step_time_s"),
+            "breakdown_s": _record(
+                {part: {"type": "number"} for part in PARTS}, about="Parts of the step; they sum to step_time_s"
+            ),
             "memory_bytes": _record(dict.fromkeys(MEMORY, _SECONDS), about="Fullest GPU, by kind"),
             "bytes_tier": _map(_map(_SECONDS)),
         },
@@ -57,11 +59,23 @@ def plan_schema() -> dict[str, Any]:
     search = _record({"enumerated": _COUNT, "feasible": _COUNT, "scored": _COUNT, "rejected": _map(_COUNT)})
     return _record(
         {
-            "format_version": {"type": "string", "pattern": r"^[0-9]+\.[0-9]+$", "description": "Readers refuse a major version they do not know"},
+            "format_version": {
+                "type": "string",
+                "pattern": r"^[0-9]+\.[0-9]+$",
+                "description": "Readers refuse a major version they do not know",
+            },
             "tool": _record({"name": _TEXT, "version": _TEXT}),
             "digest": _DIGEST,
             "inputs": _map(_DIGEST),
-            "cluster": _record({"name": _TEXT, "digest": _DIGEST, "gpus": _COUNT, "usable_gpus": _COUNT, "tiers": {"type": "array", "items": _TEXT}}),
+            "cluster": _record(
+                {
+                    "name": _TEXT,
+                    "digest": _DIGEST,
+                    "gpus": _COUNT,
+                    "usable_gpus": _COUNT,
+                    "tiers": {"type": "array", "items": _TEXT},
+                }
+            ),
             "model": _record({"name": _TEXT, "digest": _DIGEST, "layers": _SIZE, "parameters": _COUNT}),
             "job": {"type": "object"},
             "efficiency": _record({"digest": _DIGEST, "provenance": _TEXT}),

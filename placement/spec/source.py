@@ -129,8 +129,6 @@ def _mark_place(mark: Any) -> Place:
     return (mark.line + 1, mark.column + 1, mark.column + 2) if mark else (1, 1, 2)
 
 
-
-
 @dataclass
 class _Frame:
     """A mapping or list under construction. `path` of itself; `key` the mapping key that waits for its value."""
@@ -158,7 +156,9 @@ class _Builder:
 
     def fail(self, name: str, message: str, place: Place, help: str = "", first: Place | None = None) -> None:
         secondary = (Label(Span(self.file, *first), "first given here"),) if first else ()
-        self.found.add(Diagnostic(f"input/{name}", message, primary=Label(Span(self.file, *place)), secondary=secondary, help=help))
+        self.found.add(
+            Diagnostic(f"input/{name}", message, primary=Label(Span(self.file, *place)), secondary=secondary, help=help)
+        )
 
     def stop(self, name: str, message: str, place: Place, help: str = "") -> None:
         """Report and give up on this file."""
@@ -195,10 +195,10 @@ class _Builder:
     def on_SequenceStartEvent(self, event: Any) -> None:
         self.open([], event)
 
-    def on_MappingEndEvent(self, event: Any) -> None:
+    def on_MappingEndEvent(self, _event: Any) -> None:
         self.close()
 
-    def on_SequenceEndEvent(self, event: Any) -> None:
+    def on_SequenceEndEvent(self, _event: Any) -> None:
         self.close()
 
     def open(self, value: Any, event: Any) -> None:
@@ -261,8 +261,10 @@ class _Builder:
         return path
 
     def tag(self, event: Any) -> None:
-        if event.tag is not None and event.tag != "tag:yaml.org,2002:str" and event.tag != "!":
-            self.fail("tag", f"the tag `{event.tag}` is not supported", self.place(event), "remove it: the schema decides types")
+        if event.tag not in (None, "!", "tag:yaml.org,2002:str"):
+            self.fail(
+                "tag", f"the tag `{event.tag}` is not supported", self.place(event), "remove it: the schema decides types"
+            )
 
     def place(self, event: Any) -> Place:
         start, end = event.start_mark, event.end_mark

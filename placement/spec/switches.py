@@ -34,7 +34,12 @@ def switch_template(reader: Reader, index: int, tier: TierPattern, planes: int) 
 
 
 def _varying(tier: TierPattern, planes: int) -> tuple[str, ...]:
-    many = {"group": tier.num_groups > 1, "plane": planes > 1, "rail": tier.spec.per_rail, "index": int(tier.switches_J.max()) > 1}
+    many = {
+        "group": tier.num_groups > 1,
+        "plane": planes > 1,
+        "rail": tier.spec.per_rail,
+        "index": int(tier.switches_J.max()) > 1,
+    }
     return tuple(name for name in ("group", "plane", "rail", "index") if many[name])
 
 
@@ -51,7 +56,8 @@ def switch_table(reader: Reader, index: int, pattern: Pattern) -> tuple[Strings,
     tier = pattern.tiers[index]
     rails = pattern.rails if tier.spec.per_rail else 1
     group_W = np.repeat(np.arange(tier.num_groups), tier.switches_J)
-    index_W = np.arange(len(group_W)) - (np.cumsum(tier.switches_J) - tier.switches_J)[group_W]
+    first_J = np.r_[0, np.cumsum(tier.switches_J)[:-1]]
+    index_W = np.arange(len(group_W)) - first_J[group_W]
     copies = pattern.planes * rails
     columns = {
         "group": np.tile(group_W, copies), "index": np.tile(index_W, copies),
@@ -81,7 +87,9 @@ def _lookup(reader: Reader, path: KeyPath, wanted: Strings, pattern: Pattern) ->
     if not len(known):
         reader.report(path, "unknown-switch", "the fabric of this cluster has no switches", help="describe them under `fabric`")
         return rows
-    shown = [switch_template(reader, i, t, pattern.planes).text for i, t in enumerate(pattern.tiers) if t.spec.ports is not None]
+    shown = [
+        switch_template(reader, i, t, pattern.planes).text for i, t in enumerate(pattern.tiers) if t.spec.ports is not None
+    ]
     return rows[find(reader, path, "switch", known, wanted, "`, `".join(shown))]
 
 
@@ -97,12 +105,16 @@ def find_links(reader: Reader, path: KeyPath, text: str, pattern: Pattern, count
 
     ends = [end.strip() for end in text.split("--")]
     if len(ends) != 2 or not all(ends):
-        reader.report(path, "link-ends", f"`{text[:60]}` does not name two switches", help="write `leaf-000-r0 -- spine-00-s07`")
+        reader.report(
+            path, "link-ends", f"`{text[:60]}` does not name two switches", help="write `leaf-000-r0 -- spine-00-s07`"
+        )
         return []
     lower = _lookup(reader, path, names(reader, path, ends[0]), pattern).tolist()
     upper = _lookup(reader, path, names(reader, path, ends[1]), pattern).tolist()
     if len(lower) * len(upper) > 1_000_000:
-        reader.report(path, "absurd-number", f"the exception names {len(lower) * len(upper):,} pairs of switches", help="name fewer")
+        reader.report(
+            path, "absurd-number", f"the exception names {len(lower) * len(upper):,} pairs of switches", help="name fewer"
+        )
         return []
     out: Links = []
     for low in lower:
@@ -112,7 +124,9 @@ def find_links(reader: Reader, path: KeyPath, text: str, pattern: Pattern, count
                 what = f"{cables} cable{'s' if cables != 1 else ''}" if cables else "no cable"
                 message = f"there {'are' if cables > 1 else 'is'} {what} between `{ends[0]}` and `{ends[1]}`"
                 more = f", {count} said to be out of service" if count and cables else ""
-                reader.report(path, "no-such-link", message + more, help="name the lower switch first" if low[0] >= high[0] else "")
+                reader.report(
+                    path, "no-such-link", message + more, help="name the lower switch first" if low[0] >= high[0] else ""
+                )
                 return out
             tier = pattern.tiers[low[0]]
             total = int(tier.switches_J[low[1]]) * tier.spec.uplinks

@@ -17,13 +17,13 @@ from placement.spec.source import Document, load, validate
 MAX_NODES = 2_000_000  # ten times the real size; more is a typing error
 
 
-
-
 def _sizes(value: Any) -> Any:
     """Group sizes: one number of racks, or a list with the size of each group."""
     if isinstance(value, list):
         if not value:
-            raise problem("not-positive", "a list of group sizes cannot be empty", "leave `racks` out for one group of everything")
+            raise problem(
+                "not-positive", "a list of group sizes cannot be empty", "leave `racks` out for one group of everything"
+            )
         return tuple(as_count(v) for v in value)
     return (as_count(value),)
 
@@ -31,7 +31,9 @@ def _sizes(value: Any) -> Any:
 Sizes = Annotated[
     tuple[int, ...],
     BeforeValidator(_sizes),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "array", "items": {"type": "integer", "minimum": 1}}]}),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "array", "items": {"type": "integer", "minimum": 1}}]}
+    ),
 ]
 
 
@@ -88,10 +90,14 @@ class Switch(Schema):
     kind: Text | None = Field(None, description="What these switches are called: leaf, spine, core; default: the tier's name")
     ports: Count | None = Field(None, description="Ports of one switch, after splitting")
     speed: Bandwidth | None = Field(None, description="Speed of one port in one direction")
-    count: Count | None = Field(None, description="Switches of a full group, in one plane (and rail); default: as few as the cables need")
+    count: Count | None = Field(
+        None, description="Switches of a full group, in one plane (and rail); default: as few as the cables need"
+    )
     per_rail: Flag = Field(False, description="Each switch serves one rail only (rail-optimised)")
     uplinks: Whole = Field(0, description="Ports of one switch towards the next tier")
-    partial: Literal["full", "scaled"] = Field("full", description="Switches of a partial group: as a full one, or as its cables need")
+    partial: Literal["full", "scaled"] = Field(
+        "full", description="Switches of a partial group: as a full one, or as its cables need"
+    )
     name: Text | None = Field(None, description="Switch names; `{group}`, `{rail}`, `{plane}`, `{index}`, all from 0")
 
 
@@ -100,10 +106,14 @@ class TierSchema(Schema):
 
     model_config = ConfigDict(title="a tier")
     name: Text = Field(description="Name of the tier: leaf, pod, core, hall")
-    racks: Sizes | None = Field(None, description="Racks of one group, or a list with the racks of each; default: one group of all")
+    racks: Sizes | None = Field(
+        None, description="Racks of one group, or a list with the racks of each; default: one group of all"
+    )
     latency: Time = Field(description="One small message between nodes that meet at this tier")
     switch: Switch | None = Field(None, description="Switches of the tier; none for long-haul links")
-    uplink: Bandwidth | None = Field(None, description="Capacity of one group towards the next tier, where it is not ports times speed")
+    uplink: Bandwidth | None = Field(
+        None, description="Capacity of one group towards the next tier, where it is not ports times speed"
+    )
     taper: Text | None = Field(None, description="Intended taper, `8:1`, checked against the ports")
 
 
@@ -142,7 +152,9 @@ class Topology(Schema):
     nvlink: NvLink
     racks: Annotated[list[Racks], Field(min_length=1, description="Runs of equal racks, in fabric order")]
     fabric: Fabric = Field(default_factory=Fabric)
-    exceptions: list[ExceptionSchema] = Field(default_factory=list, description="What is failed, drained, degraded, absent or reserved")
+    exceptions: list[ExceptionSchema] = Field(
+        default_factory=list, description="What is failed, drained, degraded, absent or reserved"
+    )
 
 
 def load_cluster(path: str) -> Cluster:

@@ -39,7 +39,9 @@ def at(tree: Any, path: KeyPath) -> Any:
     return tree
 
 
-def finding(doc: Document, path: KeyPath, name: str, message: str, *, help: str = "", label: str = "", **more: Any) -> Diagnostic:
+def finding(
+    doc: Document, path: KeyPath, name: str, message: str, *, help: str = "", label: str = "", **more: Any
+) -> Diagnostic:
     """A diagnostic `<room>/<name>` at the value of `path`."""
     return Diagnostic(f"{doc.room}/{name}", message, primary=Label(doc.span(path), label), help=help, **more)
 
@@ -71,29 +73,33 @@ def _sentence(about: str | None) -> str:
 
 
 def _translate(doc: Document, schema: Any, base: KeyPath, error: Any) -> Diagnostic:
-    kind, context = error["type"], error.get("ctx") or {}
+    kind = error["type"]
     if kind == "extra_forbidden":
         return _unknown_key(doc, schema, base, error["loc"])
     if kind == "missing":
         return _missing_key(doc, schema, base, error["loc"])
     path = _real_path(doc, base, error["loc"])
-    if kind == "literal_error" or kind == "enum":
-        return _not_one_of(doc, path, error)
-    if "message" in context:  # raised by placement.spec.fields.problem
+    return _not_one_of(doc, path, error) if kind in ("literal_error", "enum") else _bad_value(doc, path, error)
+
+
+def _bad_value(doc: Document, path: KeyPath, error: Any) -> Diagnostic:
+    """A value of the wrong kind or out of range; `placement.spec.fields.problem` brings its own words."""
+    kind, context = error["type"], error.get("ctx") or {}
+    if "message" in context:
         message, help, label = context["message"], context.get("help", ""), context.get("label", "")
         return finding(doc, path, kind, message, help=help, label=label)
     if kind in ("model_type", "dict_type", "model_attributes_type", "mapping_type"):
-        return finding(doc, path, "not-a-mapping", f"{_what(doc, path)} must be a mapping of keys to values")
+        return finding(doc, path, "not-a-mapping", f"{_what(path)} must be a mapping of keys to values")
     if kind in ("list_type", "tuple_type"):
-        return finding(doc, path, "not-a-list", f"{_what(doc, path)} must be a list", help="start each item with `- `")
+        return finding(doc, path, "not-a-list", f"{_what(path)} must be a list", help="start each item with `- `")
     if kind in _LIMITS:
         limit = next(iter(context.values()))
-        limit = f"{limit:,}" if isinstance(limit, int) else f"{limit:g}"
-        return finding(doc, path, "out-of-range", f"{_what(doc, path)} must be {_LIMITS[kind]} {limit}, found {at(doc.tree, path)}")
+        text = f"{limit:,}" if isinstance(limit, int) else f"{limit:g}"
+        return finding(doc, path, "out-of-range", f"{_what(path)} must be {_LIMITS[kind]} {text}, found {at(doc.tree, path)}")
     if kind == "too_short":
-        return finding(doc, path, "empty-list", f"{_what(doc, path)} must not be empty")
+        return finding(doc, path, "empty-list", f"{_what(path)} must not be empty")
     text = str(context["error"]) if kind == "value_error" else _plain(error["msg"])
-    return finding(doc, path, "bad-value", f"{_what(doc, path)}: {text}" if path else text)
+    return finding(doc, path, "bad-value", f"{_what(path)}: {text}" if path else text)
 
 
 _LIMITS = MappingProxyType({
@@ -106,7 +112,7 @@ def _plain(message: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _what(doc: Document, path: KeyPath) -> str:
+def _what(path: KeyPath) -> str:
     names = [str(s) for s in path if isinstance(s, str)]
     return f"`{names[-1]}`" if names else "the file"
 
@@ -128,7 +134,7 @@ def _missing_key(doc: Document, schema: Any, base: KeyPath, loc: tuple[Any, ...]
     models = [m for m in _models_at(schema, loc[:-1]) if key in m.model_fields]
     title = models[0].model_config.get("title") if models else None
     about = models[0].model_fields[key].description if models else None
-    message = f"{title or _what(doc, parent)} has no `{key}`"
+    message = f"{title or _what(parent)} has no `{key}`"
     help = f"add `{key}:`{_sentence(about)}"
     return Diagnostic(f"{doc.room}/missing-key", message, primary=Label(doc.key_span(parent), f"`{key}` is missing"), help=help)
 
@@ -140,14 +146,21 @@ def _not_one_of(doc: Document, path: KeyPath, error: Any) -> Diagnostic:
     given = str(error.get("input"))[:40]
     help = did_you_mean(given, allowed) if isinstance(error.get("input"), str) else ""
     listed = ", ".join(f"`{a}`" for a in allowed)
-    return finding(doc, path, "unknown-choice", f"`{given}` is not a choice of {_what(doc, path)}", help=help, notes=(f"choices: {listed}",))
+    return finding(
+        doc,
+        path,
+        "unknown-choice",
+        f"`{given}` is not a choice of {_what(path)}",
+        help=help,
+        notes=(f"choices: {listed}",),
+    )
 
 
 def _real_path(doc: Document, base: KeyPath, loc: Iterable[Any]) -> KeyPath:
     """Path in the document for a pydantic location: tags of unions and validators in it have no counterpart there."""
     path, node = base, at(doc.tree, base)
     for step in loc:
-        if isinstance(node, dict) and step in node or isinstance(node, list) and isinstance(step, int) and step < len(node):
+        if (isinstance(node, dict) and step in node) or (isinstance(node, list) and isinstance(step, int) and step < len(node)):
             path, node = (*path, step), node[step]
     return path
 
