@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# P stage   V chunk of a stage   Y block type   C recompute mode (RECOMPUTE order)   R held row   S strategy   ... any leading shape
+# P stage   V chunk of a stage   Y block type   C recompute mode (RECOMPUTE order)   R held row   S strategy
+# ... any leading shape
 """Memory of one GPU of every pipeline stage, and a lower bound of the fullest one for any partition.
 
 Everything is a function of how many blocks of each type a chunk has, so that the partitioner asks about thousands at once.
@@ -51,7 +52,8 @@ class MemoryTable:
     """Bytes by block type for one strategy, and how many microbatches its stages hold.
 
     `static_YM` weights, gradients, optimizer of one block; `kept_YC` activations a microbatch held; `scratch_YC` needed once by
-    the block at work; `gather_Y` buffers of a block whose weights are gathered; `tied_bytes` what each tied pair saves in one stage.
+    the block at work; `gather_Y` buffers of a block whose weights are gathered; `tied_bytes` what each tied pair saves in one
+    stage.
     """
 
     static_YM: Floats
@@ -73,7 +75,7 @@ class MemoryTable:
         return np.asarray(most + largest(count_PVY, self.scratch_YC))
 
     def buffers(self, count_PVY: Floats, width_P: Floats) -> Floats:
-        """Bytes of communication buffers, (..., P); `width_P` tensors of one hidden width that cross the ends of the stage's chunks."""
+        """Bytes of communication buffers, (..., P); `width_P` tensors of one hidden width that cross the ends of its chunks."""
         return np.asarray(2.0 * self.edge_bytes * width_P + largest(count_PVY, self.gather_Y[:, None])[..., 0])
 
 
@@ -81,7 +83,7 @@ def largest(count_PVY: Floats, bytes_YX: Floats) -> Floats:
     """Largest row of `bytes_YX` among the types that a stage has, (..., P, X)."""
     if not bytes_YX.any():
         return np.zeros((*count_PVY.shape[:-2], bytes_YX.shape[1]))
-    has = count_PVY.any(axis=-2)
+    has = np.asarray(count_PVY.any(axis=-2))
     out = np.zeros((*has.shape[:-1], bytes_YX.shape[1]))
     for y in np.flatnonzero(bytes_YX.any(axis=1)).tolist():
         np.maximum(out, has[..., y, None] * bytes_YX[y], out=out)
@@ -112,7 +114,8 @@ def _static(
     gtp: Floats, egtp: Floats, twice: npt.NDArray[np.bool_],
 ) -> tuple[Floats, Floats]:  # fmt: skip
     """Bytes of weights, gradients and optimizer states of one block, (..., Y, 3), and of its gather buffers, (..., Y)."""
-    sharding, shard, shard_expert, gtp, egtp, twice = (x[..., None] for x in (sharding, shard, shard_expert, gtp, egtp, twice))
+    sharding, twice = sharding[..., None], twice[..., None]
+    shard, shard_expert, gtp, egtp = (x[..., None] for x in (shard, shard_expert, gtp, egtp))
     copies = QUANTISED_BYTES[job.precision]
     quantised_Y = dense_Y * dense_quantised_Y(model) + expert_Y
     both, split = dense_Y + expert_Y, dense_Y / shard + expert_Y / shard_expert
@@ -131,8 +134,9 @@ def dense_quantised_Y(model: ModelGraph) -> Floats:
 
 
 def logits_YC(model: ModelGraph, job: Job, sequences: Floats) -> Floats:
-    """Bytes of logits of one microbatch, (..., Y, C), as `LayerCost.act_KYC` has them; `sequences` of a GPU (micro_batch/cp/tp)."""
-    vocab_Y = np.array([sum(op.vocab for op in t.ops if isinstance(op, Vocab) and not op.lookup) * t.tokens_ratio for t in model.types])
+    """Bytes of logits of one microbatch, (..., Y, C), as `LayerCost.act_KYC` has them; `sequences` is micro_batch/cp/tp."""
+    heads = [[op.vocab for op in t.ops if isinstance(op, Vocab) and not op.lookup] for t in model.types]
+    vocab_Y = np.array([sum(found) * t.tokens_ratio for found, t in zip(heads, model.types, strict=True)])
     bytes_Y = LOGIT_BYTES * job.seq_len * sequences[..., None] * vocab_Y
     return np.asarray(bytes_Y[..., None] * np.array([mode != "full" for mode in RECOMPUTE]))
 
@@ -171,12 +175,15 @@ def block_counts(model: ModelGraph, strategy: Strategy, chunk_B: npt.NDArray[np.
 
 
 def cut_widths(model: ModelGraph) -> Floats:
-    """Tensors of one hidden width that cross a cut before block i, (B + 1,): a block's output travels once to its last reader."""
-    out = np.zeros(model.num_blocks + 1)
-    for src in np.unique(model.src_E).tolist():
-        mine = model.src_E == src
-        out[src + 1 : int(model.dst_E[mine].max()) + 1] += float(model.width_E[mine].max()) / model.hidden
-    return out
+    """Tensors of one hidden width that cross a cut before block i, (B + 1,): an output travels once, to its last reader."""
+    last_B, width_B = np.zeros(model.num_blocks, dtype=np.int64), np.zeros(model.num_blocks)
+    np.maximum.at(last_B, model.src_E, model.dst_E)
+    np.maximum.at(width_B, model.src_E, model.width_E / model.hidden)
+    sources = np.flatnonzero(last_B)
+    change = np.zeros(model.num_blocks + 2)
+    np.add.at(change, sources + 1, width_B[sources])
+    np.add.at(change, last_B[sources] + 1, -width_B[sources])
+    return np.cumsum(change)[:-1]
 
 
 def end_widths(strategy: Strategy, width_C: Floats) -> Floats:
@@ -204,11 +211,12 @@ def memory_bound(
     `schedule_S`, `sharding_S` index SCHEDULES and SHARDING; `k_S` the row of `layer`.
 
     Proof. Stage s holds at least x_s microbatches of each of its chunks at some moment, where x_s runs through
-    min(m, 1), min(m, 2) ... min(m, p) in some order (zb-h1: always min(m, p); DualPipe: p/2 pairs of stages with the same content,
-    m/2 microbatches a direction): tested against `held`. A block of type y costs sigma_y + x_s a_y there. For weights
+    min(m, 1), min(m, 2) ... min(m, p) in some order (zb-h1: always min(m, p); DualPipe: p/2 pairs of stages with the same
+    content, m/2 microbatches a direction): tested against `held`. A block of type y costs sigma_y + x_s a_y there. For weights
     lambda_s >= 0 of sum 1, max >= sum_s lambda_s bytes_s >= sum_y n_y min_s lambda_s (sigma_y + x_s a_y). We take lambda_s
-    proportional to 1 / (sigma + x_s a) of the mean block; the quotient of two linear functions of x has its minimum at an end. The sum
-    of 1 / (sigma + x a) over x = 1..q is at most its first term plus the integral from 1 to q. Also the largest block lies somewhere.
+    proportional to 1 / (sigma + x_s a) of the mean block; the quotient of two linear functions of x has its minimum at an end.
+    The sum of 1 / (sigma + x a) over x = 1..q is at most its first term plus the integral from 1 to q. Also the largest block
+    lies somewhere.
     """
     k = np.asarray(k_S)
     dual = (np.asarray(schedule_S) == SCHEDULES.index("dualpipe")) & (pp_S > 1)
@@ -239,4 +247,4 @@ def _spread(count_Y: Floats, static: Floats, kept: Floats, deep: Floats, top: Fl
     stretch = np.where(ratio > 1e-12, np.log1p(ratio) / np.maximum(ratio, 1e-12), 1.0)
     inverse = np.where(level, deep / high, (deep - top) / high + (1.0 + (top - 1.0) * stretch) / low)
     block = ((static + few[:, None] * kept) * (count_Y > 0)).max(axis=1)
-    return np.maximum(share / inverse, block)
+    return np.asarray(np.maximum(share / inverse, block))

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +86,7 @@ def simulate(
     end_s = _longest_path(graph, work_s.sum(axis=1), lag)
     first = (end_s[1:] - work_s.sum(axis=1))[graph.node - 1] + np.where(graph.second, work_s[graph.node - 1, 0], 0.0)
     last = first + np.where(graph.second, work_s[graph.node - 1, 1], work_s[graph.node - 1, 0])
-    busy = np.bincount(graph.stage, weights=last - first, minlength=pp)
+    busy: Floats = np.bincount(graph.stage, weights=last - first, minlength=pp).astype(np.float64)
     return Timeline(float(end_s.max()), busy, graph.kind, graph.stage, graph.chunk, graph.microbatch, first, last)
 
 
@@ -110,9 +111,7 @@ def _paired(graph: _Graph) -> bool:
     return len(graph.node) > len(graph.before)
 
 
-def _tables(
-    schedule: str, pp: int, vpp: int, fwd: Floats, dgrad: Floats, wgrad: Floats, p2p: Floats
-) -> tuple[Floats, Floats]:
+def _tables(schedule: str, pp: int, vpp: int, fwd: Floats, dgrad: Floats, wgrad: Floats, p2p: Floats) -> tuple[Floats, Floats]:
     """Durations by index of `_Graph.work`, and waiting by boundary; leading dimensions are kept."""
     chunks = pp * vpp
     fwd, dgrad, wgrad, p2p = (np.asarray(x, dtype=float) for x in (fwd, dgrad, wgrad, p2p))
@@ -121,7 +120,7 @@ def _tables(
     zero = np.zeros((*fwd.shape[:-1], 1))
     table = np.concatenate([fwd, dgrad + wgrad, dgrad, wgrad, zero], axis=-1)  # the order of the kinds of schedules.py
     stage = [stage_of(schedule, pp, c, 0, 1) for c in range(chunks)]
-    crosses = np.array([a != b for a, b in zip(stage[:-1], stage[1:], strict=True)] + [False])
+    crosses = np.array([a != b for a, b in pairwise(stage)] + [False])
     wide = np.concatenate([p2p[..., : chunks - 1], np.zeros((*p2p.shape[:-1], 1))], axis=-1)
     lag = np.concatenate([np.where(crosses, wide, 0.0), np.zeros((*p2p.shape[:-1], 1))], axis=-1)
     return table, np.broadcast_to(lag, (*fwd.shape[:-1], chunks + 1))
@@ -138,11 +137,9 @@ def _longest_path(graph: _Graph, work_s: Floats, lag_C: Floats) -> Floats:
     for before, left, left_s, right, right_s, work in rows:
         start = end[before]
         arrives = end[left] + left_s
-        if arrives > start:
-            start = arrives
+        start = max(start, arrives)
         arrives = end[right] + right_s
-        if arrives > start:
-            start = arrives
+        start = max(start, arrives)
         add(start + work)
     return np.array(end)
 
@@ -177,7 +174,8 @@ def _levels(stages: Sequence[Lane], left: list[int], right: list[int]) -> tuple[
     before = [-1] * len(left)
     level = [-1] * len(left)
     first = np.cumsum([0] + [len(lane) for lane in stages]).tolist()
-    at, waits = first[:-1].copy(), {}  # type: ignore[var-annotated]
+    at = first[:-1].copy()
+    waits: dict[int, list[int]] = {}
     ready = list(range(len(stages)))
     while ready:
         p = ready.pop()
@@ -210,9 +208,9 @@ def _sorted_graph(
     late = microbatch >= first_half(m) if m > 1 else np.zeros(len(microbatch), dtype=bool)
     sizes = np.bincount(np.array(level))
     return _Graph(
-        *(rank[np.array(x)[order]] for x in (before, left, right)), np.array(left_c)[order], np.array(right_c)[order],
-        work, np.concatenate([[0], np.cumsum(sizes)]), rank[node], second.astype(bool), kind,
-        chunk_stage[chunk, late.astype(int)], chunk, microbatch,
+        rank[np.array(before)[order]], rank[np.array(left)[order]], rank[np.array(right)[order]],
+        np.array(left_c)[order], np.array(right_c)[order], work, np.concatenate([[0], np.cumsum(sizes)]), rank[node],
+        second.astype(bool), kind, chunk_stage[chunk, late.astype(int)], chunk, microbatch,
     )  # fmt: skip
 
 
@@ -254,7 +252,7 @@ def _held_rows(lane: Lane, own: list[int]) -> Floats:
     column = {c: i for i, c in enumerate(own)}
     late = {(chunk, k) for node in lane for kind, chunk, k in node if kind == DGRAD}
     now = [0] * len(own)
-    seen = {}
+    seen: dict[tuple[int, ...], None] = {}
     for node in lane:
         for kind, chunk, k in node:
             if kind == FORWARD:
@@ -262,10 +260,10 @@ def _held_rows(lane: Lane, own: list[int]) -> Floats:
                 seen[tuple(now)] = None
             elif kind != DGRAD or (chunk, k) not in late:
                 now[column[chunk]] -= 1
-    rows = np.array(list(seen), dtype=float).reshape(-1, len(own))
+    rows: Floats = np.array(list(seen), dtype=np.float64).reshape(-1, len(own))
     rows = rows[np.argsort(-rows.sum(axis=1), kind="stable")]
-    covered = (rows[:, None, :] <= rows[None, :, :]).all(-1) & (rows[:, None, :] < rows[None, :, :]).any(-1)
-    return np.asarray(rows[~covered.any(axis=1)])
+    below = np.all(rows[:, None, :] <= rows[None, :, :], axis=2) & np.any(rows[:, None, :] < rows[None, :, :], axis=2)
+    return np.asarray(rows[~np.any(below, axis=1)])
 
 
 def in_flight(schedule: str, pp: int, vpp: int, num_microbatches: int) -> Floats:

@@ -22,10 +22,11 @@ def makespan_bound(
 
     `schedule` is a name, or an array of indices into `SCHEDULES`. `total_fwd_s`, `total_bwd_s` (input and weight gradient): one
     microbatch through the whole model. `max_block_s`: forward + backward of a block that is not cut, wherever it lies;
-    `last_block_s`: of the block that the last chunk holds at least (the head). `min_fwd_share`: no block spends a smaller share of
-    its time in the forward pass (0 is always true; a larger one only helps zb-h1).
+    `last_block_s`: of the block that the last chunk holds at least (the head). `min_fwd_share`: no block spends a smaller share
+    of its time in the forward pass (0 is always true; a larger one only helps zb-h1).
 
-    Proof. Write p, m, W = F + B for the totals, L_s for the load of stage s, P_s and Q_s for the loads before and after it, u = W/p.
+    Proof. Write p, m, W = F + B for the totals, L_s for the load of stage s, P_s and Q_s for the loads before and after it, u =
+    W/p.
 
     *Any schedule*: some stage has L >= u and works m times, T >= m u; a block of b seconds makes T >= m b (DualPipe: two stages
     share it, T >= ceil(m/2) b). One microbatch passes all forward chunks: T >= F, and all backward chunks: T >= W where
@@ -34,7 +35,7 @@ def makespan_bound(
     *1F1B, m > p*. For each s the order contains this path: microbatch 0 forward through all stages and back to s; on stage s
     from B(0), F(p-s) to F(m-1); forward with m-1 to the end; back through all stages. Its length gives
     T' := T - W >= (m-p+s) L_s + Q_s   (1).  Let R_s = T' - Q_s. (1) says R_s >= (m-p+s) L_s, and R_{s-1} = R_s - L_s, so
-    R_{s-1} >= R_s (m-p+s-1)/(m-p+s) downwards from R_{p-1} = T', hence each Q <= its value at L = T'/(m-1), and W <= p T'/(m-1):
+    R_{s-1} >= R_s (m-p+s-1)/(m-p+s) downwards from R_{p-1} = T', hence each Q <= its value at L = T'/(m-1), W <= p T'/(m-1):
     T >= (m+p-1) u, which equal stages attain. A block b on stage s: half of (1) plus half of T >= m L_s + P_s is
     T' >= (m - (p+1)/2 + s/2) L_s, so T >= W + (m-(p+1)/2) b; on the last stage (1) is T >= W + (m-1) b.
 
@@ -42,37 +43,37 @@ def makespan_bound(
     of any stage lie on a path that also has one whole microbatch: T' >= (m-1) max(F_s, B_s). So the other p-m+1 stages have at
     most 2T'/(m-1) each: T' >= (m-1) W/(2p-m+1), and T' >= (m-1) max(F, B)/p.
 
-    *Interleaved, p divides m*. For round j and stage s: forward to chunk jp+s with microbatch 0, all of stage s from there to the
-    last backward of that chunk, back to the start. The path leaves out the p first and last microbatches of rounds below j:
+    *Interleaved, p divides m*. For round j and stage s: forward to chunk jp+s with microbatch 0, all of stage s from there to
+    the last backward of that chunk, back to the start. The path leaves out the p first and last microbatches of rounds below j:
     T >= m L_s + sum_{c<jp+s} X_c - p sum_{i<j} X_{ip+s}, X = F + B of a chunk. The mean over s and j is
     T >= m u + sum_s (p-1-s) L_s/(p v), and since every L_s <= T/m, sum_s (p-1-s) L_s >= (p-1) W - (T/m) p (p-1)/2, so
     T >= u (m + (p-1)/v) / (1 + (p-1)/(2 v m)). The last chunk works m times after microbatch 0 has come: T >= W + (m-1) last.
 
     *ZB-H1*. T >= m L_s + (forward time before s). With f the smallest forward share, that is >= f P_s and the argument above
-    (v = 1) gives T >= u (m + f(p-1)) / (1 + f(p-1)/(2m)). With nothing known of f: sum_s (p-1-s) F_s is least when F fills the last
-    stages up to T/m each, F^2 m/(2T) - F/2 at least, so T^2 - (m u - F/(2p)) T - F^2 m/(2p) >= 0.
+    (v = 1) gives T >= u (m + f(p-1)) / (1 + f(p-1)/(2m)). With nothing known of f: sum_s (p-1-s) F_s is least when F fills the
+    last stages up to T/m each, F^2 m/(2T) - F/2 at least, so T^2 - (m u - F/(2p)) T - F^2 m/(2p) >= 0.
     """
-    arrays = [np.asarray(x, dtype=float) for x in (pp, vpp, num_microbatches, total_fwd_s, total_bwd_s, max_block_s, last_block_s)]
+    given = (pp, vpp, num_microbatches, total_fwd_s, total_bwd_s, max_block_s, last_block_s)
+    arrays = [np.asarray(x, dtype=float) for x in given]
     if isinstance(schedule, str):
-        return _bound(schedule, *arrays, min_fwd_share)
-    which = np.asarray(schedule)
-    which, *wide = np.broadcast_arrays(which, *arrays)
+        return _bound(schedule, arrays, min_fwd_share)
+    which, *wide = np.broadcast_arrays(np.asarray(schedule), *arrays)
     out = np.zeros(which.shape)
     for i in np.unique(which).tolist():
         here = which == i
-        out[here] = _bound(SCHEDULES[i], *(x[here] for x in wide), min_fwd_share)
+        out[here] = _bound(SCHEDULES[i], [x[here] for x in wide], min_fwd_share)
     return out
 
 
-def _bound(
-    schedule: str, p: Floats, v: Floats, m: Floats, fwd: Floats, bwd: Floats, block: Floats, last: Floats, share: float
-) -> Floats:
+def _bound(schedule: str, arrays: list[Floats], share: float) -> Floats:
+    p, v, m, fwd, bwd, block, last = arrays
     total = fwd + bwd
     unit = total / p
     if schedule == "1f1b":
         return _one_forward_one_backward(p, m, fwd, bwd, block, last)
     if schedule == "interleaved":
-        return np.where(v == 1, _one_forward_one_backward(p, m, fwd, bwd, block, last), _interleaved(p, v, m, total, block, last))
+        plain = _one_forward_one_backward(p, m, fwd, bwd, block, last)
+        return np.where(v == 1, plain, _interleaved(p, v, m, total, block, last))
     if schedule == "zb-h1":
         return _zb_h1(p, m, fwd, total, block, last, share)
     uses = np.ceil(m / 2) if schedule == "dualpipe" else m

@@ -56,21 +56,32 @@ def first_half(num_microbatches: int) -> int:
 
 
 def lanes(schedule: str, pp: int, vpp: int, num_microbatches: int) -> list[Lane]:
-    """Order of nodes of every stage. Raises ValueError where the schedule does not fit the degrees (see `misfit`)."""
+    """Order of nodes of every stage. Raises ValueError where the schedule does not fit the degrees (see `misfit`).
+
+    Interleaving of fewer microbatches than stages, which Megatron refuses, runs here as one group.
+    """
     if schedule != "interleaved" and (reason := misfit(schedule, pp, vpp, num_microbatches)):
         raise ValueError(reason)
     m = num_microbatches
     if pp == 1 and schedule == "dualpipe":
         return [list(_one_forward_one_backward(1, 0, m))]
-    make = {
-        "1f1b": lambda p: _one_forward_one_backward(pp, p, m),
-        "interleaved": lambda p: _interleaved(pp, vpp, p, m),
-        "zb-h1": lambda p: _zb_h1(pp, p, m),
-        "zb-v": lambda p: _kept(_zb_v(pp, p, max(m, 2 * pp - 1)), m),
-        "dualpipe": lambda p: _dualpipe(pp, p, m),
-        "dualpipev": lambda p: _kept(_dualpipe_v(pp, p, max(m, 2 * pp)), m),
-    }[schedule]
-    return [list(make(p)) for p in range(pp)]
+    return [list(_lane(schedule, pp, vpp, p, m)) for p in range(pp)]
+
+
+def _lane(schedule: str, pp: int, vpp: int, p: int, m: int) -> Iterator[Node]:
+    match schedule:
+        case "1f1b":
+            return _one_forward_one_backward(pp, p, m)
+        case "interleaved":
+            return _interleaved(pp, vpp, p, m)
+        case "zb-h1":
+            return _zb_h1(pp, p, m)
+        case "zb-v":
+            return _kept(_zb_v(pp, p, max(m, 2 * pp - 1)), m)
+        case "dualpipev":
+            return _kept(_dualpipe_v(pp, p, max(m, 2 * pp)), m)
+        case _:
+            return _dualpipe(pp, p, m)
 
 
 def _one_forward_one_backward(pp: int, p: int, m: int) -> Iterator[Node]:
@@ -127,7 +138,7 @@ def _kept(nodes: Iterator[Node], m: int) -> Iterator[Node]:
 
 
 class _Counter:
-    """Next microbatch of each operation and direction; the weight gradients put off are a queue (DualPipe's WeightGradStore)."""
+    """Next microbatch of each operation and direction; weight gradients put off are a queue (DualPipe: WeightGradStore)."""
 
     def __init__(self, chunks: tuple[int, int]) -> None:
         self.chunks = chunks
@@ -230,7 +241,10 @@ def _dualpipe_v(pp: int, p: int, m: int) -> Iterator[Node]:
 
 
 def _dualpipe(pp: int, p: int, m: int) -> Iterator[Node]:
-    """Both directions of DualPipe on stage p; side 0 enters at the nearer end. Microbatches of the far end follow the others."""
+    """Both directions of DualPipe on stage p; side 0 enters at the nearer end.
+
+    Microbatches of the far end follow the others.
+    """
     half, near = first_half(m), min(p, pp - 1 - p)
     flipped = p >= pp // 2
     chunk = {False: p, True: pp - 1 - p}  # chunk that stage p runs for the first and for the second half of the batch

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-# N candidate   C chunk (cuts: C + 1)   P stage   V chunk of a stage   Y block type   D = (forward, dgrad, wgrad)   M recompute mode
-"""What a cut of the model into chunks costs: load of every stage, cheapest recompute that fits, simulated step. Many at once."""
+# N candidate   C chunk (cuts: C + 1)   P stage   V chunk of a stage   Y block type   M recompute mode
+# D = (forward, dgrad, wgrad)
+"""What a cut of the model into chunks costs: load of every stage, cheapest recompute that fits, simulated step.
+
+Many at once.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +30,7 @@ Ints = npt.NDArray[np.int64]
 class Problem:
     """One strategy to be partitioned.
 
+    `update_Y`, `reduce_Y` seconds that the optimizer and the data-parallel reduction take for a block after the pipeline.
     `count_BY[i]` blocks of each type before block i. A block takes `slow_P` x `work_YD` (+ `again_YM` in the backward pass) +
     `comm_YD` seconds. `width_B` tensors that cross a cut before block i. `modes` allowed, indices into RECOMPUTE.
     """
@@ -43,6 +48,8 @@ class Problem:
     limit_bytes: float
     modes: tuple[int, ...]
     edge_s: float
+    update_Y: Floats
+    reduce_Y: Floats
 
     @property
     def mirrored(self) -> bool:
@@ -60,6 +67,11 @@ class Problem:
         work = self.work_YD.sum(axis=1)[:, None] + self.again_YM
         return work, np.broadcast_to(self.comm_YD.sum(axis=1)[:, None], work.shape)
 
+    @property
+    def first_mode_Y(self) -> Floats:
+        """Seconds of a block, forward and backward, under the first mode allowed."""
+        return np.asarray(self.work_YD.sum(axis=1) + self.comm_YD.sum(axis=1) + self.again_YM[:, self.modes[0]])
+
 
 def problem(
     model: ModelGraph, job: Job, hw: Hardware, strategy: Strategy, layer: LayerCost, k: int, slow_P: Floats | None
@@ -76,8 +88,20 @@ def problem(
         count_BY=np.vstack([np.zeros(len(model.types)), np.cumsum(one_hot, axis=0)]), work_YD=layer.compute_KYD[k],
         again_YM=layer.recompute_KYC[k], comm_YD=comm, slow_P=slow, width_B=cut_widths(model), chunk_PV=stage_chunks(strategy),
         limit_bytes=limit_bytes(job, hw), modes=tuple(RECOMPUTE.index(n) for n in names),
-        edge_s=float(layer.edge_K[k]) / hw.nic_Bps,
+        edge_s=float(layer.edge_K[k]) / hw.nic_Bps, **_after(job, hw, strategy, layer, k),
     )  # fmt: skip
+
+
+def _after(job: Job, hw: Hardware, s: Strategy, layer: LayerCost, k: int) -> dict[str, Floats]:
+    """Optimizer: states and gradient read and written, weight written (memory-bound). Reduction: bytes over the NIC."""
+    replicas, expert_replicas = s.dp * s.cp / s.gtp, s.edp / s.egtp
+    shard, expert_shard = (replicas, expert_replicas) if s.sharding != "none" else (1.0, 1.0)
+    optimizer = job.optimizer
+    moved = 2 * optimizer.state_bytes + 2 * optimizer.grad_bytes + 2.0
+    updated_Y = layer.dense_KY[k] / shard + layer.expert_KY[k] / expert_shard
+    reduced_Y = layer.dense_KY[k] * (replicas > 1) + layer.expert_KY[k] * (expert_replicas > 1)
+    sent = optimizer.grad_reduce_bytes + optimizer.param_gather_bytes
+    return {"update_Y": updated_Y * moved / hw.chip.hbm_Bps, "reduce_Y": reduced_Y * sent / hw.nic_Bps}
 
 
 @dataclass(frozen=True)
@@ -120,21 +144,26 @@ def score_counts(task: Problem, count_NPVY: Floats, width_NP: Floats, tied: list
 
 
 def step_seconds(task: Problem, cut_NC: Ints, mode_NP: Ints, load_NP: Floats) -> Floats:
-    """Simulated pipeline seconds of each candidate, (N,). Long batches repeat: beyond `_short` the fullest stage sets the pace."""
+    """Estimated step of each candidate, (N,): simulated pipeline, then optimizer and reduction of the stage that has most of
+    it.
+
+    Long batches repeat: beyond `_short` microbatches the fullest stage sets the pace. The reduction hides behind one microbatch
+    of the stage's work.
+    """
     s = task.strategy
     short = _short(s)
     times = chunk_seconds(task, cut_NC, mode_NP)
     p2p_NC = task.edge_s * task.width_B[cut_NC[:, 1:-1]]
     made = makespans(s.schedule, s.pp, s.vpp, short, *times, p2p_NC)
-    return np.asarray(made + (s.num_microbatches - short) * load_NP.max(axis=1))
+    count_NPY = (task.count_BY[cut_NC[:, 1:]] - task.count_BY[cut_NC[:, :-1]])[:, task.chunk_PV].sum(axis=2)
+    after_NP = count_NPY @ task.update_Y + np.maximum(count_NPY @ task.reduce_Y - load_NP, 0.0)
+    return np.asarray(made + (s.num_microbatches - short) * load_NP.max(axis=1) + after_NP.max(axis=1))
 
 
 def _short(s: Strategy) -> int:
     """Microbatches enough to tell candidates apart: fill, some steady state, drain, the same remainder."""
-    enough = 3 * s.pp
-    if s.num_microbatches <= 2 * enough:
-        return s.num_microbatches
-    return enough + (s.num_microbatches - enough) % (2 * s.pp)
+    enough = min(2 * s.pp, s.num_microbatches)
+    return enough + (s.num_microbatches - enough) % (s.pp if s.schedule == "interleaved" else 2)
 
 
 def chunk_seconds(task: Problem, cut_NC: Ints, mode_NP: Ints) -> tuple[Floats, Floats, Floats]:
@@ -143,7 +172,7 @@ def chunk_seconds(task: Problem, cut_NC: Ints, mode_NP: Ints) -> tuple[Floats, F
     stage_C = task.strategy.chunk_stage
     slow_C = task.slow_P[stage_C]
     again = np.take_along_axis(count_NCY @ task.again_YM, mode_NP[:, stage_C, None], axis=2)[..., 0]
-    forward, dgrad, wgrad = (
-        slow_C * (count_NCY @ task.work_YD[:, d] + (again if d == 1 else 0.0)) + count_NCY @ task.comm_YD[:, d] for d in range(3)
-    )
-    return forward, dgrad, wgrad
+    work = count_NCY @ task.work_YD
+    work[..., 1] += again
+    times = slow_C[:, None] * work + count_NCY @ task.comm_YD
+    return times[..., 0], times[..., 1], times[..., 2]

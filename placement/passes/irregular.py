@@ -90,7 +90,7 @@ def _moves(task: Problem, cut_C: Ints) -> Ints:
 
 def _proportional(task: Problem) -> Ints:
     """Cuts at equal shares of the work, every chunk with at least one block."""
-    seconds_Y = sum(t[:, task.modes[0]] for t in task.time_YM)
+    seconds_Y = task.first_mode_Y
     chunks, blocks = task.strategy.num_chunks, task.model.num_blocks
     done_B = task.count_BY @ seconds_Y
     targets = done_B[-1] * np.arange(1, chunks) / chunks

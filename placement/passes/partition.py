@@ -37,8 +37,9 @@ def partition(
     if model.num_blocks < strategy.num_chunks:
         return "layers"
     task = problem(model, job, hw, strategy, layer, k, slow_P)
-    cut_NC = run_candidates(task) if is_run(task) else irregular_candidates(task)
-    best = _best(task, cut_NC)
+    best = _best(task, run_candidates(task) if is_run(task) else irregular_candidates(task))
+    if best is None and is_run(task) and len(run_candidates(task, narrow=True)):
+        best = _best(task, irregular_candidates(task))  # skip edges alone decide whether it fits
     if best is None:
         return "memory"
     cut_C, mode_P = _refined(task, *best)

@@ -2,14 +2,15 @@
 # N candidate   C chunk   P stage   G group of stages   V chunk of a group   U extra blocks   Y block type   F frame
 """Candidate cuts of a model that is one long run of identical blocks between a few others at its ends.
 
-That is what language models are: embedding and dense layers, the run, MTP and head. A *frame* says how the blocks at the ends fall
-into the first and last chunks. Inside a frame only counts matter, and a stage's load ascends with its count, so
+That is what language models are: embedding and dense layers, the run, MTP and head. A *frame* says how the blocks at the ends
+fall into the first and last chunks. Inside a frame only counts matter, and a stage's load ascends with its count, so
 sharing the run out in order of load is exact for the largest load, whatever the schedule, the memory or the hardware.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -21,104 +22,49 @@ from placement.solve.chain import share_units
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 MAX_ENDS = 6  # blocks beside the run; more make too many frames
 NEAR = 1.03  # frames whose fullest stage is that near the best are compared by simulation
 MAX_FRAMES = 4
+# order of the chunks of a stage that get its next block: even with early or late chunks first, or all to the last, which holds
+# fewest microbatches and so needs least memory
+EARLY, LATE, LAST = 1e-6, -1e-6, -1e3
 
 
 @dataclass(frozen=True)
-class Frame:
-    """Where the end blocks are: `front_C` and `back_C` blocks before and after the run in each chunk; `open_C` may hold run blocks."""
+class Frames:
+    """Where the end blocks may be: `front_FC` and `back_FC` blocks before and after the run in each chunk.
 
-    front_C: Ints
-    back_C: Ints
-    open_C: npt.NDArray[np.bool_]
+    `open_FC`: chunks that may hold blocks of the run.
+    """
+
+    front_FC: Ints
+    back_FC: Ints
+    open_FC: Bools
+
+    def __len__(self) -> int:
+        return len(self.open_FC)
+
+    def __getitem__(self, which: Ints) -> Frames:
+        return Frames(self.front_FC[which], self.back_FC[which], self.open_FC[which])
 
     @property
-    def least_C(self) -> Ints:
+    def least_FC(self) -> Ints:
         """Run blocks that a chunk must have, since no chunk is empty."""
-        return ((self.front_C + self.back_C) == 0).astype(np.int64)
+        return np.asarray((self.front_FC + self.back_FC) == 0, dtype=np.int64)
 
 
-def main_run(type_B: Ints) -> tuple[int, int]:
-    """First and past-the-end block of the longest run of one type."""
-    edges = np.flatnonzero(np.diff(type_B)) + 1
-    starts, ends = np.concatenate([[0], edges]), np.concatenate([edges, [len(type_B)]])
-    longest = int(np.argmax(ends - starts))
-    return int(starts[longest]), int(ends[longest])
-
-
-def is_run(task: Problem) -> bool:
-    """Whether this module covers the model: few end blocks, and every inner cut as wide as any other."""
-    lo, hi = main_run(np.asarray(task.model.type_B))
-    inner = task.width_B[1:-1]
-    return lo + task.model.num_blocks - hi <= MAX_ENDS and bool(np.all(inner == inner[:1]))
-
-
-def run_candidates(task: Problem) -> Ints:
-    """Cuts (N, C + 1) worth simulating, best frames first; N = 0 where no cut fits in memory."""
-    lo, hi = main_run(np.asarray(task.model.type_B))
-    found: dict[tuple[int, ...], None] = {}
-    extremes = ("early", "late") if task.strategy.vpp > 1 else ("early",)
-    for late in (e == "late" for e in extremes):
-        for cut in _of_rule(task, lo, hi, late):
-            found[cut] = None
-    return np.array(list(found), dtype=np.int64).reshape(len(found), task.strategy.num_chunks + 1)
-
-
-def _of_rule(task: Problem, lo: int, hi: int, late: bool) -> list[tuple[int, ...]]:
-    groups = _groups(task)
-    ranked = _ranked(task, groups, lo, hi, late, min(hi - lo, 3 * -(-(hi - lo) // len(groups)) + 2))
-    out = []
-    for load, _, frame, count_CU, load_GU, total in ranked[:MAX_FRAMES]:
-        if load <= NEAR * ranked[0][0]:
-            out += [_cut(frame, count_CU, groups, share_units(load_GU, total, o)) for o in _orders(len(groups))]
-    return out
-
-
-def _ranked(
-    task: Problem, groups: Ints, lo: int, hi: int, late: bool, extra: int
-) -> list[tuple[float, int, Frame, Ints, Floats, int]]:
-    """Frames that fit, least load first, with their tables of at most `extra` blocks a group; more where that was too few."""
-    all_frames = frames(lo, task.model.num_blocks - hi, task.strategy.num_chunks)
-    tables = _tables(task, all_frames, groups, hi - lo, lo, late, extra)
-    front = np.arange(len(groups))
-    ranked, most = [], 0
-    for frame, (count_CU, load_GU) in zip(all_frames, tables, strict=True):
-        total = hi - lo - int(count_CU[:, 0].sum())
-        units = share_units(load_GU, total, front) if total >= 0 else None
-        if units is not None:
-            most = max(most, int(units.max()))
-            ranked.append((float(load_GU[front, units].max()), len(ranked), frame, count_CU, load_GU, total))
-    if extra < hi - lo and (not ranked or most == extra):
-        return _ranked(task, groups, lo, hi, late, hi - lo)
-    return sorted(ranked, key=lambda r: r[:2])
-
-
-def _orders(groups: int) -> list[Ints]:
-    """Who gets the odd block first: early stages, late stages, every other one, the middle."""
-    front = np.arange(groups)
-    spread = np.argsort(np.argsort([int(f"{g:010b}"[::-1], 2) for g in range(groups)]))
-    return [front, front[::-1].copy(), spread, np.argsort(np.argsort(np.abs(2 * front - groups + 1), kind="stable"))]
-
-
-def _groups(task: Problem) -> Ints:
-    """Chunks that are loaded together, (G, V): those of a stage; under DualPipe those of a pair of stages."""
-    return task.chunk_PV[: task.strategy.pp // 2] if task.mirrored else task.chunk_PV
-
-
-def frames(front: int, back: int, chunks: int) -> list[Frame]:
+@lru_cache(maxsize=64)
+def frames(front: int, back: int, chunks: int) -> Frames:
     """Every way to cut the end blocks into pieces of whole chunks; only the innermost piece shares its chunk with the run."""
-    out = []
-    for head, tail in product(_compositions(front), _compositions(back)):
-        if len(head) + len(tail) > chunks + 1:
-            continue
-        front_C, back_C = np.zeros(chunks, dtype=np.int64), np.zeros(chunks, dtype=np.int64)
-        front_C[: len(head)] = head
-        back_C[chunks - len(tail) :] = tail
-        at = np.arange(chunks)
-        out.append(Frame(front_C, back_C, (at >= len(head) - 1) & (at <= chunks - len(tail))))
-    return out
+    pairs = [(a, b) for a, b in product(_compositions(front), _compositions(back)) if len(a) + len(b) <= chunks + 1]
+    front_FC, back_FC = np.zeros((2, len(pairs), chunks), dtype=np.int64)
+    for f, (head, tail) in enumerate(pairs):
+        front_FC[f, : len(head)] = head
+        back_FC[f, chunks - len(tail) :] = tail
+    heads, tails = (np.array([[len(pair[i])] for pair in pairs]) for i in (0, 1))
+    at = np.arange(chunks)
+    return Frames(front_FC, back_FC, (at >= heads - 1) & (at <= chunks - tails))
 
 
 def _compositions(n: int) -> list[tuple[int, ...]]:
@@ -132,70 +78,191 @@ def _compositions(n: int) -> list[tuple[int, ...]]:
     return [(first, *rest) for first in range(n, 0, -1) for rest in _compositions(n - first)]
 
 
-def _tables(
-    task: Problem, all_frames: list[Frame], groups: Ints, run: int, lo: int, late: bool, extra: int
-) -> list[tuple[Ints, Floats]]:
-    """For each frame: run blocks by chunk (C, U) and load (G, U) when every group has u = 0 .. `extra` more than the least."""
-    end_FCY = np.stack([_end_counts(task, f, lo, lo + run) for f in all_frames])
-    least_FC = np.stack([f.least_C for f in all_frames])
-    open_FC = np.stack([f.open_C for f in all_frames])
-    count_FCU = _fill(task, end_FCY, least_FC, open_FC, groups, lo, extra, late)
-    kinds = len(task.model.types)
-    full = end_FCY[:, None] + np.swapaxes(count_FCU, 1, 2)[..., None] * np.eye(kinds)[task.model.type_B[lo]]
-    flat = full.reshape(-1, *full.shape[2:])
-    inner = np.full(task.strategy.num_chunks + 1, task.width_B[1:-1].max(initial=0.0))
+@dataclass(frozen=True)
+class _Run:
+    """The model as a run: blocks lo..hi-1; all frames, and the end blocks of each chunk by type; chunks that are loaded
+    together.
+
+    `group_GV` are the chunks of each stage; under DualPipe those of each pair of stages.
+    """
+
+    task: Problem
+    lo: int
+    hi: int
+    frames: Frames
+    end_FCY: Floats
+    group_GV: Ints
+    width: float
+
+    @property
+    def size(self) -> int:
+        return self.hi - self.lo
+
+    @property
+    def kind(self) -> int:
+        return int(self.task.model.type_B[self.lo])
+
+
+def _run_of(task: Problem, narrow: bool) -> _Run:
+    lo, hi = main_run(np.asarray(task.model.type_B))
+    every = frames(lo, task.model.num_blocks - hi, task.strategy.num_chunks)
+    front, back = np.cumsum(every.front_FC, axis=1), hi + np.cumsum(every.back_FC, axis=1)
+    ends = task.count_BY[front] - task.count_BY[front - every.front_FC]
+    ends = ends + task.count_BY[back] - task.count_BY[back - every.back_FC]
+    groups = task.chunk_PV[: task.strategy.pp // 2] if task.mirrored else task.chunk_PV
+    inner = task.width_B[1:-1]
+    return _Run(task, lo, hi, every, ends, groups, float(inner.min() if narrow else inner.max()) if len(inner) else 0.0)
+
+
+def main_run(type_B: Ints) -> tuple[int, int]:
+    """First and past-the-end block of the longest run of one type."""
+    edges = np.flatnonzero(np.diff(type_B)) + 1
+    starts, ends = np.concatenate([[0], edges]), np.concatenate([edges, [len(type_B)]])
+    longest = int(np.argmax(ends - starts))
+    return int(starts[longest]), int(ends[longest])
+
+
+def is_run(task: Problem) -> bool:
+    """Whether this module covers the model: few blocks beside the run."""
+    lo, hi = main_run(np.asarray(task.model.type_B))
+    return lo + task.model.num_blocks - hi <= MAX_ENDS
+
+
+def run_candidates(task: Problem, narrow: bool = False) -> Ints:
+    """Cuts (N, C + 1) worth simulating, best frames first; N = 0 where no cut fits in memory.
+
+    Send buffers are counted for the widest inner cut (`narrow`: the narrowest); only skip edges make them differ.
+    """
+    run = _run_of(task, narrow)
+    rules = (EARLY,) if run.group_GV.shape[1] == 1 else (EARLY, LAST)
+    found = next(filter(None, (_ranked(run, tilt) for tilt in rules)), [])
+    cuts: dict[tuple[int, ...], None] = {}
+    for shared in found[:MAX_FRAMES]:
+        if shared.load <= NEAR * found[0].load:
+            cuts.update(dict.fromkeys(_cuts_of(run, shared)))
+    return np.array(list(cuts), dtype=np.int64).reshape(len(cuts), task.strategy.num_chunks + 1)
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """A frame with the run shared out: largest load, run blocks by chunk (C, U) and load by group (G, U) for u extra blocks."""
+
+    load: float
+    frame: int
+    count_CU: Ints
+    load_GU: Floats
+    total: int
+    most: int
+
+
+def _cuts_of(run: _Run, shared: _Shared) -> list[tuple[int, ...]]:
+    """Cuts of equal largest load: odd blocks to these or those stages, and to the early or late chunks of a stage."""
+    counts, frame = [shared.count_CU], np.array([shared.frame])
+    if run.group_GV.shape[1] > 1:
+        counts.append(_fill(run, frame, shared.load_GU.shape[1] - 1, LATE)[0])
+    units = [share_units(shared.load_GU, shared.total, order) for order in _orders(len(run.group_GV))]
+    ends_C = (run.frames.front_FC + run.frames.back_FC)[shared.frame]
+    return [_cut(ends_C, count_CU, run.group_GV, u) for count_CU in counts for u in units if u is not None]
+
+
+def _ranked(run: _Run, tilt: float) -> list[_Shared]:
+    """Frames that fit, least load first. Frames that cannot come near the best are left out by a bound."""
+    least_F = _least_loads(run)
+    order = np.argsort(least_F, kind="stable")
+    most = min(run.size, 3 * -(-run.size // len(run.group_GV)) // 2 + 3)
+    while True:
+        first, first_full = _shared(run, order[:1], tilt, most)
+        cap = NEAR * first[0].load if first else np.inf
+        rest, rest_full = _shared(run, order[1:][least_F[order[1:]] <= cap], tilt, most)
+        found = sorted(first + rest, key=lambda r: r.load)
+        if most == run.size or (found[0].most < most if found else first_full and rest_full):
+            return found
+        most = min(run.size, 2 * most)
+
+
+def _least_loads(run: _Run) -> Floats:
+    """Lower bound of the largest load of each frame: closed groups as they are, all else spread evenly over the open ones."""
+    work, comm = (t[:, run.task.modes].min(axis=1) for t in run.task.time_YM)
+    seconds_Y = work * run.task.slow_P.min() + comm
+    end_FG = (run.end_FCY @ seconds_Y)[:, run.group_GV].sum(axis=2)
+    open_FG = run.frames.open_FC[:, run.group_GV].any(axis=2)
+    spread = (end_FG * open_FG).sum(axis=1) + run.size * seconds_Y[run.kind]
+    share = 0.5 if run.task.mirrored else 1.0
+    return np.asarray(share * np.maximum(end_FG.max(axis=1), spread / np.maximum(open_FG.sum(axis=1), 1)))
+
+
+def _shared(run: _Run, some: Ints, tilt: float, most: int) -> tuple[list[_Shared], bool]:
+    """Share the run out in each frame, at most `most` blocks more than the least to a group; frames that fit only.
+
+    Also whether no group could hold `most` blocks more, so that a longer table would change nothing.
+    """
+    front = np.arange(len(run.group_GV))
+    out: list[_Shared] = []
+    full = True
+    for frame, (count_CU, load_GU) in zip(some.tolist(), _tables(run, some, tilt, most) if len(some) else [], strict=True):
+        total = run.size - int(count_CU[:, 0].sum())
+        full &= not np.isfinite(load_GU[:, -1]).any()
+        units = share_units(load_GU, total, front) if total >= 0 else None
+        if units is not None:
+            out.append(_Shared(float(load_GU[front, units].max()), frame, count_CU, load_GU, total, int(units.max())))
+    return out, full
+
+
+def _orders(groups: int) -> list[Ints]:
+    """Who gets the odd block first: early stages, late stages, every other one, the middle."""
+    front = np.arange(groups)
+    spread = np.argsort(np.argsort([int(f"{g:010b}"[::-1], 2) for g in range(groups)]))
+    return [front, front[::-1].copy(), spread, np.argsort(np.argsort(np.abs(2 * front - groups + 1), kind="stable"))]
+
+
+def _tables(run: _Run, some: Ints, tilt: float, most: int) -> list[tuple[Ints, Floats]]:
+    """For each frame: run blocks by chunk (C, U) and load (G, U) when every group has u = 0 .. `most` more than the least."""
+    task = run.task
+    count_FCU = _fill(run, some, most, tilt)
+    one = np.eye(len(task.model.types))[run.kind]
+    full = run.end_FCY[some][:, None] + np.swapaxes(count_FCU, 1, 2)[..., None] * one
+    inner = np.full(task.strategy.num_chunks + 1, run.width)
     inner[[0, -1]] = 0.0
-    width_P = end_widths(task.strategy, inner)
-    tied = [np.repeat([[_chunk_of(f, i, lo, lo + run, task) for i in pair] for f in all_frames], extra + 1, axis=0) for pair in task.model.tied]
-    scores = score_counts(task, flat[:, task.chunk_PV], width_P[None], tied)
-    load = scores.load_NP.reshape(len(all_frames), extra + 1, -1)
-    load_FGU = np.swapaxes(load, 1, 2)[:, : len(groups)]
-    if task.mirrored:
-        load_FGU = np.maximum(load_FGU, np.swapaxes(load, 1, 2)[:, ::-1][:, : len(groups)])
-    given_FGU = count_FCU[:, groups].sum(axis=2)
-    room = given_FGU - given_FGU[..., :1] == np.arange(extra + 1)  # a group without an open chunk takes none
+    tied = [np.repeat(np.stack([_chunk_of(run, some, i) for i in pair], axis=1), most + 1, axis=0) for pair in task.model.tied]
+    count_NPVY = full.reshape(-1, *full.shape[2:])[:, task.chunk_PV]
+    load_NP = score_counts(task, count_NPVY, end_widths(task.strategy, inner)[None], tied).load_NP
+    load_FGU = np.swapaxes(load_NP.reshape(len(some), most + 1, -1), 1, 2)[:, : len(run.group_GV)]
+    given_FGU = count_FCU[:, run.group_GV].sum(axis=2)
+    room = given_FGU - given_FGU[..., :1] == np.arange(most + 1)  # a group without an open chunk takes none
     return list(zip(count_FCU, np.where(room, load_FGU, np.inf), strict=True))
 
 
-def _end_counts(task: Problem, frame: Frame, lo: int, hi: int) -> Floats:
-    front = np.concatenate([[0], np.cumsum(frame.front_C)])
-    back = hi + np.concatenate([[0], np.cumsum(frame.back_C)])
-    before = task.count_BY[front[1:]] - task.count_BY[front[:-1]]
-    return np.asarray(before + task.count_BY[back[1:]] - task.count_BY[back[:-1]])
+def _chunk_of(run: _Run, some: Ints, block: int) -> Ints:
+    """Chunk of an end block in some frames; -1 for a block of the run, whose chunk a frame does not say."""
+    if run.lo <= block < run.hi:
+        return np.full(len(some), -1)
+    size_FC = run.frames.front_FC if block < run.lo else run.frames.back_FC
+    before = block if block < run.lo else block - run.hi
+    return np.asarray((np.cumsum(size_FC[some], axis=1) <= before).sum(axis=1))
 
 
-def _chunk_of(frame: Frame, block: int, lo: int, hi: int, task: Problem) -> int:
-    """Chunk of an end block; -1 for a block of the run, whose chunk the frame does not say."""
-    if lo <= block < hi:
-        return -1
-    ends = np.cumsum(frame.front_C) if block < lo else hi + np.cumsum(frame.back_C)
-    return int(np.searchsorted(ends, block, side="right"))
+def _fill(run: _Run, some: Ints, most: int, tilt: float) -> Ints:
+    """Run blocks by chunk, (F, C, most + 1): each next block of a group goes to its lightest open chunk."""
+    open_FC = run.frames.open_FC[some]
+    has_FC = np.where(open_FC, run.frames.least_FC[some], 0)
+    seconds_Y = run.task.first_mode_Y
+    unit = max(float(seconds_Y[run.kind]), 1e-300)
+    weight = np.where(open_FC, run.end_FCY[some] @ seconds_Y / unit + has_FC, np.inf)[:, run.group_GV]
+    chunks = weight.shape[2]
+    flat = weight.reshape(-1, chunks) + tilt * np.arange(chunks)
+    rows = np.arange(len(flat))
+    now = np.zeros((most + 1, *flat.shape), dtype=np.int64)
+    for u in range(1, most + 1):
+        lightest = flat.argmin(axis=1)
+        now[u] = now[u - 1]
+        now[u, rows, lightest] += np.isfinite(flat[rows, lightest])
+        flat[rows, lightest] += 1.0
+    out = np.repeat(has_FC[..., None], most + 1, axis=2)
+    out[:, run.group_GV] += np.moveaxis(now.reshape(most + 1, *weight.shape), 0, -1)
+    return out
 
 
-def _fill(
-    task: Problem, end_FCY: Floats, least_FC: Ints, open_FC: npt.NDArray[np.bool_], groups: Ints, lo: int, extra: int, late: bool
-) -> Ints:
-    """Run blocks by chunk, (F, C, extra + 1): each next block of a group goes to its lightest open chunk."""
-    seconds_Y = sum(t[:, task.modes[0]] for t in task.time_YM)
-    unit = max(float(seconds_Y[task.model.type_B[lo]]), 1e-300)
-    has = np.where(open_FC, least_FC, 0)
-    weight = np.where(open_FC, end_FCY @ seconds_Y / unit + has, np.inf)[:, groups]
-    nudge = 1e-6 * np.arange(groups.shape[1]) * (-1 if late else 1)
-    now, out = has[:, groups].copy(), [has]
-    for _ in range(extra):
-        lightest = (weight + nudge).argmin(axis=2)[..., None]
-        fits = np.isfinite(np.take_along_axis(weight, lightest, 2))
-        np.put_along_axis(now, lightest, np.take_along_axis(now, lightest, 2) + fits, 2)
-        np.put_along_axis(weight, lightest, np.take_along_axis(weight, lightest, 2) + 1.0, 2)
-        step = has.copy()
-        step[:, groups] = now
-        out.append(step)
-    return np.stack(out, axis=2)
-
-
-def _cut(frame: Frame, count_CU: Ints, groups: Ints, units_G: Ints | None) -> tuple[int, ...]:
-    assert units_G is not None
-    size = frame.front_C + frame.back_C
-    for g, chunks in enumerate(groups):
-        size[chunks] += count_CU[chunks, units_G[g]]
-    return (0, *np.cumsum(size).tolist())
+def _cut(ends_C: Ints, count_CU: Ints, group_GV: Ints, units_G: Ints) -> tuple[int, ...]:
+    size_C = ends_C.copy()
+    size_C[group_GV] += count_CU[group_GV, units_G[:, None]]
+    return (0, *np.cumsum(size_C).tolist())

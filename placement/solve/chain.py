@@ -15,7 +15,7 @@ def min_max_chain(cost_PIJ: Floats) -> tuple[float, Ints] | None:
     """Cut items 0..n-1 into P non-empty consecutive parts so that the largest cost is least; exact.
 
     `cost_PIJ[p, i, j]` is the cost of items i..j-1 as part p, shape (P, n + 1, n + 1), infinite where part p cannot hold them
-    (capacity, i >= j). Returns the largest cost and the P + 1 cuts, or None where no cut works. Ties: the earliest cuts.
+    (capacity), and where i >= j. Returns the largest cost and the P + 1 cuts, or None where no cut works; the earliest of ties.
     Dynamic programming over parts, one vector operation each: O(P n^2).
 
     >>> length = np.array([[float(j - i) if j > i else np.inf for j in range(5)] for i in range(5)])
@@ -26,7 +26,7 @@ def min_max_chain(cost_PIJ: Floats) -> tuple[float, Ints] | None:
     best_J = np.where(np.arange(ends) == 0, -np.inf, np.inf)
     choice_PJ = np.zeros((parts, ends), dtype=np.int64)
     for p in range(parts):
-        reach_IJ = np.maximum(best_J[:, None], _only_forward(cost_PIJ[p]))
+        reach_IJ = np.maximum(best_J[:, None], cost_PIJ[p])
         choice_PJ[p] = reach_IJ.argmin(axis=0)
         best_J = reach_IJ.min(axis=0)
     return (float(best_J[-1]), _cuts(choice_PJ)) if best_J[-1] < np.inf else None
@@ -38,16 +38,12 @@ def min_sum_chain(cost_PIJ: Floats, limit: float, weight_PIJ: Floats) -> Ints:
     best_J = np.where(np.arange(ends) == 0, 0.0, np.inf)
     choice_PJ = np.zeros((parts, ends), dtype=np.int64)
     for p in range(parts):
-        step_IJ = np.where(_only_forward(cost_PIJ[p]) <= limit, weight_PIJ[p], np.inf)
+        step_IJ = np.where(cost_PIJ[p] <= limit, weight_PIJ[p], np.inf)
         reach_IJ = best_J[:, None] + step_IJ
         choice_PJ[p] = reach_IJ.argmin(axis=0)
         best_J = reach_IJ.min(axis=0)
     assert best_J[-1] < np.inf, "the limit was attained before"
     return _cuts(choice_PJ)
-
-
-def _only_forward(cost_IJ: Floats) -> Floats:
-    return np.where(np.triu(np.ones(cost_IJ.shape, dtype=bool), 1), cost_IJ, np.inf)
 
 
 def _cuts(choice_PJ: Ints) -> Ints:
