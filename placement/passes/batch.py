@@ -20,10 +20,9 @@ from placement.cost.layers import edge_bytes, sizes_of
 from placement.cost.price import Sizes, price
 from placement.cost.shards import Shards, shards_of
 from placement.cost.step import boundary_s, chunk_counts, dp_seconds, dp_windows, overhead_seconds, update_bytes
-from placement.ir import RECOMPUTE, SHARDING, Efficiency, Spans, Stages
+from placement.ir import RECOMPUTE, SHARDING, Efficiency, Run, Spans, Stages
 from placement.ir._array import Floats, Ints
 from placement.passes.layout import usual_stages
-from placement.spec.runs import Run
 
 
 @dataclass(frozen=True)

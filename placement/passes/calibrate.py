@@ -17,11 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from placement.ir import Efficiency
+from placement.ir import Efficiency, Run
 from placement.ir._array import Bools, Floats
 from placement.passes.batch import Batch, batch_of, pipeline_s, predict
 from placement.passes.predict import predict_run
-from placement.spec.runs import Run
 
 NOISE = 0.05  # logarithmic scale of a run: identical configurations differ by 0.3 to 5 % (measured_runs.md)
 OTHER = 0.3  # weight of runs outside `core`: old software, unconfirmed fields

@@ -8,6 +8,7 @@ test holds it to that). It follows the parts of `cost/step.py`: pipeline, expose
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +17,9 @@ from placement.cost.ideal import ideal_spans
 from placement.cost.layers import layer_cost
 from placement.cost.pipeline_bound import makespan_bound
 from placement.cost.shards import Shards
-from placement.cost.step import dp_s, optimizer_s, overhead_s
+from placement.cost.step import dp_s, dp_windows, optimizer_s, overhead_s
 from placement.ir import AXES, SHARDING, Cluster, Spans
-from placement.ir._array import Floats
+from placement.ir._array import Floats, Ints
 from placement.passes.problem import Problem
 from placement.passes.strategies import Rows, length
 
@@ -45,15 +46,24 @@ class Prices:
     def total_K(self) -> Floats:
         return self.fwd_K + self.bwd_K
 
+    def at(self, index: Ints) -> Prices:
+        """Rows by index."""
+        return Prices(**{f: getattr(self, f)[index] for f in Prices.__dataclass_fields__})
+
+
+def join_prices(parts: Sequence[Prices]) -> Prices:
+    """Prices one after the other."""
+    return Prices(**{f: np.concatenate([getattr(p, f) for p in parts]) for f in Prices.__dataclass_fields__})
+
 
 CHUNK = 4096  # shards priced at a time: the tables of a chunk stay in cache
 
 
 def prices(task: Problem, shards: Rows) -> Prices:
     """Price shards (columns tp, cp, ep, etp, gtp, egtp, micro_batch), chunk by chunk."""
-    parts = [_prices(task, {k: v[i : i + CHUNK] for k, v in shards.items()}) for i in range(0, length(shards), CHUNK)]
-    fields = Prices.__dataclass_fields__
-    return Prices(**{f: np.concatenate([getattr(p, f) for p in parts]) for f in fields})
+    return join_prices([
+        _prices(task, {k: v[i : i + CHUNK] for k, v in shards.items()}) for i in range(0, length(shards), CHUNK)
+    ])  # fmt: skip
 
 
 def _prices(task: Problem, rows: Rows) -> Prices:
@@ -100,7 +110,8 @@ def step_bound(task: Problem, prices: Prices, rows: Rows) -> Floats:
     dense, expert = prices.dense_K[k] / rows["pp"], prices.expert_K[k] / rows["pp"]
     dp_cp, edp = rows["dp"] * rows["cp"] // rows["gtp"], rows["edp"] // rows["egtp"]
     m = rows["num_microbatches"]
-    window = np.where(m > eff["dp_window"], pipeline / m, 4.0 * pipeline)
+    wide = dp_windows(rows["pp"], rows["vpp"])  # interleaving hides more: the drain of a stage's other chunks
+    window = np.where(m > eff["dp_window"] * wide, pipeline / m, 4.0 * pipeline) * wide
     once = dict(dense_params=dense, expert_params=expert)
     shown = dp_s(
         job, hw, eff, **once, dp_cp=dp_cp, edp=edp, sharding=rows["sharding"], spans=outer_spans(task.cluster, rows),

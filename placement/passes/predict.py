@@ -7,9 +7,8 @@ from placement.cost.hardware import contiguous_spans, hardware
 from placement.cost.layers import layer_cost
 from placement.cost.shards import shards_of
 from placement.cost.step import step_cost
-from placement.ir import Efficiency, Stages, StepCost
+from placement.ir import Efficiency, Run, Stages, StepCost
 from placement.passes.layout import usual_stages
-from placement.spec.runs import Run
 
 
 def predict_run(run: Run, eff: Efficiency, stages: Stages | None = None) -> StepCost:

@@ -12,7 +12,6 @@ import dataclasses
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import numpy as np
 
 from placement.cost.schedules import misfit
 from placement.diag import Diagnostic, InputError, Label
-from placement.ir import SHARDING, Chip, Cluster, FabricDesign, Job, ModelGraph, Optimizer, Pointwise, Software, State, Strategy, Tier
+from placement.ir import SHARDING, Chip, Cluster, FabricDesign, Job, ModelGraph, Optimizer, Pointwise, Run, Software, State, Strategy, Tier
 from placement.spec.catalog import chips
 from placement.spec.model import lower_short
 from placement.spec.model_types import Mla, Transformer
@@ -40,38 +39,6 @@ NEAREST = {  # parts of the same silicon under other names; a row that says more
     "B200": "B200", "GB200": "GB200", "B300": "B300", "GB300": "GB300",
 }  # fmt: skip
 _NULL = {"", "~", "null", "none", "n/a", "na", "unknown"}
-
-
-@dataclass(frozen=True)
-class Run:
-    """One published run. `reason` says why it cannot be predicted; then cluster, model, job and strategy are None.
-
-    `recompute_share`: part of the layers that a run recomputes. `assumed`: fields that the row leaves open.
-    """
-
-    id: str
-    model_key: str
-    kind: str  # dense or moe
-    hardware: str
-    core: bool
-    measured_step_s: float | None
-    reason: str | None
-    cluster: Cluster | None = None
-    model: ModelGraph | None = None
-    job: Job | None = None
-    strategy: Strategy | None = None
-    recompute_share: float = 1.0
-    num_gpus: int = 0
-    assumed: tuple[str, ...] = ()
-
-    @property
-    def pair(self) -> tuple[str, str]:
-        return self.model_key, self.hardware
-
-    @property
-    def tokens_per_s_per_gpu(self) -> float:
-        assert self.job is not None and self.measured_step_s
-        return self.job.global_batch * self.job.seq_len / self.measured_step_s / self.num_gpus
 
 
 class _CannotExpress(Exception):

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A published training run, expressed in the types of a plan so that the cost model can be held against it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from placement.ir.cluster import Cluster
+from placement.ir.job import Job
+from placement.ir.model import ModelGraph
+from placement.ir.strategy import Strategy
+
+
+@dataclass(frozen=True)
+class Run:
+    """One published run. `reason` says why it cannot be predicted; then cluster, model, job and strategy are None.
+
+    `recompute_share`: part of the layers that a run recomputes. `assumed`: fields that the row leaves open.
+    """
+
+    id: str
+    model_key: str
+    kind: str  # dense or moe
+    hardware: str
+    core: bool
+    measured_step_s: float | None
+    reason: str | None
+    cluster: Cluster | None = None
+    model: ModelGraph | None = None
+    job: Job | None = None
+    strategy: Strategy | None = None
+    recompute_share: float = 1.0
+    num_gpus: int = 0
+    assumed: tuple[str, ...] = ()
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        return self.model_key, self.hardware
+
+    @property
+    def tokens_per_s_per_gpu(self) -> float:
+        assert self.job is not None and self.measured_step_s
+        return self.job.global_batch * self.job.seq_len / self.measured_step_s / self.num_gpus
