@@ -141,3 +141,11 @@ def test_arrays_are_read_only() -> None:
     model = lower_short(SMALL)
     with pytest.raises(ValueError, match="read-only"):
         np.asarray(model.type_B)[0] = 1
+
+
+def test_vision_tower_has_the_parameters_of_the_published_one() -> None:
+    """CLIP ViT-L/14 at 336 pixels (arXiv 2103.00020) has 303.5 M parameters; all but a few are its layers."""
+    clip = {"layers": 24, "hidden": 1024, "heads": 16, "ffn": 4096, "patch": 14, "tokens_per_image": 576, "tokens_ratio": 0.25}
+    model = lower_short(SMALL | {"vision": clip})
+    tower = sum(t.dense_params * int(n) for t, n in zip(model.types, model.count_Y, strict=True) if t.name.startswith("vision"))
+    assert tower == pytest.approx(303_507_456, rel=1e-4)
