@@ -50,11 +50,11 @@ def regular(
     node_N = np.arange(n)
     domain_N = node_N // nodes_per_domain
     tiers = [_tier("nvlink", domain_N, nic_Bps * gpus_per_node, 1.0)]
-    names, width = ("leaf", "pod", "core", "hall", "site"), 1
-    for i, g in enumerate(groups):
+    names, width = [*("leaf", "pod", "hall", "site")[: len(groups) - 1], "core"], 1
+    for i, (name, g) in enumerate(zip(names, groups, strict=True)):
         width *= g
-        share = taper[i] if i < len(taper) else 1.0
-        tiers.append(_tier(names[i], domain_N // width, nic_Bps * gpus_per_node, share if width < total else np.inf))
+        node_Bps = nic_Bps * gpus_per_node if i + 1 < len(groups) else np.inf
+        tiers.append(_tier(name, domain_N // width, node_Bps, taper[i] if i < len(taper) else 1.0))
     state_N = np.zeros(n, np.int64)
     state_N[list(failed_nodes)] = State.FAILED
     ok_NG = np.repeat((state_N == State.OK)[:, None], gpus_per_node, axis=1)

@@ -21,7 +21,7 @@ def may_split(cluster: Cluster, world_size: int, ragged: bool = False) -> bool:
 
 def usable_nodes(cluster: Cluster, ragged: bool = False) -> Bools:
     """Nodes that may run ranks: whole ones, or with `ragged` every node that has a usable GPU. (N,)"""
-    return cluster.usable_NG.any(axis=1) if ragged else cluster.whole_N
+    return np.asarray(cluster.usable_NG.any(axis=1)) if ragged else cluster.whole_N
 
 
 def domain_gpus(cluster: Cluster, ragged: bool = False, spares: Spares | None = None) -> Ints:
@@ -46,8 +46,8 @@ def domain_gpus(cluster: Cluster, ragged: bool = False, spares: Spares | None = 
 
 def granule(cluster: Cluster, cell: Ints | int, ragged: bool = False) -> Ints:
     """Ranks by which a domain is filled: whole cells on whole nodes, lcm(cell, GPUs of a node)."""
-    cell_K = np.asarray(cell, np.int64)
-    return cell_K if ragged else np.lcm(cell_K, cluster.gpus_per_node)
+    cell_K: Ints = np.asarray(cell, np.int64)
+    return cell_K if ragged else np.lcm(cell_K, np.int64(cluster.gpus_per_node))
 
 
 def domain_cells(cluster: Cluster, cell: int, ragged: bool = False, spares: Spares | None = None) -> Ints:
@@ -62,6 +62,7 @@ def capacity(cluster: Cluster, cell: int | Ints, ragged: bool = False, spares: S
     Nodes give all their GPUs or none unless `ragged`. Spares of policy gpus hold back `count` usable GPUs anywhere.
     """
     cell_K = np.asarray(cell, np.int64)
+    gpus_U: Ints
     gpus_U, count_U = np.unique(domain_gpus(cluster, ragged, spares), return_counts=True)
     unit_K = granule(cluster, cell_K, ragged)
     cells_K = (gpus_U // unit_K[..., None] * count_U).sum(axis=-1) * (unit_K // cell_K)
@@ -89,7 +90,7 @@ def cell_sizes(degrees: Mapping[str, Ints], domain: int) -> Ints:
     on top of what is already there adds its largest divisor that does, and spans domains.
     """
     tp, cp, gtp, etp, ep, egtp = (np.asarray(degrees[k], np.int64) for k in ("tp", "cp", "gtp", "etp", "ep", "egtp"))
-    cell_S = np.ones(np.broadcast_shapes(tp.shape, ep.shape), np.int64)
+    cell_S: Ints = np.ones(np.broadcast_shapes(tp.shape, ep.shape), np.int64)
     for inner, size in ((1, tp), (1, etp), (etp, ep), (tp, cp), (tp * cp, gtp), (etp * ep, egtp)):
         cell_S = _grow(cell_S, np.broadcast_to(inner, cell_S.shape), np.broadcast_to(size, cell_S.shape), domain)
     return cell_S

@@ -27,7 +27,9 @@ class TierView:
 
     def sample(self, width: int) -> Ints:
         """Group of every width-th rank; `width` divides `unit` or is a multiple of it."""
-        return self.group_U[:: width // self.unit] if width >= self.unit else np.repeat(self.group_U, self.unit // width)
+        if width >= self.unit:
+            return self.group_U[:: width // self.unit]
+        return np.asarray(np.repeat(self.group_U, self.unit // width))
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Axis:
 
     @property
     def size(self) -> int:
-        return self.group_HnX.shape[1]
+        return int(self.group_HnX.shape[1])
 
 
 def view(cluster: Cluster, placement: Placement, tier: int) -> TierView:
@@ -87,7 +89,7 @@ def clique_load(axis: Axis, weight_H: Floats | None = None) -> Floats:
     share_K = count_K * (axis.size - count_K) * (axis.width / (axis.size - 1))
     if weight_H is not None:
         share_K = share_K * weight_H[row_K // axis.group_HnX.shape[2]]
-    return np.bincount(group_K, weights=share_K, minlength=axis.num_groups)
+    return np.asarray(np.bincount(group_K, weights=share_K, minlength=axis.num_groups), float)
 
 
 def fewest_members(axis: Axis) -> int:
@@ -102,7 +104,7 @@ def pieces(axis: Axis) -> tuple[Ints, Ints, Ints]:
     first[:, 0] = True
     np.not_equal(rows[:, 1:], rows[:, :-1], out=first[:, 1:])
     start_K = np.flatnonzero(first)
-    return rows.ravel()[start_K], np.diff(start_K, append=rows.size), start_K // axis.size
+    return np.asarray(rows.ravel()[start_K]), np.diff(start_K, append=rows.size), start_K // axis.size
 
 
 def boundaries(strategy: Strategy) -> list[tuple[int, int]]:
@@ -124,6 +126,6 @@ def chunk_edges(strategy: Strategy) -> list[tuple[int, int]]:
 def _count(axis: Axis, group_HnX: Ints, mask_HnX: np.ndarray, weight_H: Floats | None) -> Floats:
     found = group_HnX[mask_HnX]
     if weight_H is None:
-        return np.bincount(found, minlength=axis.num_groups) * float(axis.width)
+        return np.asarray(np.bincount(found, minlength=axis.num_groups) * float(axis.width))
     weights = np.broadcast_to(weight_H[:, None, None], group_HnX.shape)[mask_HnX]
-    return np.bincount(found, weights=weights, minlength=axis.num_groups) * axis.width
+    return np.asarray(np.bincount(found, weights=weights, minlength=axis.num_groups) * axis.width, float)

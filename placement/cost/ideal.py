@@ -76,7 +76,7 @@ def _ideal(room: _Room, n: Ints, stride: Ints, cell: Ints, world: Ints) -> tuple
 
 
 def _shares(cells: Ints, n: Ints, inside: Ints) -> Floats:
-    return cells * (n - np.minimum(n, inside * cells)) / np.maximum(n - 1, 1)
+    return np.asarray(cells * (n - np.minimum(n, inside * cells)) / np.maximum(n - 1, 1))
 
 
 def _strides(size: Mapping[str, Ints]) -> dict[str, Ints]:

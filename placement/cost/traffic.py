@@ -115,4 +115,4 @@ def _boundary_bytes(strategy: Strategy, edge_bytes: float) -> Floats:
     Along a V the second arm runs backwards, so its gradients take the forward direction: the same bytes.
     """
     source_E = np.array([a for a, _ in chunk_edges(strategy)], np.int64)
-    return np.bincount(source_E, minlength=strategy.pp) * edge_bytes * strategy.num_microbatches
+    return np.asarray(np.bincount(source_E, minlength=strategy.pp) * edge_bytes * strategy.num_microbatches, float)

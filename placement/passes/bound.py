@@ -20,6 +20,7 @@ from placement.ir._array import Floats, Ints
 from placement.solve.layercake import Crossing, arcs, best_sum, clique, merge, path, ring
 
 LARGEST = 20_000  # ranks of a group up to which profiles are built
+ROUNDING = 1e-13  # share of all bytes that sums of floating-point numbers may be off by
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,7 @@ def tier_bound(strategy: Strategy, traffic: Traffic, room_J: Ints) -> float:
     if largest >= strategy.world_size or largest > LARGEST or not traffic.terms:
         return 0.0
     found = [_bound(strategy, traffic, digits, room_J) for digits in _choices(strategy, traffic)]
-    # the sums run over millions of bytes^1: stay below the exact value by more than their rounding
-    return max(0.0, max(found) * (1 - 1e-12) - 1e-9)
+    return max(0.0, max(found))
 
 
 def _bound(strategy: Strategy, traffic: Traffic, digits: _Digits, room_J: Ints) -> float:
@@ -95,7 +95,7 @@ def _bound(strategy: Strategy, traffic: Traffic, digits: _Digits, room_J: Ints) 
         flat_S = np.max([p - mu * size_S for p, mu in zip(profile_XS, price_X, strict=True)], axis=0)
         whole_S = merge(flat_S, strategy.pp, across, top)
         inside = best_sum(whole_S, room_J, strategy.world_size) + strategy.stage_ranks * float(price_X[which_P].sum())
-        best = max(best, total - inside)
+        best = max(best, total - inside - ROUNDING * total)
     return best
 
 
@@ -197,7 +197,8 @@ def _choices(strategy: Strategy, traffic: Traffic) -> list[_Digits]:
 
 
 def _digits(strategy: Strategy, order: Sequence[Term]) -> _Digits:
-    marks, solid = {1, strategy.stage_ranks}, []
+    marks = {1, strategy.stage_ranks}
+    solid: list[tuple[int, int]] = []
     for term in order:
         n, stride = strategy.size(term.axis), strategy.stride(term.axis)
         want = {stride, n * stride} if term.kind != "path" else set()

@@ -83,7 +83,7 @@ def _targets(room_K: Ints, whole_K: Ints, need: int) -> list[int]:
     excess = int(whole_K.sum()) - need
     if excess >= 0:
         return _reduce(whole_K, room_K, excess)
-    target = whole_K.tolist()
+    target: list[int] = whole_K.tolist()
     for k in np.argsort(whole_K - room_K, kind="stable").tolist():
         extra = min(int(room_K[k]) - target[k], -excess)
         target[k] += extra
@@ -93,7 +93,7 @@ def _targets(room_K: Ints, whole_K: Ints, need: int) -> list[int]:
 
 
 def _reduce(whole_K: Ints, room_K: Ints, excess: int) -> list[int]:
-    target = whole_K.tolist()
+    target: list[int] = whole_K.tolist()
     if excess == 0:
         return target
     later_first = np.lexsort((-np.arange(len(room_K)), room_K, whole_K))

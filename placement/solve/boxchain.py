@@ -46,7 +46,7 @@ def boxes(sizes: Sequence[int], capacity: int, slack: float = 4.0) -> Ints:
         extents = np.array(_extents(size, capacity), np.int64)
         found = np.column_stack([np.repeat(found, len(extents), axis=0), np.tile(extents, len(found))])
         found = found[found.prod(axis=1) <= capacity]
-    return found[found.prod(axis=1) * slack >= capacity]
+    return np.asarray(found[found.prod(axis=1) * slack >= capacity])
 
 
 def _extents(size: int, capacity: int) -> list[int]:

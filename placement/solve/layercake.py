@@ -34,10 +34,10 @@ class Crossing:
 
     @property
     def gain_K(self) -> Floats:
-        return np.diff(self.profile_K)
+        return np.asarray(np.diff(self.profile_K))
 
     def phi(self, size_S: Ints) -> Ints:
-        return np.minimum(size_S, self.lines)
+        return np.asarray(np.minimum(size_S, self.lines))
 
 
 def ring(size: int, weight: float) -> Floats:
@@ -128,7 +128,7 @@ def _uncounted(inner_S: Floats, size: int, crossings: Sequence[Crossing], top: i
             block = rest_S[start : start + part]
             np.maximum(block, rest_S[start - part : start - part + len(block)] + each_S[part], out=block)
         np.maximum(best_S[part:], rest_S[: top + 1 - part] + inner_S[part], out=best_S[part:])
-    return np.maximum(best_S, _closed(each_S, size, crossings, top))
+    return np.asarray(np.maximum(best_S, _closed(each_S, size, crossings, top)))
 
 
 def _closed(each_S: Floats, size: int, crossings: Sequence[Crossing], top: int) -> Floats:
