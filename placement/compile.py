@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from placement.ir import Cluster, Efficiency, Job, ModelGraph, Plan
+from placement.ir import Cluster, Efficiency, Job, ModelGraph, Plan, StepCost
 
 Observe = Callable[[str, int, int, str], None]
 
@@ -30,4 +30,16 @@ def compile_plan(cluster: Cluster, model: ModelGraph, job: Job, efficiency: Effi
     default = realise(task, chosen.strategy, chosen.stages, launcher_default(cluster, chosen.strategy, job))
     observe("certificate", 0, 1, "lower bounds for any placement")
     certificate = certify(cluster, chosen.strategy, chosen.placement, chosen.traffic)
-    return Plan(cluster, model, job, efficiency, chosen, default.cost, certificate, seen, warnings(task.job, default.cost, chosen.cost))
+    return Plan(cluster, model, job, efficiency, chosen, default.cost, certificate, seen, warnings(job, default.cost, chosen.cost))
+
+
+def warnings(job: Job, default: StepCost, chosen: StepCost) -> tuple[str, ...]:
+    """What a reader should know before believing the plan."""
+    found = []
+    if default.step_s <= chosen.step_s:
+        found.append("the launcher's default order is as good as any other that was found")
+    if chosen.step_s and max(chosen.parts_s.values()) == chosen.parts_s["bubble"]:
+        found.append("the pipeline bubble is the largest part of the step: a larger global batch would use the cluster better")
+    if job.precision != "bf16":
+        found.append(f"{job.precision} speed is assumed for every matmul of the layers; the head runs in bf16")
+    return tuple(found)

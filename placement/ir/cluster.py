@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cached_property
 
 import numpy as np
 
@@ -122,15 +123,20 @@ class Cluster:
         """GPU slots that exist: those of absent nodes do not count, failed ones do."""
         return int((self.state_N != State.ABSENT).sum()) * self.gpus_per_node
 
-    @property
+    @cached_property
     def usable_NG(self) -> Bools:
         """GPUs that a job may use: healthy, on a node that is OK (not reserved)."""
-        return np.asarray(self.gpu_ok_NG & (self.state_N == State.OK)[:, None])
+        return _read_only(self.gpu_ok_NG & (self.state_N == State.OK)[:, None])
 
-    @property
+    @cached_property
     def whole_N(self) -> Bools:
         """Nodes whose every GPU is usable: the unit of placement by default (DESIGN §8.3)."""
-        return np.asarray(self.usable_NG.all(axis=1))
+        return _read_only(self.usable_NG.all(axis=1))
 
     def digest(self) -> str:
         return digest(self)
+
+
+def _read_only(array: Bools) -> Bools:
+    array.setflags(write=False)
+    return array

@@ -62,7 +62,7 @@ class Job:
     max_gpus: int | None = None  # None: all usable ones
     spares: Spares = field(default_factory=Spares)
     pins: Mapping[str, int | str] = field(default_factory=dict)  # axis or choice -> value: {"tp": 8, "schedule": "1f1b"}
-    schedules: tuple[str, ...] = SCHEDULES
+    schedules: tuple[str, ...] = ("1f1b", "interleaved")  # what Megatron runs; torchtitan and others run more of SCHEDULES
     recompute: tuple[str, ...] = RECOMPUTE
     sharding: tuple[str, ...] = ("zero1", "fsdp")
     memory_margin: float = 0.06  # share of HBM kept free for fragmentation, NCCL and CUDA contexts

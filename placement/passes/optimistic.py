@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from placement.cost.ideal import ideal_spans
-from placement.cost.layers import layer_cost
+from placement.cost.layers import LayerCost, layer_cost
 from placement.cost.pipeline_bound import makespan_bound
 from placement.cost.shards import Shards
 from placement.cost.step import dp_s, dp_windows, optimizer_s, overhead_s
@@ -26,21 +26,19 @@ from placement.passes.strategies import Rows, length
 
 @dataclass(frozen=True)
 class Prices:
-    """Totals over all blocks of the model for one microbatch under each shard, on ideal spans. Seconds, parameters, bytes.
+    """Shards priced on ideal spans: `layer` as `layer_cost` gives it, and totals over all blocks for one microbatch.
 
     `block_K` the slowest single block, `last_K` the last one (the head), forward and backward; `dense_K`, `expert_K`
-    parameters that one rank would hold if there were a single stage; `*_KY`, `act_KYC` as in `LayerCost`.
+    parameters that one rank would hold if there were a single stage. Seconds and counts.
     """
 
+    layer: LayerCost
     fwd_K: Floats
     bwd_K: Floats
     block_K: Floats
     last_K: Floats
     dense_K: Floats
     expert_K: Floats
-    dense_KY: Floats
-    expert_KY: Floats
-    act_KYC: Floats
 
     @property
     def total_K(self) -> Floats:
@@ -48,12 +46,20 @@ class Prices:
 
     def at(self, index: Ints) -> Prices:
         """Rows by index."""
-        return Prices(**{f: getattr(self, f)[index] for f in Prices.__dataclass_fields__})
+        rest = {f: getattr(self, f)[index] for f in _TOTALS}
+        return Prices(LayerCost(**{f: getattr(self.layer, f)[index] for f in _LAYER}), **rest)
+
+
+_LAYER = tuple(LayerCost.__dataclass_fields__)
+_TOTALS = ("fwd_K", "bwd_K", "block_K", "last_K", "dense_K", "expert_K")
 
 
 def join_prices(parts: Sequence[Prices]) -> Prices:
     """Prices one after the other."""
-    return Prices(**{f: np.concatenate([getattr(p, f) for p in parts]) for f in Prices.__dataclass_fields__})
+    if len(parts) == 1:
+        return parts[0]
+    rest = {f: np.concatenate([getattr(p, f) for p in parts]) for f in _TOTALS}
+    return Prices(LayerCost(**{f: np.concatenate([getattr(p.layer, f) for p in parts]) for f in _LAYER}), **rest)
 
 
 CHUNK = 4096  # shards priced at a time: the tables of a chunk stay in cache
@@ -75,9 +81,8 @@ def _prices(task: Problem, rows: Rows) -> Prices:
     block_KY = total_KYD.sum(axis=2)
     tied = sum((np.minimum(layer.dense_KY[:, model.type_B[a]], layer.dense_KY[:, model.type_B[b]]) for a, b in model.tied), 0.0)
     return Prices(
-        fwd_K=total_KYD[:, :, 0] @ count_Y, bwd_K=total_KYD[:, :, 1:].sum(axis=2) @ count_Y, block_K=block_KY.max(axis=1),
+        layer, fwd_K=total_KYD[:, :, 0] @ count_Y, bwd_K=total_KYD[:, :, 1:].sum(axis=2) @ count_Y, block_K=block_KY.max(axis=1),
         last_K=block_KY[:, model.type_B[-1]], dense_K=layer.dense_KY @ count_Y - tied, expert_K=layer.expert_KY @ count_Y,
-        dense_KY=layer.dense_KY, expert_KY=layer.expert_KY, act_KYC=layer.act_KYC,
     )  # fmt: skip
 
 

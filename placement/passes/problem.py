@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from placement.cost.shards import shards_of
 from placement.cost.spans import spans_of
 from placement.cost.step import step_cost
 from placement.cost.traffic import tier_bytes, traffic
-from placement.ir import AXES, Candidate, Cluster, Efficiency, Job, ModelGraph, Placement, Spans, Stages, StepCost, Strategy, Traffic
+from placement.ir import AXES, RECOMPUTE, Candidate, Cluster, Efficiency, Job, ModelGraph, Placement, Spans, Stages, StepCost, Strategy, Traffic
 from placement.passes.partition import partition
 
 
@@ -46,15 +46,21 @@ def problem(cluster: Cluster, model: ModelGraph, job: Job, efficiency: Efficienc
     return Problem(cluster, model, job, efficiency, hardware(cluster))
 
 
-def relax(task: Problem, strategy: Strategy) -> Relaxed | str:
-    """Cut the model into stages and price the step on ideal spans; the reason if no stages fit the memory."""
+def relax(task: Problem, strategy: Strategy, layer: LayerCost | None = None, k: int = 0) -> Relaxed | str:
+    """Cut the model into stages and price the step on ideal spans; the reason if no stages fit the memory.
+
+    `layer` row `k`: prices of the strategy's shard on ideal spans, where the search has them already.
+    """
     spans = _first(ideal_spans(task.cluster, {a: np.array([strategy.size(a)]) for a in AXES}, ragged=task.job.ragged))
-    layer = _layer(task, strategy, spans)
-    stages = partition(task.model, task.job, task.hw, strategy, layer)
+    if layer is None:
+        layer = _layer(task, strategy, spans)
+    stages = partition(task.model, task.job, task.hw, strategy, layer, k)
     if isinstance(stages, str):
         return stages
-    moved = traffic(task.model, task.job, strategy, stages, layer)
-    return Relaxed(strategy, stages, moved, _price(task, strategy, stages, spans, layer))
+    strategy = replace(strategy, recompute=max(stages.recompute_P, key=RECOMPUTE.index))
+    moved = traffic(task.model, task.job, strategy, stages, layer, k)
+    cost = step_cost(task.model, task.job, task.hw, task.efficiency, strategy, stages, spans, layer, k=k)
+    return Relaxed(strategy, stages, moved, cost)
 
 
 def realise(task: Problem, strategy: Strategy, stages: Stages, placement: Placement) -> Candidate:
@@ -63,18 +69,12 @@ def realise(task: Problem, strategy: Strategy, stages: Stages, placement: Placem
     layer = _layer(task, strategy, spans)
     moved = traffic(task.model, task.job, strategy, stages, layer)
     crossing = tier_bytes(task.cluster, strategy, placement, moved)
-    cost = _price(task, strategy, stages, spans, layer, crossing)
+    cost = step_cost(task.model, task.job, task.hw, task.efficiency, strategy, stages, spans, layer, bytes_tier=crossing)
     return Candidate(strategy, stages, placement, moved, cost)
 
 
 def _layer(task: Problem, strategy: Strategy, spans: Spans) -> LayerCost:
     return layer_cost(task.model, task.job, task.hw, task.efficiency, shards_of(strategy), spans)
-
-
-def _price(
-    task: Problem, strategy: Strategy, stages: Stages, spans: Spans, layer: LayerCost, crossing: dict[str, dict[str, float]] | None = None
-) -> StepCost:
-    return step_cost(task.model, task.job, task.hw, task.efficiency, strategy, stages, spans, layer, bytes_tier=crossing)
 
 
 def _first(spans: Spans) -> Spans:

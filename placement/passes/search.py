@@ -22,13 +22,15 @@ import numpy as np
 from placement.diag import Infeasible
 from placement.ir import SCHEDULES, SHARDING, Candidate, Search, Strategy
 from placement.ir._array import Floats
+from placement.passes.optimistic import Prices
 from placement.passes.place import place
 from placement.passes.problem import Problem, Relaxed, realise, relax
 from placement.passes.strategies import Rows, length, space, strategy_of
-from placement.passes.tree import BOUND, MEMORY, Tree, allowed_recompute, grow, open_rows
+from placement.passes.tree import BOUND, MEMORY, Shelf, Tree, allowed_recompute, grow, open_rows
 
 Observe = Callable[[str, int, int, str], None]
-OUTER_BATCH = 512  # outer rows opened at a time
+OUTER_BATCH = 512  # outer rows opened at a time, once a plan says what is too slow
+FIRST_BATCH = 32  # before that
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class _State:
     scored_leaves: int = 0
     cut: int = 0
     placed: list[Candidate] = field(default_factory=list)
+    shelves: dict[int, Shelf] = field(default_factory=dict)
     floor_s: float = np.inf  # least relaxed cost of the strategies that were placed
 
     def push(self, bound_s: float, kind: int, payload: object) -> None:
@@ -84,6 +87,7 @@ class _Leaves:
 
     rows: Rows
     bound_S: Floats
+    prices: Prices
     at: int
 
 
@@ -123,22 +127,23 @@ def _step(task: Problem, state: _State) -> None:
 
 def _open_outer(task: Problem, state: _State) -> None:
     lo = state.next_outer
-    hi = min(lo + OUTER_BATCH, len(state.tree.bound_S))
+    batch = OUTER_BATCH if state.placed else FIRST_BATCH
+    hi = min(lo + batch, len(state.tree.bound_S))
     state.next_outer = hi
-    rows, bound_S, rejected = open_rows(task, state.tree, lo, hi, state.upper_s)
+    rows, bound_S, rejected, scored, priced = open_rows(task, state.tree, lo, hi, state.upper_s, state.shelves)
     state.rejected += rejected
-    state.scored_leaves += length(rows)
+    state.scored_leaves += scored
     if length(rows):
-        state.push(float(bound_S[0]), LEAF, _Leaves(rows, bound_S, 0))
+        state.push(float(bound_S[0]), LEAF, _Leaves(rows, bound_S, priced, 0))
 
 
 def _open_leaf(task: Problem, state: _State, leaves: _Leaves) -> None:
     """Cut the best leaf of a batch into stages; the rest of the batch goes back."""
     i = leaves.at
     if i + 1 < length(leaves.rows):
-        state.push(float(leaves.bound_S[i + 1]), LEAF, _Leaves(leaves.rows, leaves.bound_S, i + 1))
+        state.push(float(leaves.bound_S[i + 1]), LEAF, _Leaves(leaves.rows, leaves.bound_S, leaves.prices, i + 1))
     state.cut += 1
-    found = relax(task, leaf_strategy(task, leaves.rows, i))
+    found = relax(task, leaf_strategy(task, leaves.rows, i), leaves.prices.layer, int(leaves.rows["k"][i]))
     if isinstance(found, str):
         state.rejected[found] += 1
     else:

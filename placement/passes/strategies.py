@@ -27,6 +27,8 @@ OUTER = ("tp", "cp", "micro_batch", "dp", "pp")
 INNER = ("ep", "etp", "gtp", "egtp")
 MIN_SLICE = 256  # tokens of a sequence that one context-parallel rank keeps; below, kernels have no work (Liu et al. 2023)
 MAX_MICRO_BATCH = 64
+RACK_SCALE = 32  # GPUs of an NVLink domain from which on it is a rack, not a host
+_WIDE = (3, 9, 18, 36, 72)  # weight shards beside the powers of two, where they divide a domain
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,9 @@ def space(cluster: Cluster, model: ModelGraph, job: Job) -> Space:
     return Space(
         tp=_keep(job, "tp", (t for t in divisors(_tp_base(model)) if t <= domain and _tp_fits(model, t))),
         cp=_keep(job, "cp", (c for c in divisors(job.seq_len) if job.seq_len // c >= MIN_SLICE or c == 1)),
-        ep=_keep(job, "ep", divisors(experts.num) if experts else (1,)),
+        ep=_keep(job, "ep", _expert_degrees(experts.num, domain, "ep" in job.pins) if experts else (1,)),
         etp=_keep(job, "etp", (t for t in divisors(experts.ffn) if t <= domain) if experts else (1,)),
-        weight_shards=tuple(g for g in divisors(job.global_batch * domain) if g <= domain),
+        weight_shards=tuple(g for g in range(1, domain + 1) if g & (g - 1) == 0 or g in _WIDE and domain % g == 0),
         micro_batch=_keep(job, "micro_batch", (b for b in divisors(job.global_batch) if b <= MAX_MICRO_BATCH)),
         pp=_keep(job, "pp", range(1, model.num_blocks + 1)),
         dp=_keep(job, "dp", divisors(job.global_batch)),
@@ -95,6 +97,13 @@ def _keep(job: Job, axis: str, values: Iterable[int]) -> tuple[int, ...]:
 
 def _pinned(job: Job, name: str, value: int | str) -> bool:
     return name not in job.pins or str(job.pins[name]) == str(value)
+
+
+def _expert_degrees(num: int, domain: int, pinned: bool) -> tuple[int, ...]:
+    """Expert groups stay in one rack-scale NVLink domain unless pinned: over two of them the all-to-all loses 14x of its
+    bandwidth and has been seen to stall (NeMo-RL #2986). Domains of one host are too small for that rule."""
+    inside = domain >= RACK_SCALE and not pinned
+    return tuple(e for e in divisors(num) if e <= domain or not inside)
 
 
 def _tp_base(model: ModelGraph) -> int:
@@ -129,23 +138,31 @@ def sequence_splits(rows: Rows, job: Job) -> Bools:
     return np.asarray(job.seq_len % (slices_S * rows["tp"]) == 0)
 
 
-def shard_rows(space: Space, job: Job, domain: int) -> Rows:
-    """Every way to cut one layer: (tp, cp, micro_batch) x (ep, etp, gtp, egtp), sorted so that the first three are contiguous.
+def heads(space: Space, job: Job) -> Rows:
+    """Every (tp, cp, micro_batch) whose sequence splits evenly."""
+    rows = product(tp=space.tp, cp=space.cp, micro_batch=space.micro_batch)
+    return take(rows, sequence_splits(rows, job))
 
-    Weight shards (gtp, egtp) stay inside an NVLink domain: gathering weights per use over the NIC never pays against fsdp.
-    """
-    heads = product(tp=space.tp, cp=space.cp, micro_batch=space.micro_batch)
-    heads = take(heads, sequence_splits(heads, job))
-    dense = product(gtp=space.weight_shards)
-    expert = product(ep=space.ep, etp=space.etp, egtp=space.weight_shards)
-    width = expert["ep"] * expert["etp"]  # an expert group may outgrow a domain, its tensor and weight shards may not
-    expert = take(expert, (expert["etp"] * expert["egtp"] == 1) | (width * expert["egtp"] <= domain))
-    rows = cross(cross(heads, dense), expert)
+
+def expert_rows(space: Space, domain: int) -> Rows:
+    """Every (ep, etp, egtp). An expert group may outgrow a domain; its tensor and weight shards may not: gathering weights
+    for every use over the NIC never pays against fsdp, and tensor groups need NVLink."""
+    rows = product(ep=space.ep, etp=space.etp, egtp=space.weight_shards)
+    width = rows["ep"] * rows["etp"]
+    fits = (rows["etp"] * rows["egtp"] == 1) | (width * rows["egtp"] <= domain)
+    return take(rows, fits & _pin_mask(space, rows, "egtp"))
+
+
+def shard_rows(head: Rows, space: Space, domain: int, experts: Rows) -> Rows:
+    """Every way to cut a layer below the given heads: heads x gtp x experts, heads contiguous."""
+    rows = cross(head, product(gtp=space.weight_shards))
     fits = (rows["gtp"] == 1) | (rows["tp"] * rows["cp"] * rows["gtp"] <= domain)
-    for axis in ("gtp", "egtp"):
-        if axis in space.pins:
-            fits &= rows[axis] == int(space.pins[axis])
-    return take(rows, fits)
+    return cross(take(rows, fits & _pin_mask(space, rows, "gtp")), experts)
+
+
+def _pin_mask(space: Space, rows: Rows, axis: str) -> Bools:
+    pinned = space.pins.get(axis)
+    return np.ones(length(rows), bool) if pinned is None else np.asarray(rows[axis] == int(pinned))
 
 
 def product(**values: Iterable[int]) -> Rows:

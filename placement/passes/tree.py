@@ -13,13 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from placement.cost.cells import capacity, cell_sizes, largest_domain
-from placement.cost.memory import memory_bound
+from placement.cost.memory import limit_bytes, memory_bound
 from placement.cost.schedules import misfit
 from placement.ir import SCHEDULES, SHARDING, Job
 from placement.ir._array import Bools, Floats, Ints
-from placement.passes.optimistic import Prices, prices, step_bound
+from placement.passes.optimistic import Prices, join_prices, prices, step_bound
 from placement.passes.problem import Problem
-from placement.passes.strategies import Rows, Space, cross, domain_gpus, length, outer_rows, shard_rows, take
+from placement.passes.strategies import (
+    Rows, Space, cross, domain_gpus, expert_rows, heads, length, outer_rows, product, shard_rows, take,
+)  # fmt: skip
 
 DIVISIBILITY = "divisibility: batch, sequence or experts do not split evenly"
 SIZE = "more GPUs than are usable"
@@ -31,55 +33,48 @@ BOUND = "slower than the plan, by bound"
 
 @dataclass(frozen=True)
 class Tree:
-    """Outer rows by ascending bound, and the shards they open into, sorted by head and then by cost.
+    """Outer rows by ascending bound. `head_S` head of each; `leaves_S` strategies below each; `num_shards` of a head."""
 
-    `start_H`, `stop_H` slices of the shards of each head; `head_S` head of each outer row; `leaves_S` strategies below each.
-    """
-
+    space: Space
     outer: Rows
     bound_S: Floats
     head_S: Ints
     leaves_S: Ints
-    shards: Rows
-    prices: Prices
-    start_H: Ints
-    stop_H: Ints
+    head: Rows
+    experts: Rows
+    num_shards_H: Ints
     leaf_table: Rows
     enumerated: int
     rejected: Counter[str]
 
 
+@dataclass(frozen=True)
+class Shelf:
+    """Priced shards of one head, by ascending cost of a microbatch."""
+
+    shards: Rows
+    prices: Prices
+
+
 def grow(task: Problem, space: Space) -> Tree:
-    """Every outer row that divides and fits the cluster, bounded by its cheapest shard without bubble or gradients."""
-    job = task.job
+    """Every outer row that divides and fits the cluster, bounded by the cheapest shard that its memory could hold."""
+    job, domain = task.job, domain_gpus(task.cluster)
     rows, even_S = outer_rows(space, job)
-    leaf_table = _leaf_table(space)
-    per_pp = np.array([_fitting(leaf_table, pp, task.model.num_blocks).sum() for pp in space.pp])
-    shards = shard_rows(space, job, domain_gpus(task.cluster))
-    heads = len(space.tp) * len(space.cp) * len(space.micro_batch)
-    head_K, head_S = _head_code(space, shards), _head_code(space, rows)
-    num_K = np.bincount(head_K, minlength=heads)
-    leaves_S = per_pp[np.searchsorted(np.array(space.pp), rows["pp"])] * num_K[head_S]
-    world_S = rows["tp"] * rows["cp"] * rows["dp"] * rows["pp"]
-    fits_S = world_S <= usable_gpus(task)
-    rejected = Counter({
-        DIVISIBILITY: int(leaves_S[~even_S].sum()), SIZE: int(leaves_S[even_S & ~fits_S].sum()),
-    })  # fmt: skip
+    head, experts = heads(space, job), expert_rows(space, domain)
+    head_S = _head_index(space, head, rows)
+    even_S &= head_S >= 0
+    num_shards_H = _num_shards(space, head, experts, domain)
+    table = _leaf_table(space)
+    per_pp = np.array([_fitting(table, pp, task.model.num_blocks).sum() for pp in space.pp])
+    leaves_S = per_pp[np.searchsorted(np.array(space.pp), rows["pp"])] * num_shards_H[head_S]
+    fits_S = rows["tp"] * rows["cp"] * rows["dp"] * rows["pp"] <= usable_gpus(task)
+    rejected = Counter({DIVISIBILITY: int(leaves_S[~even_S].sum()), SIZE: int(leaves_S[even_S & ~fits_S].sum())})
     keep = np.flatnonzero(even_S & fits_S & (leaves_S > 0))
     rows, head_S = take(rows, keep), head_S[keep]
-    useful = np.isin(head_K, np.unique(head_S))
-    shards, head_K = take(shards, useful), head_K[useful]
-    priced = prices(task, shards)
-    order = np.lexsort((priced.total_K, head_K))
-    shards, head_K = take(shards, order), head_K[order]
-    priced = Prices(**{f: getattr(priced, f)[order] for f in Prices.__dataclass_fields__})
-    start_H = np.searchsorted(head_K, np.arange(heads), "left")
-    stop_H = np.searchsorted(head_K, np.arange(heads), "right")
-    micro_S = job.global_batch // (rows["dp"] * rows["micro_batch"])
-    bound_S = micro_S * priced.total_K[start_H[head_S]] / rows["pp"]
+    bound_S = _outer_bound(task, space, head, experts, rows, head_S)
     order = np.argsort(bound_S, kind="stable")
     return Tree(
-        take(rows, order), bound_S[order], head_S[order], leaves_S[keep][order], shards, priced, start_H, stop_H, leaf_table,
+        space, take(rows, order), bound_S[order], head_S[order], leaves_S[keep][order], head, experts, num_shards_H, table,
         int(leaves_S.sum()), rejected,
     )  # fmt: skip
 
@@ -90,87 +85,160 @@ def usable_gpus(task: Problem) -> int:
     return min(total, task.job.max_gpus or total)
 
 
-def open_rows(task: Problem, tree: Tree, lo: int, hi: int, upper_s: float) -> tuple[Rows, Floats, Counter[str]]:
-    """Leaves below the outer rows lo..hi whose bound is under `upper_s`: rows, bounds, and what was rejected and why."""
+def _outer_bound(task: Problem, space: Space, head: Rows, experts: Rows, rows: Rows, head_S: Ints) -> Floats:
+    """Least step seconds below each outer row: no bubble, no gradients, the cheapest shard whose experts can fit the memory.
+
+    A pipeline takes at least m times the mean stage, m times its slowest block, and the forward pass of one microbatch.
+    Weight gathers of dense layers are left out, those of experts count from their cheapest form (egtp 2) on.
+    """
+    plain = take(experts, experts["egtp"] <= 2)
+    shards = cross(cross(head, product(gtp=(1,))), plain)
+    priced = prices(task, shards)
+    share = np.where(plain["egtp"] > 1, domain_gpus(task.cluster) / (plain["ep"] * plain["etp"]), 1.0)
+    share_K = np.tile(share, length(head))
+    held_K = priced.expert_K * np.where(share_K > 1.0, 2.0, 1.0) / np.maximum(share_K, 1.0)
+    per_head = len(share)
+    limit = limit_bytes(task.job, task.hw)
+    pps = np.array(space.pp)
+    room_P = np.array([limit * pp / max(_least_bytes(task.job, space, int(pp)), 1e-9) for pp in pps])
+    cost_HP = np.full((length(head), len(pps)), np.inf)
+    for h in range(length(head)):
+        at = slice(h * per_head, (h + 1) * per_head)
+        order = np.argsort(held_K[at], kind="stable")
+        best = np.concatenate([[np.inf], np.minimum.accumulate(priced.total_K[at][order])])
+        cost_HP[h] = best[np.searchsorted(held_K[at][order], room_P, "right")]
+    block_H = priced.block_K.reshape(-1, per_head).min(axis=1)
+    fwd_H = priced.fwd_K.reshape(-1, per_head).min(axis=1)
+    m = task.job.global_batch // (rows["dp"] * rows["micro_batch"])
+    mean = cost_HP[head_S, np.searchsorted(pps, rows["pp"])] / rows["pp"]
+    return np.asarray(np.maximum(m * np.maximum(mean, block_H[head_S]), fwd_H[head_S]))
+
+
+def _least_bytes(job: Job, space: Space, pp: int) -> float:
+    """Bytes that a held parameter takes at least, under the mildest sharding allowed at this depth."""
+    weights = {"none": 2.0 + job.optimizer.grad_bytes, "zero1": 2.0 + job.optimizer.grad_bytes, "zero2": 2.0, "fsdp": 0.0}
+    return min((weights[s] for s in space.sharding if s != "fsdp" or pp == 1), default=0.0)
+
+
+def shelf(task: Problem, tree: Tree, h: int) -> Shelf:
+    """Price every shard of a head."""
+    one = {k: v[h : h + 1] for k, v in tree.head.items()}
+    shards = shard_rows(one, tree.space, domain_gpus(task.cluster), tree.experts)
+    priced = prices(task, shards)
+    order = np.argsort(priced.total_K, kind="stable")
+    return Shelf(take(shards, order), priced.at(order))
+
+
+def open_rows(
+    task: Problem, tree: Tree, lo: int, hi: int, upper_s: float, shelves: dict[int, Shelf]
+) -> tuple[Rows, Floats, Counter[str], int, Prices]:
+    """Leaves below the outer rows lo..hi whose bound is under `upper_s`, with their bounds, ascending.
+
+    Also what was rejected and why, how many leaves were scored, and the prices that column `k` points into. `shelves` keeps
+    the priced shards of heads.
+    """
     rejected: Counter[str] = Counter()
-    rows = _open_inner(task, tree, lo, hi, upper_s, rejected)
-    rows = _fold(task, rows, tree, rejected)
+    wanted = np.unique(tree.head_S[lo:hi]).tolist()
+    for h in wanted:
+        if h not in shelves:
+            shelves[h] = shelf(task, tree, h)
+    priced = join_prices([shelves[h].prices for h in wanted])
+    rows = _open_inner(task, tree, lo, hi, upper_s, {h: shelves[h] for h in wanted}, rejected)
+    rows = _fold(task, rows, rejected)
+    rows = _hold(task, tree, rows, priced, rejected)
     rows = _open_leaves(task, rows, tree, rejected)
-    return _bounded(task, rows, tree, upper_s, rejected)
+    return *_bounded(task, rows, priced, upper_s, rejected), priced
 
 
-def _open_inner(task: Problem, tree: Tree, lo: int, hi: int, upper_s: float, rejected: Counter[str]) -> Rows:
+def _open_inner(
+    task: Problem, tree: Tree, lo: int, hi: int, upper_s: float, shelves: dict[int, Shelf], rejected: Counter[str]
+) -> Rows:
     """Outer rows joined with the shards of their head that could still beat `upper_s`: a prefix, since shards ascend in cost."""
-    outer = {k: v[lo:hi] for k, v in tree.outer.items()}
-    head = tree.head_S[lo:hi]
-    m = task.job.global_batch // (outer["dp"] * outer["micro_batch"])
-    most = np.full(len(m), np.inf) if np.isinf(upper_s) else upper_s * outer["pp"] / m
-    stop = tree.stop_H[head].copy()
-    for h in np.unique(head):
-        cost = tree.prices.total_K[tree.start_H[h] : tree.stop_H[h]]
-        stop[head == h] = tree.start_H[h] + np.searchsorted(cost, most[head == h], "left")
-    num = stop - tree.start_H[head]
-    per_shard = tree.leaves_S[lo:hi] // np.maximum(tree.stop_H[head] - tree.start_H[head], 1)
-    rejected[BOUND] += int((tree.leaves_S[lo:hi] - per_shard * num).sum())
-    row = np.repeat(np.arange(hi - lo), num)
-    k = np.arange(len(row)) - np.repeat(np.cumsum(num) - num, num) + np.repeat(tree.start_H[head], num)
-    rows = {name: v[row] for name, v in outer.items()} | {n: tree.shards[n][k] for n in ("ep", "etp", "gtp", "egtp")}
-    return rows | {"k": k, "num_microbatches": m[row], "below": per_shard[row]}
+    parts, offset = [], 0
+    for h, shelf in shelves.items():
+        at = lo + np.flatnonzero(tree.head_S[lo:hi] == h)
+        outer = {k: v[at] for k, v in tree.outer.items()}
+        m = task.job.global_batch // (outer["dp"] * outer["micro_batch"])
+        cost, size = shelf.prices.total_K, length(shelf.shards)
+        num = np.searchsorted(cost, upper_s * outer["pp"] / m, "left")
+        below = tree.leaves_S[at] // size
+        rejected[BOUND] += int((below * (size - num)).sum())
+        row = np.repeat(np.arange(len(at)), num)
+        k = np.arange(len(row)) - np.repeat(np.cumsum(num) - num, num)
+        inner = {n: shelf.shards[n][k] for n in ("ep", "etp", "gtp", "egtp")}
+        parts.append({n: v[row] for n, v in outer.items()} | inner | {"k": k + offset, "num_microbatches": m[row], "below": below[row]})
+        offset += size
+    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
 
-def _fold(task: Problem, rows: Rows, tree: Tree, rejected: Counter[str]) -> Rows:
+def _fold(task: Problem, rows: Rows, rejected: Counter[str]) -> Rows:
     """Keep rows whose experts and weight shards fold the ranks of a stage, and whose cells fit the domains."""
     stage, expert = rows["tp"] * rows["cp"] * rows["dp"], rows["etp"] * rows["ep"]
     edp = stage // expert
     even = (stage % expert == 0) & (rows["dp"] % rows["gtp"] == 0) & (edp % rows["egtp"] == 0)
     rejected[DIVISIBILITY] += int(rows["below"][~even].sum())
-    rows = take(rows, even)
-    rows["edp"] = edp[even]
-    cell = cell_sizes(rows, largest_domain(task.cluster, task.job.ragged)) if length(rows) else rows["k"]
+    rows = take(rows, even) | {"edp": edp[even]}
+    if not length(rows):
+        return rows
+    cell = cell_sizes(rows, largest_domain(task.cluster, task.job.ragged))
     sizes, which = np.unique(cell, return_inverse=True)
-    room = capacity(task.cluster, sizes, task.job.ragged, task.job.spares) if len(sizes) else sizes
+    room = capacity(task.cluster, sizes, task.job.ragged, task.job.spares)[which]
     world = stage[even] * rows["pp"]
-    fits = (world % np.maximum(cell, 1) == 0) & (world // np.maximum(cell, 1) <= room[which])
+    fits = (world % cell == 0) & (world // cell <= room)
     rejected[CELLS] += int(rows["below"][~fits].sum())
+    return take(rows, fits)
+
+
+def _hold(task: Problem, tree: Tree, rows: Rows, priced: Prices, rejected: Counter[str]) -> Rows:
+    """Drop rows whose weights alone are too much for the mean stage."""
+    least = np.array([_least_bytes(task.job, tree.space, int(pp)) for pp in tree.space.pp])
+    bytes_S = least[np.searchsorted(np.array(tree.space.pp), rows["pp"])]
+    held = (priced.dense_K + priced.expert_K)[rows["k"]] / rows["pp"] * bytes_S
+    fits = held <= limit_bytes(task.job, task.hw)
+    rejected[MEMORY] += int(rows["below"][~fits].sum())
     return take(rows, fits)
 
 
 def _open_leaves(task: Problem, rows: Rows, tree: Tree, rejected: Counter[str]) -> Rows:
     """Join with (schedule, vpp, sharding); drop what the schedule cannot run."""
     parts = []
-    for pp, m in np.unique(np.stack([rows["pp"], rows["num_microbatches"]], -1), axis=0).tolist():
-        here = take(rows, (rows["pp"] == pp) & (rows["num_microbatches"] == m))
+    code = rows["pp"] * (task.job.global_batch + 1) + rows["num_microbatches"]
+    for value in np.unique(code).tolist():
+        here = take(rows, code == value)
+        pp, m = divmod(value, task.job.global_batch + 1)
         table = take(tree.leaf_table, _fitting(tree.leaf_table, pp, task.model.num_blocks))
         runs = np.array([not misfit(SCHEDULES[s], pp, v, m) for s, v in zip(table["schedule"], table["vpp"], strict=True)], bool)
         rejected[SCHEDULE] += int((~runs).sum()) * length(here)
         parts.append(cross(here, take(table, runs)))
     if not parts:
-        return rows | {name: rows["k"] for name in ("schedule", "vpp", "sharding")}
+        return rows | dict.fromkeys(("schedule", "vpp", "sharding"), rows["k"])
     return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
 
-def _bounded(task: Problem, rows: Rows, tree: Tree, upper_s: float, rejected: Counter[str]) -> tuple[Rows, Floats, Counter[str]]:
-    """Leaves that may fit memory and may beat `upper_s`, with their step bound, ascending."""
-    if not length(rows):
-        return rows, np.zeros(0), rejected
-    bound = step_bound(task, tree.prices, rows)
+def _bounded(
+    task: Problem, rows: Rows, priced: Prices, upper_s: float, rejected: Counter[str]
+) -> tuple[Rows, Floats, Counter[str], int]:
+    """Leaves that may beat `upper_s` and may fit memory, with their step bound, ascending."""
+    scored = length(rows)
+    if not scored:
+        return rows, np.zeros(0), rejected, 0
+    bound = step_bound(task, priced, rows)
     quick = bound < upper_s
     rejected[BOUND] += int((~quick).sum())
     rows, bound = take(rows, quick), bound[quick]
     if length(rows):
-        limit = task.hw.chip.hbm_bytes * (1.0 - task.job.memory_margin)
-        fits = memory_least(task, tree.prices, rows) <= limit
+        fits = memory_least(task, priced, rows) <= limit_bytes(task.job, task.hw)
         rejected[MEMORY] += int((~fits).sum())
         rows, bound = take(rows, fits), bound[fits]
     order = np.argsort(bound, kind="stable")
-    return take(rows, order), bound[order], rejected
+    return take(rows, order), bound[order], rejected, scored
 
 
-def memory_least(task: Problem, prices: Prices, rows: Rows) -> Floats:
+def memory_least(task: Problem, priced: Prices, rows: Rows) -> Floats:
     """Least bytes on the fullest GPU of each leaf, under any stages and any recompute the job allows."""
     names = ("schedule", "sharding", "pp", "num_microbatches", "dp", "cp", "edp", "gtp", "egtp", "tp", "micro_batch")
     modes = allowed_recompute(task.job)
-    return memory_bound(task.model, task.job, prices, rows["k"], **{f"{n}_S": rows[n] for n in names}, modes=modes)
+    return memory_bound(task.model, task.job, priced.layer, rows["k"], **{f"{n}_S": rows[n] for n in names}, modes=modes)
 
 
 def allowed_recompute(job: Job) -> tuple[str, ...]:
@@ -186,16 +254,35 @@ def _leaf_table(space: Space) -> Rows:
 
 
 def _fitting(table: Rows, pp: int, blocks: int) -> Bools:
-    """Leaves that make sense for pp stages: no empty chunk, and a single stage needs no schedule but the plainest."""
+    """Leaves that make sense for pp stages: no empty chunk; a single stage needs no schedule but the plainest.
+
+    fsdp under a pipeline keeps its weights gathered (torchtitan `reshard_after_forward`, Megatron likewise), which is zero2.
+    """
     fits = table["vpp"] * pp <= blocks
     if pp == 1 and length(table):
-        fits = fits & (table["schedule"] == table["schedule"].min()) & (table["vpp"] == 1)
-    return np.asarray(fits)
+        return np.asarray(fits & (table["schedule"] == table["schedule"].min()) & (table["vpp"] == 1))
+    return np.asarray(fits & (table["sharding"] != SHARDING.index("fsdp")))
 
 
-def _head_code(space: Space, rows: Rows) -> Ints:
-    """Number of the (tp, cp, micro_batch) of each row, in the order of the shards."""
-    code = np.zeros(length(rows), dtype=np.int64)
-    for name, values in (("tp", space.tp), ("cp", space.cp), ("micro_batch", space.micro_batch)):
-        code = code * len(values) + np.searchsorted(np.array(values), rows[name])
-    return code
+def _num_shards(space: Space, head: Rows, experts: Rows, domain: int) -> Ints:
+    """Shards of each head, (H,): weight shards that fit beside tp and cp, times the expert rows."""
+    width_H = head["tp"] * head["cp"]
+    one = {k: v[:1] for k, v in head.items()}
+    values = np.array([int(g) for g in shard_rows(one, space, 10**9, take(experts, slice(0, 1)))["gtp"]], dtype=np.int64)
+    fits_HG = (values == 1) | (width_H[:, None] * values <= domain)
+    return np.asarray(fits_HG.sum(axis=1) * length(experts))
+
+
+def _head_index(space: Space, head: Rows, rows: Rows) -> Ints:
+    """Position of the (tp, cp, micro_batch) of each row among the heads, -1 where its sequence does not split."""
+    values = (("tp", space.tp), ("cp", space.cp), ("micro_batch", space.micro_batch))
+
+    def code(table: Rows) -> Ints:
+        out = np.zeros(length(table), dtype=np.int64)
+        for name, known in values:
+            out = out * len(known) + np.searchsorted(np.array(known), table[name])
+        return out
+
+    place = np.full(len(space.tp) * len(space.cp) * len(space.micro_batch), -1)
+    place[code(head)] = np.arange(length(head))
+    return np.asarray(place[code(rows)])
