@@ -8,15 +8,15 @@ from typing import Annotated
 import typer
 
 from placement import __version__
-from placement.cli import diff, explain, model, plan, schema, show, topology, verify, why
+from placement.cli import accuracy, diff, explain, model, plan, schema, show, topology, verify, why
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True, add_completion=True)
 for verb in (plan.plan, verify.verify, show.show, why.why, diff.diff):
     app.command()(verb)
 app.add_typer(topology.app, name="topology")
 app.add_typer(model.app, name="model")
-app.command()(explain.explain)
-app.command()(schema.schema)
+for verb in (accuracy.accuracy, explain.explain, schema.schema):
+    app.command()(verb)
 
 
 def _version(asked: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from placement.ir import Cluster, Strategy
 from placement.ir._array import Ints
 from placement.report.groups import group_facts, meets_text
+from placement.report.places import place
 from placement.report.strategy import choices, degrees
 from placement.report.text import change, counted, percent, seconds, si, table
 
@@ -30,9 +31,11 @@ def axis_facts(cluster: Cluster, tree: Tree, strategy: Strategy, gpu_R: Ints, ax
         "groups": group["groups"] if group else strategy.world_size,
         "meets": group["meets"] if group else {},
         "pinned": tree["job"]["pins"].get(axis),
+        "proven": tree["bound"]["proven"],
         "step_time_s": cost["step_time_s"],
         "alternatives": alternatives(tree, axis),
         "bubble_s": cost["breakdown_s"].get("bubble", 0.0),
+        "where": place(cluster.source, *(f"tiers.{t}" for t in reversed(group["meets"] if group else {})), "fabric"),
     }
 
 
@@ -67,12 +70,14 @@ def axis_text(f: Mapping[str, Any]) -> str:
         )
     if f["pinned"] is not None:
         rows.append(["pinned", f"to {f['pinned']} by the job, so no other degree was tried"])
-    return "\n".join([f"{f['axis']} {f['degree']:,}", *table(rows), "", *_alternatives(f)])
+    where = [f"  --> {f['where']}"] if f["where"] else []
+    return "\n".join([f"{f['axis']} {f['degree']:,}", *table(rows), "", *_alternatives(f), *where])
 
 
 def _alternatives(f: Mapping[str, Any]) -> list[str]:
     if not f["alternatives"]:
-        return [f"  no runner-up that was scored in full has another {f['axis']}: their bounds were already slower"]
+        ended = "their bounds were already slower" if f["proven"] else "the search ended before"
+        return [f"  no runner-up that was scored in full has another {f['axis']}: {ended}"]
     chosen = [f"{f['axis']} {f['degree']:,}", seconds(f["step_time_s"]), "chosen", "", ""]
     rows = [
         [f"{f['axis']} {a['degree']:,}", seconds(a["step_time_s"]), change(a["step_time_s"], f["step_time_s"]),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from placement.ir import Cluster, Strategy
+from placement.ir import MEMORY, Cluster, Strategy
 from placement.ir._array import Ints
 from placement.report.groups import meeting_tier
 from placement.report.places import place
@@ -35,7 +35,7 @@ def stage_facts(cluster: Cluster, tree: Tree, strategy: Strategy, gpu_R: Ints, s
         "slowest_stage": int(np.argmax(busy)),
         "slowest_s": max(busy),
         "mean_s": float(np.mean(busy)),
-        "memory_bytes": s["memory_bytes"],
+        "memory_bytes": {kind: s["memory_bytes"][kind] for kind in MEMORY},
         "fullest_bytes": max(memory_bytes(x) for x in tree["stages"]),
         "ranks": [int(ranks_R[0]), int(ranks_R[-1])],
         "hosts": s["hosts"],
@@ -80,7 +80,7 @@ def _full(mine: float, fullest: float) -> str:
 
 
 def _beside(f: Mapping[str, Any]) -> str:
-    if f["stage"] == f["slowest_stage"]:
+    if f["busy_s"] >= f["slowest_s"] * (1 - 1e-6):
         return f"as slow as any stage; the mean is {seconds(f['mean_s'])}"
     return (
         f"{change(f['busy_s'], f['slowest_s'])} beside the slowest, stage {f['slowest_stage']} with {seconds(f['slowest_s'])}"

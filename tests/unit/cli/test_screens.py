@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Screens of a plan directory, as golden text: look at tests/golden/cli after `pytest --bless`."""
+
+import csv
+import io
+import json
+import re
+
+import pytest
+
+from tests.unit.cli.conftest import toy_plan, write
+
+SIDES = ("plan", "ranks", "stages", "traffic", "memory", "groups", "tree")
+QUESTIONS = (("rank", "5"), ("stage", "0"), ("stage", "1"), ("node", "n1-0"), ("axis", "dp"), ("axis", "ep"))
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_show_text(run, golden, plan_dir, side):
+    """Each side of a plan prints on stdout, nothing on stderr, exit code 0."""
+    code, out, err = run("show", plan_dir, side)
+    assert (code, err) == (0, "")
+    golden(f"cli/show-{side}.txt", out)
+
+
+@pytest.mark.parametrize(("kind", "name"), QUESTIONS)
+def test_why_text(run, golden, plan_dir, kind, name):
+    """Each question has an answer that ends at a line of the topology file."""
+    code, out, err = run("why", plan_dir, kind, name)
+    assert (code, err) == (0, "")
+    golden(f"cli/why-{kind}-{name}.txt", out.replace(str(plan_dir), "PLAN"))
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_show_json(run, plan_dir, side):
+    """Each side is one JSON document with a format version."""
+    code, out, _ = run("show", plan_dir, side, "--format", "json")
+    assert code == 0
+    assert json.loads(out)["format_version"] == "1.0"
+
+
+@pytest.mark.parametrize(("kind", "name"), QUESTIONS)
+def test_why_json(run, plan_dir, kind, name):
+    """Each answer is one JSON document with a format version."""
+    code, out, _ = run("why", plan_dir, kind, name, "--format", "json")
+    assert code == 0
+    assert json.loads(out)["format_version"] == "1.0"
+
+
+def test_rank_table_has_the_published_columns(run, plan_dir):
+    """`show DIR ranks --format csv` starts with the ten published columns, and has one row a rank."""
+    rows = list(csv.DictReader(io.StringIO(run("show", plan_dir, "ranks", "--format", "csv").out)))
+    assert list(rows[0])[:10] == ["rank", "host", "gpu", "rack", "rail", "tp", "cp", "dp", "pp", "ep"]
+    assert [int(r["rank"]) for r in rows] == list(range(8))
+    assert len({(r["host"], r["gpu"]) for r in rows}) == 8
+
+
+def test_ranks_are_the_same_in_csv_and_json(run, plan_dir):
+    """Both formats tell the same story."""
+    table = list(csv.DictReader(io.StringIO(run("show", plan_dir, "ranks", "--format", "csv").out)))
+    ranks = json.loads(run("show", plan_dir, "ranks", "--format", "json").out)["ranks"]
+    assert [{k: str(v) for k, v in r.items()} for r in ranks] == table
+
+
+@pytest.mark.parametrize("side", ["stages", "traffic", "memory", "groups"])
+def test_tables_are_csv_too(run, plan_dir, side):
+    """Tables have as many CSV rows as JSON records."""
+    rows = list(csv.DictReader(io.StringIO(run("show", plan_dir, side, "--format", "csv").out)))
+    assert len(rows) == len(json.loads(run("show", plan_dir, side, "--format", "json").out)[side])
+
+
+def test_plan_is_no_table(run, plan_dir):
+    """Asking for the plan as CSV is a usage error."""
+    assert run("show", plan_dir, "plan", "--format", "csv").code == 2
+
+
+def test_screen_parts_sum_to_the_step(run, plan_dir):
+    """The seconds under `Where a step goes` add up to the step time that stands above."""
+    out = run("show", plan_dir).out
+    section = out.split("Where a step goes (predicted)\n")[1].split("\n\n")[0]
+    found = [float(n) * {"s": 1, "ms": 1e-3, "us": 1e-6}[unit] for n, unit in re.findall(r"([\d.]+) (s|ms|us) ", section)]
+    *parts, total = found
+    assert len(parts) >= 2
+    assert sum(parts) == pytest.approx(total, rel=5e-3)
+    assert f"step time{total:.2f} s".replace(" ", "") in out.replace(" ", "")
+
+
+def test_what_a_rank_sends_comes_from_the_plan(run, plan_dir):
+    """Bytes in `why rank` are those of the plan's traffic, for the rank's own stage."""
+    groups = json.loads(run("why", plan_dir, "rank", "5", "--format", "json").out)["groups"]
+    sent = {g["axis"]: g["bytes_per_step"] for g in groups}
+    assert (sent["tp"], sent["dp"], sent["pp"]) == (5e6, 2e6, 0.0)
+    members = {g["axis"]: g["members"] for g in groups}
+    assert (members["tp"], members["dp"], members["pp"]) == ([4, 5], [5, 7], [1, 5])
+
+
+@pytest.mark.parametrize(
+    "question",
+    [("rank", "8"), ("rank", "-1"), ("rank", "x"), ("stage", "2"), ("node", "n9-9"), ("axis", "zz"), ("color", "1")],
+)
+def test_questions_about_nothing(run, plan_dir, question):
+    """A rank, stage, node or axis that does not exist is a usage error that says what there is."""
+    code, out, err = run("why", plan_dir, *question)
+    assert (code, out) == (2, "")
+    assert "Error" in err
+
+
+def test_diff_of_a_plan_with_itself(run, plan_dir):
+    """The same plan twice differs in nothing: exit code 0 also with --exit-code."""
+    code, out, _ = run("diff", plan_dir, plan_dir, "--exit-code")
+    assert code == 0
+    assert out.startswith("same plan")
+
+
+def test_diff_names_moved_ranks(run, golden, plan_dir, tmp_path):
+    """Two placements of one strategy: all ranks move, no group is reshaped, exit code 5 only if asked for."""
+    other = write(tmp_path / "other", toy_plan(reverse=True))
+    assert run("diff", plan_dir, other).code == 0
+    code, out, _ = run("diff", plan_dir, other, "--exit-code")
+    assert code == 5
+    golden("cli/diff.txt", re.sub(r"\b[0-9a-f]{8}\b", "DIGEST", out))
+    facts = json.loads(run("diff", plan_dir, other, "--format", "json").out)
+    assert facts["different"] is True
+    assert facts["strategy"] == {}
+    assert facts["mapping"]["ranks_moved"] == 8
+
+
+def test_damaged_plan_is_exit_code_4(run, plan_dir):
+    """A flipped byte in plan.bin is refused with a diagnostic, in text on stderr and in JSON on stdout."""
+    path = plan_dir / "plan.bin"
+    data = bytearray(path.read_bytes())
+    data[300] ^= 1
+    path.write_bytes(data)
+    code, out, err = run("show", plan_dir)
+    assert (code, out) == (4, "")
+    assert err.startswith("error[plan/")
+    code, out, _ = run("show", plan_dir, "--format", "json")
+    assert code == 4
+    assert json.loads(out)["summary"]["errors"] == 1
+
+
+def test_no_plan_there(run, tmp_path):
+    """A folder without a plan is named with what to do."""
+    code, _, err = run("show", tmp_path / "nothing")
+    assert code == 4
+    assert "is it a plan directory?" in err
