@@ -182,30 +182,33 @@ def _fill(template: str, columns: tuple[str, ...]) -> str:
 
 
 def _join_widths(items: list[str]) -> list[str]:
-    """`n[8-9]`, `n[10-12]` -> `n[8-12]`: neighbours whose only range goes on where the width grows."""
-    out: list[str] = []
-    for item in sorted(items, key=lambda i: (re.sub(r"\[[^\]]*\]|\d+", "\0", i), len(i), i)):
-        joined = _continue(out[-1], item) if out else None
-        if joined:
-            out[-1] = joined
+    """`n[8-9]`, `n[10-12,99]`, `n100` -> `n[8-12,99-100]`: numbers without leading zeros are one list, whatever their width."""
+    natural: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    out = []
+    for item in items:
+        match = _ONE.match(item)
+        ranges = [r.partition("-") for r in (match[2] or match[3]).split(",")] if match else []
+        if match and all(first == "0" or first[0] != "0" for first, _, _ in ranges):
+            spans = [(int(first), int(last or first)) for first, _, last in ranges]
+            natural.setdefault((match[1], match[4]), []).extend(spans)
         else:
             out.append(item)
-    return sorted(out)
+    return sorted(out + [before + _joined(sorted(spans)) + after for (before, after), spans in natural.items()])
 
 
-_ONE = re.compile(r"([^\[\]\d]*)(?:\[(?:(.*),)?(\d+)(?:-(\d+))?\]|(\d+))([^\[\]\d]*)\Z")
+_ONE = re.compile(r"([^\[\]\d]*)(?:\[([\d,-]+)\]|(\d{1,18}))([^\[\]\d]*)\Z")
 
 
-def _continue(left: str, right: str) -> str | None:
-    a, b = _ONE.match(left), _ONE.match(right)
-    if not a or not b or a[1] != b[1] or a[6] != b[6] or b[2]:
-        return None
-    a_first, a_last = a[5] or a[3], a[5] or a[4] or a[3]
-    b_first, b_last = b[5] or b[3], b[5] or b[4] or b[3]
-    grows = int(b_first) == int(a_last) + 1 and len(b_first) == len(a_last) + 1
-    if not grows or (a_first.startswith("0") and len(a_first) > 1):
-        return None
-    return f"{a[1]}[{a[2] + ',' if a[2] else ''}{a_first}-{b_last}]{a[6]}"
+def _joined(spans: list[tuple[int, int]]) -> str:
+    """Ascending ranges, neighbours joined, as `[8-12,99]` or a bare number."""
+    joined: list[tuple[int, int]] = []
+    for first, last in spans:
+        if joined and joined[-1][1] + 1 == first:
+            joined[-1] = (joined[-1][0], last)
+        else:
+            joined.append((first, last))
+    text = ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in joined)
+    return text if text.isdigit() else f"[{text}]"
 
 
 def _short(text: str) -> str:

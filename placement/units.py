@@ -57,7 +57,7 @@ DIMENSIONS: Mapping[str, Dimension] = MappingProxyType({
     "bytes": Dimension(
         "bytes", _prefixed({"B": 1.0}, _DECIMAL | _BINARY), 1e21, "write `288 GB` or `268 GiB`", "GB and GiB differ by 7 %"),
     "flops": Dimension(
-        "flops", _prefixed(_FLOPS, _DECIMAL), 1e21, "write `2.5 PFLOP/s` or `989 TFLOP/s`", "TFLOP/s, PFLOP/s: 1000x"
+        "flops", _prefixed(_FLOPS, _DECIMAL), 1e21, "write `2.5 PFLOP/s` or `989 TFLOP/s`", "TFLOP/s and PFLOP/s differ 1000x"
     ),
     "power": Dimension(
         "power", _prefixed({"W": 1.0}, _DECIMAL), 1e12, "write `1400 W` or `142 kW`", "W and kW differ by 1000x"
@@ -82,7 +82,7 @@ def parse_quantity(text: str, dimension: str) -> float:
     if not unit:
         raise UnitError(f"{dimension}-unit", f"{noun} has no unit", kind.why, kind.help)
     if unit not in kind.units:
-        near = difflib.get_close_matches(unit, kind.units, 1, 0.5)
+        near = difflib.get_close_matches(unit, kind.units, 1, 0.5) if dimension != "bandwidth" else []  # bits or bytes: never guess
         help = f"did you mean `{match.group()} {near[0]}`?" if near else kind.help
         raise UnitError(f"{dimension}-unit", f"`{_short(unit)}` is not a unit of {noun}", "", help)
     value = float(match.group().replace(",", "").replace("_", "")) * kind.units[unit]
