@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 Strings = npt.NDArray[np.str_]
 MAX_NAMES = 4_000_000  # twice the hosts of a million-GPU cluster of four-GPU nodes, with room
-_RANGE = re.compile(r"(\d+)(?:-(\d+))?\Z")
+_RANGE = re.compile(r"(\d+)(?:-(\d+))?\Z", re.ASCII)
 
 
 class HostlistError(ValueError):
@@ -196,7 +196,7 @@ def _join_widths(items: list[str]) -> list[str]:
     return sorted(out + [before + _joined(sorted(spans)) + after for (before, after), spans in natural.items()])
 
 
-_ONE = re.compile(r"([^\[\]\d]*)(?:\[([\d,-]+)\]|(\d{1,18}))([^\[\]\d]*)\Z")
+_ONE = re.compile(r"([^\[\]\d]*)(?:\[([\d,-]+)\]|(\d{1,18}))([^\[\]\d]*)\Z", re.ASCII)
 
 
 def _joined(spans: list[tuple[int, int]]) -> str:

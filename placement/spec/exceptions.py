@@ -202,11 +202,11 @@ def _suggest(word: str, known: Strings) -> str:
     """Did you mean: the names with the same numbers, else the near ones of a small set."""
     import re
 
-    numbers = [int(n) for n in re.findall(r"\d{1,15}", word)]
+    numbers = [int(n) for n in re.findall(r"[0-9]{1,15}", word)]
     if len(known) > 2000 and numbers:
-        tail = np.strings.endswith(known, re.findall(r"\d+", word)[-1][-2:])
+        tail = np.strings.endswith(known, re.findall(r"[0-9]+", word)[-1][-2:])
         known = known[tail]
-    same = [str(k) for k in known.tolist() if [int(n) for n in re.findall(r"\d{1,15}", k)] == numbers] if numbers else []
+    same = [str(k) for k in known.tolist() if [int(n) for n in re.findall(r"[0-9]{1,15}", k)] == numbers] if numbers else []
     if same:
         return f"did you mean `{same[0]}`?"
     text = did_you_mean(word, known.tolist()) if len(known) <= 2000 else ""

@@ -15,8 +15,8 @@ from pydantic_core import PydanticCustomError
 
 from placement.units import DIMENSIONS, UnitError, parse_quantity
 
-_INTEGER = re.compile(r"[+-]?\d[\d_,]*\Z")
-_REAL = re.compile(r"[+-]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\Z")
+_INTEGER = re.compile(r"[+-]?\d+(?:[_,]\d+)*\Z", re.ASCII)
+_REAL = re.compile(r"[+-]?(?:\d+(?:[_,]\d+)*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\Z", re.ASCII)
 MOST_COUNT = 10**15
 
 

@@ -279,7 +279,7 @@ def _tier_specs(reader: Reader) -> tuple[list[TierSpec], dict[int, Fraction]]:
 
 
 def _stated_taper(reader: Reader, index: int, text: str) -> dict[int, Fraction]:
-    match = re.fullmatch(r"\s*(\d{1,6}(?:\.\d{1,6})?)\s*(?::\s*1)?\s*", text)
+    match = re.fullmatch(r"\s*([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*(?::\s*1)?\s*", text)
     if match and float(match[1]) > 0:
         return {index: Fraction(match[1])}
     reader.report(

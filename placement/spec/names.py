@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from placement.ir._array import Ints, Strings
 
-_FIELD = re.compile(r"\{([a-z]*)(?::0?(\d{1,2}))?\}")
+_FIELD = re.compile(r"\{([a-z]*)(?::0?(\d{1,2}))?\}", re.ASCII)
 
 
 class PatternError(ValueError):
@@ -45,7 +45,7 @@ class Template:
 
     def nearest(self, word: str) -> str | None:
         """The name of this pattern with the numbers of `word`: `rack17_tray3` -> `rack0017-tray03`."""
-        numbers = re.findall(r"\d{1,15}", word)
+        numbers = re.findall(r"[0-9]{1,15}", word)
         if len(numbers) != len(self.fields):
             return None
         left = iter(numbers)

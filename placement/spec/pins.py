@@ -15,7 +15,7 @@ from placement.spec.validate import did_you_mean
 CHOICES = {"schedule": SCHEDULES, "recompute": RECOMPUTE, "sharding": SHARDING}
 ALIASES = {"mbs": "micro_batch", "vp": "vpp", "etmp": "etp", "zero": "sharding"}  # what other tools call them
 MOST_DEGREE = 10_000_000
-_INTEGER = re.compile(r"[+-]?\d{1,18}\Z")
+_INTEGER = re.compile(r"[+-]?\d{1,18}\Z", re.ASCII)
 
 
 def read_pins(
