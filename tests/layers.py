@@ -21,14 +21,17 @@ def hardware(hbm_bytes: float = 100 * GB) -> Hardware:
     return Hardware(chip, 1e30, 8, 8, np.array([1e-6, 2e-6]))
 
 
-def chain(type_B: Sequence[int], *, types: int | None = None, tied: bool = False, skips: Sequence[tuple[int, int]] = ()) -> ModelGraph:
+def chain(
+    type_B: Sequence[int], *, types: int | None = None, tied: bool = False, skips: Sequence[tuple[int, int]] = ()
+) -> ModelGraph:
     """Blocks of the given types in a row; type 0 is an embedding, the last type a head, if `tied`. `skips` are more edges."""
     count = types or max(type_B) + 1
     kinds = tuple(BlockType(f"type{y}", (Opaque(1.0, 1, 1.0, 1.0),), 8) for y in range(count))
     edges = sorted({*((i, i + 1) for i in range(len(type_B) - 1)), *skips})
     src, dst = (np.array([e[i] for e in edges], dtype=np.int64) for i in (0, 1))
     return ModelGraph(
-        name="toy", types=kinds, type_B=np.array(type_B), src_E=src, dst_E=dst, width_E=np.full(len(edges), 8.0), hidden=8, vocab=64,
+        name="toy", types=kinds, type_B=np.array(type_B), src_E=src, dst_E=dst, width_E=np.full(len(edges), 8.0), hidden=8,
+        vocab=64,
         block_names=tuple(f"block{i}" for i in range(len(type_B))), tied=((0, len(type_B) - 1),) if tied else (),
     )  # fmt: skip
 
@@ -41,8 +44,8 @@ def with_head(model: ModelGraph, vocab: int) -> ModelGraph:
 
 
 def layer_costs(
-    seconds_YD: Sequence[Sequence[float]], *, act_YC: Sequence[Sequence[float]] | None = None, dense_Y: Sequence[float] | None = None,
-    expert_Y: Sequence[float] | None = None, recompute_YC: Sequence[Sequence[float]] | None = None, edge: float = 0.0,
+    seconds_YD: Sequence[Sequence[float]], *, act_YC: Sequence[Sequence[float]] | None = None,
+    dense_Y: Sequence[float] | None = None, expert_Y: Sequence[float] | None = None, recompute_YC: Sequence[Sequence[float]] | None = None, edge: float = 0.0,
 ) -> LayerCost:  # fmt: skip
     """One shard (K = 1): compute seconds by type and direction, no communication, bytes kept, parameters."""
     seconds = np.array([seconds_YD], dtype=float)

@@ -23,7 +23,9 @@ def splits(draw: st.DrawFn) -> tuple[str, int, int, int, np.ndarray, np.ndarray]
     seconds = st.one_of(st.just(0.0), st.floats(1e-3, 2.0), st.sampled_from([1.0, 10.0]))
     times = np.array(draw(st.lists(seconds, min_size=3 * pp * vpp, max_size=3 * pp * vpp))).reshape(3, -1)
     if draw(st.booleans()):
-        times = np.outer(draw(st.sampled_from([[1, 1, 1], [1, 2, 0], [1, 1.2, 0.9]])), times[0])  # the same kind of layers everywhere
+        times = np.outer(
+            draw(st.sampled_from([[1, 1, 1], [1, 2, 0], [1, 1.2, 0.9]])), times[0]
+        )  # the same kind of layers everywhere
     p2p = np.full(pp * vpp, draw(st.sampled_from([0.0, 0.1])))
     return schedule, pp, vpp, m, times, p2p
 
@@ -49,7 +51,9 @@ def test_equal_stages_attain_the_bound_of_1f1b(pp: int, m: int) -> None:
     assert float(makespan_bound("1f1b", pp, 1, m, pp, 2 * pp)) == pytest.approx(step)
 
 
-@pytest.mark.parametrize(("schedule", "vpp", "least"), [("interleaved", 4, 0.96), ("zb-h1", 1, 0.94), ("zb-v", 2, 0.95), ("dualpipe", 1, 0.85)])
+@pytest.mark.parametrize(
+    ("schedule", "vpp", "least"), [("interleaved", 4, 0.96), ("zb-h1", 1, 0.94), ("zb-v", 2, 0.95), ("dualpipe", 1, 0.85)]
+)
 def test_the_bound_is_near_what_equal_stages_take(schedule: str, vpp: int, least: float) -> None:
     """At 16 stages and 64 microbatches the bound is within a few per cent of equal stages."""
     ones = np.ones(16 * vpp)
@@ -64,6 +68,8 @@ def test_mixed_schedules_broadcast() -> None:
     vpp = np.array([CHUNKS[SCHEDULES[i]][-1] for i in which])
     f, b = rng.random((2, 60))
     mixed = makespan_bound(which, pp, vpp, m, f, b, 0.1 * f, 0.05 * b)
-    alone = [float(makespan_bound(SCHEDULES[i], *row)) for i, *row in zip(which, pp, vpp, m, f, b, 0.1 * f, 0.05 * b, strict=True)]
+    alone = [
+        float(makespan_bound(SCHEDULES[i], *row)) for i, *row in zip(which, pp, vpp, m, f, b, 0.1 * f, 0.05 * b, strict=True)
+    ]
     assert mixed == pytest.approx(alone)
     assert not any(misfit(SCHEDULES[i], *map(int, row)) for i, *row in zip(which, pp, vpp, m + 16, strict=True))

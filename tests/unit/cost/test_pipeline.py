@@ -56,7 +56,7 @@ def test_zb_v_stages_never_wait_once_started(p: int, m: int) -> None:
 
 @pytest.mark.parametrize(("p", "m"), [(4, 8), (8, 16), (8, 40), (12, 24)])
 def test_dualpipe_has_its_published_bubble(p: int, m: int) -> None:
-    """The bubble of DualPipe is (p/2-1)(F&B + B - 3W), B the full backward, F&B a pair; no more where B > W. DualPipe README."""
+    """The bubble of DualPipe is (p/2-1)(F&B + B - 3W), B the full backward, F&B a pair. DualPipe README."""
     assert even("dualpipe", p, 1, m) - m * 3 == pytest.approx((p / 2 - 1) * (3 + 2 - 3))
     assert even("dualpipe", p, 1, m, 1.0, 1.3, 0.8) - m * 3.1 <= (p / 2 - 1) * (3.1 + 2.1 - 2.4) + 1e-9
 
@@ -89,8 +89,8 @@ def test_pieces_obey_the_data_flow(schedule: str, pp: int, vpp: int, m: int) -> 
     t = simulate(schedule, pp, vpp, m, f, b, w, p2p)
     begin, end = {}, {}
     for kind, chunk, k, start, stop in zip(t.kind, t.chunk, t.microbatch, t.start_s, t.end_s, strict=True):
-        kind = DGRAD if kind == BACKWARD else kind
-        begin[kind, chunk, k], end[kind, chunk, k] = start, stop
+        role = DGRAD if kind == BACKWARD else kind
+        begin[role, chunk, k], end[role, chunk, k] = start, stop
     stage = {(c, k): s for c, k, s in zip(t.chunk, t.microbatch, t.stage, strict=True)}
     for (kind, c, k), start in begin.items():
         if kind == FORWARD and c > 0:
@@ -126,7 +126,10 @@ def test_messages_inside_a_stage_take_no_time() -> None:
     """The turn of a V-shaped schedule is no message."""
     p2p = np.array([0.0, 5.0, 0.0])
     ones = np.ones(4)
-    assert simulate("zb-v", 2, 2, 4, ones, ones, ones, p2p).makespan_s == simulate("zb-v", 2, 2, 4, ones, ones, ones, 0 * p2p).makespan_s
+    assert (
+        simulate("zb-v", 2, 2, 4, ones, ones, ones, p2p).makespan_s
+        == simulate("zb-v", 2, 2, 4, ones, ones, ones, 0 * p2p).makespan_s
+    )
 
 
 @pytest.mark.parametrize(("p", "m"), [(4, 8), (6, 12), (6, 3)])
@@ -157,7 +160,14 @@ def test_what_is_held_settles_for_long_batches(schedule: str) -> None:
 
 @pytest.mark.parametrize(
     ("schedule", "pp", "vpp", "m"),
-    [("1f1b", 2, 2, 4), ("dualpipe", 3, 1, 8), ("zb-v", 4, 1, 8), ("gpipe", 4, 1, 8), ("1f1b", 0, 1, 8), ("dualpipev", 2, 3, 8)],
+    [
+        ("1f1b", 2, 2, 4),
+        ("dualpipe", 3, 1, 8),
+        ("zb-v", 4, 1, 8),
+        ("gpipe", 4, 1, 8),
+        ("1f1b", 0, 1, 8),
+        ("dualpipev", 2, 3, 8),
+    ],
 )
 def test_degrees_that_do_not_fit_are_refused(schedule: str, pp: int, vpp: int, m: int) -> None:
     """A schedule at degrees it cannot run with says why, and `lanes` raises that."""
