@@ -24,8 +24,8 @@ from placement.ir._array import Bools, Floats, Ints
 class _Room:
     """Of one tier, by strategy: cells in the fullest group, groups that hold a cell, and the fastest uplink. (S,)"""
 
-    cells_S: Ints
-    groups_S: Ints
+    cells_S: Floats
+    groups_S: Floats
     uplink_Bps: float
 
 
@@ -45,9 +45,16 @@ def ideal_spans(cluster: Cluster, degrees: Mapping[str, Ints], *, cells: bool = 
     stride = _strides(size)
     shape = (len(world_S), len(AXES), len(cluster.tiers))
     members_SAT, ring_SAT, a2a_SAT = np.ones(shape), np.zeros(shape), np.zeros(shape)
-    for t, room in enumerate(_rooms(cluster, cell_S, ragged or not cells)):
-        for a, name in enumerate(AXES):
-            members_SAT[:, a, t], ring_SAT[:, a, t], a2a_SAT[:, a, t] = _ideal(room, size[name], stride[name], cell_S, world_S)
+    rooms = _rooms(cluster, cell_S, ragged or not cells)
+    cell, num_cells = cell_S.astype(float), world_S / cell_S
+    for a, name in enumerate(AXES):
+        n = size[name].astype(float)
+        inside = np.minimum(n, np.ceil(cell_S / stride[name]))
+        members_SAT[:, a] = n[:, None]
+        if (inside == n).all():
+            continue
+        for t, room in enumerate(rooms):
+            members_SAT[:, a, t], ring_SAT[:, a, t], a2a_SAT[:, a, t] = _ideal(room, n, inside, cell, num_cells)
     return Spans(members_SAT, ring_SAT, a2a_SAT)
 
 
@@ -63,19 +70,18 @@ def _merged(cluster: Cluster, size: Mapping[str, Ints], small_S: Bools, cells: b
     return Spans(*out)
 
 
-def _ideal(room: _Room, n: Ints, stride: Ints, cell: Ints, world: Ints) -> tuple[Floats, Floats, Floats]:
-    inside = np.minimum(n, -(-cell // stride))  # members of one communicator in one cell, at most
-    touched = -(-n // np.maximum(inside * room.cells_S, 1))
+def _ideal(room: _Room, n: Floats, inside: Floats, cell: Floats, num_cells: Floats) -> tuple[Floats, Floats, Floats]:
+    """(members, ring_spB, a2a_spB) of an axis; `inside` members of one communicator fit one cell, at most. All (S,)."""
+    touched = np.ceil(n / np.maximum(inside * room.cells_S, 1.0))
     split = touched > 1
-    members = n // touched
-    ring = np.where(split, -(-cell // inside), 0) / room.uplink_Bps
-    fewest = np.maximum(-(-(world // cell) // np.maximum(room.groups_S, 1)), 1)
-    most = np.maximum(np.maximum(room.cells_S, fewest), 1)
+    ring = np.where(split, np.ceil(cell / inside), 0.0) / room.uplink_Bps
+    fewest = np.maximum(np.ceil(num_cells / np.maximum(room.groups_S, 1.0)), 1.0)
+    most = np.maximum(room.cells_S, fewest)
     shares = np.minimum(_shares(fewest, n, inside), _shares(most, n, inside)) * cell
-    return members, ring, np.where(split, shares, 0.0) / room.uplink_Bps
+    return np.floor(n / touched), ring, np.where(split, shares, 0.0) / room.uplink_Bps
 
 
-def _shares(cells: Ints, n: Ints, inside: Ints) -> Floats:
+def _shares(cells: Floats, n: Floats, inside: Floats) -> Floats:
     return np.asarray(cells * (n - np.minimum(n, inside * cells)) / np.maximum(n - 1, 1))
 
 
@@ -100,7 +106,7 @@ def _rooms(cluster: Cluster, cell_S: Ints, ragged: bool) -> list[_Room]:
         full_KJ = np.array([np.bincount(parent_J, weights=row, minlength=tier.num_groups) for row in cells_KJ])
         usable_J = np.bincount(parent_J, weights=gpus_J, minlength=tier.num_groups) > 0
         rooms.append(_Room(
-            full_KJ.max(axis=1).astype(np.int64)[which_S], (full_KJ > 0).sum(axis=1)[which_S],
+            full_KJ.max(axis=1)[which_S], (full_KJ > 0).sum(axis=1).astype(float)[which_S],
             float(tier.uplink_Bps_J.max(initial=0.0, where=usable_J)) or np.inf,
         ))  # fmt: skip
     return rooms

@@ -43,15 +43,25 @@ def tree_of(room_D: Ints, parents_LD: Sequence[Ints]) -> Tree:
     return Tree(tuple(rooms), tuple(children))
 
 
-def fill(tree: Tree, need: int, ladder: Sequence[int], units: Sequence[int]) -> list[tuple[int, list[Run]]]:
-    """(domain, runs of positions) for `need` positions. `ladder`: sizes of whole units, ascending, from 1.
+def fill(tree: Tree, need: int, ladder: Sequence[int], units: Sequence[int]) -> Ints:
+    """Domain of each of `need` positions. `ladder`: sizes of whole units, ascending, from 1.
 
     `units[l]`: groups of level l are filled by multiples of it as long as that leaves enough room.
     """
-    whole_LJ = _whole(tree, units)
-    out: list[tuple[int, list[Run]]] = []
-    _descend(tree, whole_LJ, tree.top, 0, [(0, need)], tuple(ladder), out)
-    return out
+    work = _Work(tree, _whole(tree, units), tuple(ladder), np.empty(need, np.int32), {})
+    _descend(work, tree.top, 0, [(0, need)])
+    return work.domain_P
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One fill. `known`: how a group whose children are domains was dealt, relative to where its positions start."""
+
+    tree: Tree
+    whole_LJ: list[Ints]
+    ladder: tuple[int, ...]
+    domain_P: Ints
+    known: dict[tuple[tuple[int, ...], tuple[Run, ...]], list[list[Run]]]
 
 
 def _whole(tree: Tree, units: Sequence[int]) -> list[Ints]:
@@ -63,19 +73,28 @@ def _whole(tree: Tree, units: Sequence[int]) -> list[Ints]:
     return whole
 
 
-def _descend(
-    tree: Tree, whole_LJ: list[Ints], level: int, group: int, runs: list[Run], ladder: tuple[int, ...],
-    out: list[tuple[int, list[Run]]],
-) -> None:  # fmt: skip
-    if level == 0:
-        out.append((group, runs))
-        return
-    kids = tree.children_LJ[level][group]
+def _descend(work: _Work, level: int, group: int, runs: list[Run]) -> None:
+    kids = work.tree.children_LJ[level][group]
     need = sum(length for _, length in runs)
-    target = _targets(tree.room_LJ[level - 1][kids], whole_LJ[level - 1][kids], need)
-    for kid, part in zip(kids.tolist(), deal(runs, target, ladder), strict=True):
+    target = _targets(work.tree.room_LJ[level - 1][kids], work.whole_LJ[level - 1][kids], need)
+    if level == 1:
+        _settle(work, kids.tolist(), target, runs)
+        return
+    for kid, part in zip(kids.tolist(), deal(runs, target, work.ladder), strict=True):
         if part:
-            _descend(tree, whole_LJ, level - 1, kid, part, ladder, out)
+            _descend(work, level - 1, kid, part)
+
+
+def _settle(work: _Work, kids: list[int], target: list[int], runs: list[Run]) -> None:
+    """Deal runs over domains; the same pattern elsewhere, whole units further, is dealt the same way."""
+    base = runs[0][0] // work.ladder[-1] * work.ladder[-1]
+    relative = tuple((start - base, length) for start, length in runs)
+    key = (tuple(target), relative)
+    if key not in work.known:
+        work.known[key] = deal(list(relative), target, work.ladder)
+    for kid, part in zip(kids, work.known[key], strict=True):
+        for start, length in part:
+            work.domain_P[base + start : base + start + length] = kid
 
 
 def _targets(room_K: Ints, whole_K: Ints, need: int) -> list[int]:

@@ -151,9 +151,7 @@ def _candidates(cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: S
     for order_C, ladder in _orders(cluster, grid, tree, block):
         for units in _unit_choices(tree, ladder, count // block):
             domain_C = np.empty(count, np.int32)
-            for domain, runs in fill(tree, count // block, ladder, units):
-                for start, length in runs:
-                    domain_C[order_C[start * block : (start + length) * block]] = domain
+            domain_C[order_C] = np.repeat(fill(tree, count // block, ladder, units), block)
             found.setdefault(domain_C.tobytes(), domain_C)
     return list(found.values())
 

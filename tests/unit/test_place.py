@@ -131,4 +131,4 @@ def test_dealing_keeps_units_whole() -> None:
 def test_fill_prefers_groups_that_hold_whole_units() -> None:
     """Groups of room 4 and 3, need 4, unit 4: all in the first."""
     tree = tree_of(np.array([2, 2, 2, 1]), [np.array([0, 0, 1, 1]), np.zeros(4, int)])
-    assert fill(tree, 4, (1, 4), (1, 4, 1)) == [(0, [(0, 2)]), (1, [(2, 2)])]
+    assert fill(tree, 4, (1, 4), (1, 4, 1)).tolist() == [0, 0, 1, 1]
