@@ -28,14 +28,14 @@ from placement.passes.strategies import Rows, length
 class Prices:
     """Shards priced on ideal spans: `layer` as `layer_cost` gives it, and totals over all blocks for one microbatch.
 
-    `block_K` the slowest single block, `last_K` the last one (the head), forward and backward; `dense_K`, `expert_K`
+    `block_KY` a block of each type, `last_K` the last block (the head), forward and backward; `dense_K`, `expert_K`
     parameters that one rank would hold if there were a single stage. Seconds and counts.
     """
 
     layer: LayerCost
     fwd_K: Floats
     bwd_K: Floats
-    block_K: Floats
+    block_KY: Floats
     last_K: Floats
     dense_K: Floats
     expert_K: Floats
@@ -51,7 +51,7 @@ class Prices:
 
 
 _LAYER = tuple(LayerCost.__dataclass_fields__)
-_TOTALS = ("fwd_K", "bwd_K", "block_K", "last_K", "dense_K", "expert_K")
+_TOTALS = ("fwd_K", "bwd_K", "block_KY", "last_K", "dense_K", "expert_K")
 
 
 def join_prices(parts: Sequence[Prices]) -> Prices:
@@ -81,7 +81,7 @@ def _prices(task: Problem, rows: Rows) -> Prices:
     block_KY = total_KYD.sum(axis=2)
     tied = sum((np.minimum(layer.dense_KY[:, model.type_B[a]], layer.dense_KY[:, model.type_B[b]]) for a, b in model.tied), 0.0)
     return Prices(
-        layer, fwd_K=total_KYD[:, :, 0] @ count_Y, bwd_K=total_KYD[:, :, 1:].sum(axis=2) @ count_Y, block_K=block_KY.max(axis=1),
+        layer, fwd_K=total_KYD[:, :, 0] @ count_Y, bwd_K=total_KYD[:, :, 1:].sum(axis=2) @ count_Y, block_KY=block_KY,
         last_K=block_KY[:, model.type_B[-1]], dense_K=layer.dense_KY @ count_Y - tied, expert_K=layer.expert_KY @ count_Y,
     )  # fmt: skip
 
@@ -93,26 +93,36 @@ def shard_spans(cluster: Cluster, rows: Rows) -> Spans:
     return ideal_spans(cluster, degrees | {"dp": rows["gtp"], "pp": one, "edp": rows["egtp"]})
 
 
+def fullest(task: Problem, value_SY: Floats, pp_S: Ints) -> Floats:
+    """Least load of the fullest stage where blocks cannot be cut: n blocks of a type put ceil(n / pp) on some stage. (S,)"""
+    load_S = np.zeros(len(pp_S))
+    for y, n in enumerate(task.model.count_Y.tolist()):
+        np.maximum(load_S, -(-n // pp_S) * value_SY[:, y], out=load_S)
+    return load_S
+
+
 def pipeline_s(task: Problem, prices: Prices, rows: Rows) -> Floats:
     """Least seconds of the pipeline of each row (columns k, pp, vpp, schedule, num_microbatches)."""
     k = rows["k"]
     return makespan_bound(
         rows["schedule"], rows["pp"], rows["vpp"], rows["num_microbatches"], prices.fwd_K[k], prices.bwd_K[k],
-        prices.block_K[k], prices.last_K[k],
+        fullest(task, prices.block_KY[k], rows["pp"]), prices.last_K[k],
     )  # fmt: skip
 
 
 def step_bound(task: Problem, prices: Prices, rows: Rows) -> Floats:
     """Least step seconds of each row (every column of a leaf).
 
-    Some stage holds at least the mean of the parameters, and what it cannot hide is convex in them. A stage that is busier
+    Some stage holds at least the mean of the parameters, and as many whole expert layers as cannot be avoided; what it cannot
+    hide is convex in them. A stage that is busier
     than the mean hides more, but every second more in its microbatch costs `num_microbatches` seconds of pipeline: so the
     widest window worth having is the pipeline bound over the microbatches (for a batch of few microbatches, twice as wide as
     gradients can use).
     """
     job, hw, eff, k = task.job, task.hw, task.efficiency, rows["k"]
     pipeline = pipeline_s(task, prices, rows)
-    dense, expert = prices.dense_K[k] / rows["pp"], prices.expert_K[k] / rows["pp"]
+    dense = prices.dense_K[k] / rows["pp"]
+    expert = np.maximum(prices.expert_K[k] / rows["pp"], fullest(task, prices.layer.expert_KY[k], rows["pp"]))
     dp_cp, edp = rows["dp"] * rows["cp"] // rows["gtp"], rows["edp"] // rows["egtp"]
     m = rows["num_microbatches"]
     wide = dp_windows(rows["pp"], rows["vpp"])  # interleaving hides more: the drain of a stage's other chunks

@@ -22,7 +22,6 @@ import numpy as np
 from placement.diag import Infeasible
 from placement.ir import SCHEDULES, SHARDING, Candidate, Search, Strategy
 from placement.ir._array import Floats
-from placement.passes.optimistic import Prices
 from placement.passes.place import place
 from placement.passes.problem import Problem, Relaxed, realise, relax
 from placement.passes.strategies import Rows, length, space, strategy_of
@@ -31,6 +30,7 @@ from placement.passes.tree import BOUND, MEMORY, Shelf, Tree, allowed_recompute,
 Observe = Callable[[str, int, int, str], None]
 OUTER_BATCH = 512  # outer rows opened at a time, once a plan says what is too slow
 FIRST_BATCH = 32  # before that
+PROBE = 0.9  # a relaxed strategy this much faster than the best plan is placed at once
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,6 @@ class _Leaves:
 
     rows: Rows
     bound_S: Floats
-    prices: Prices
     at: int
 
 
@@ -130,24 +129,34 @@ def _open_outer(task: Problem, state: _State) -> None:
     batch = OUTER_BATCH if state.placed else FIRST_BATCH
     hi = min(lo + batch, len(state.tree.bound_S))
     state.next_outer = hi
-    rows, bound_S, rejected, scored, priced = open_rows(task, state.tree, lo, hi, state.upper_s, state.shelves)
+    rows, bound_S, rejected, scored = open_rows(task, state.tree, lo, hi, state.upper_s, state.shelves)
     state.rejected += rejected
     state.scored_leaves += scored
-    if length(rows):
-        state.push(float(bound_S[0]), LEAF, _Leaves(rows, bound_S, priced, 0))
+    if not length(rows):
+        return
+    leaves = _Leaves(rows, bound_S, 0)
+    if bound_S[0] < PROBE * state.upper_s:
+        _open_leaf(task, state, leaves)
+    else:
+        state.push(float(bound_S[0]), LEAF, leaves)
 
 
 def _open_leaf(task: Problem, state: _State, leaves: _Leaves) -> None:
     """Cut the best leaf of a batch into stages; the rest of the batch goes back."""
     i = leaves.at
     if i + 1 < length(leaves.rows):
-        state.push(float(leaves.bound_S[i + 1]), LEAF, _Leaves(leaves.rows, leaves.bound_S, leaves.prices, i + 1))
+        state.push(float(leaves.bound_S[i + 1]), LEAF, _Leaves(leaves.rows, leaves.bound_S, i + 1))
     state.cut += 1
-    found = relax(task, leaf_strategy(task, leaves.rows, i), leaves.prices.layer, int(leaves.rows["k"][i]))
+    shelf = state.shelves[int(leaves.rows["head"][i])]
+    found = relax(task, leaf_strategy(task, leaves.rows, i), shelf.prices.layer, int(leaves.rows["k"][i]))
     if isinstance(found, str):
         state.rejected[found] += 1
+        return
+    bound_s = max(found.cost.step_s, float(leaves.bound_S[i]))
+    if bound_s < PROBE * state.upper_s:
+        _place(task, state, found, bound_s)  # much better than all before: what it costs exactly prunes the rest
     else:
-        state.push(max(found.cost.step_s, float(leaves.bound_S[i])), RELAXED, found)
+        state.push(bound_s, RELAXED, found)
 
 
 def _place(task: Problem, state: _State, relaxed: Relaxed, bound_s: float) -> None:

@@ -17,7 +17,8 @@ from placement.cost.memory import limit_bytes, memory_bound
 from placement.cost.schedules import misfit
 from placement.ir import SCHEDULES, SHARDING, Job
 from placement.ir._array import Bools, Floats, Ints
-from placement.passes.optimistic import Prices, join_prices, prices, step_bound
+from placement.cost.pipeline_bound import makespan_bound
+from placement.passes.optimistic import Prices, fullest, join_prices, prices, step_bound
 from placement.passes.problem import Problem
 from placement.passes.strategies import (
     Rows, Space, cross, domain_gpus, expert_rows, heads, length, outer_rows, product, shard_rows, take,
@@ -86,9 +87,8 @@ def usable_gpus(task: Problem) -> int:
 
 
 def _outer_bound(task: Problem, space: Space, head: Rows, experts: Rows, rows: Rows, head_S: Ints) -> Floats:
-    """Least step seconds below each outer row: no bubble, no gradients, the cheapest shard whose experts can fit the memory.
+    """Least step seconds below each outer row: the pipeline alone, with the cheapest shard whose experts can fit the memory.
 
-    A pipeline takes at least m times the mean stage, m times its slowest block, and the forward pass of one microbatch.
     Weight gathers of dense layers are left out, those of experts count from their cheapest form (egtp 2) on.
     """
     plain = take(experts, experts["egtp"] <= 2)
@@ -107,11 +107,28 @@ def _outer_bound(task: Problem, space: Space, head: Rows, experts: Rows, rows: R
         order = np.argsort(held_K[at], kind="stable")
         best = np.concatenate([[np.inf], np.minimum.accumulate(priced.total_K[at][order])])
         cost_HP[h] = best[np.searchsorted(held_K[at][order], room_P, "right")]
-    block_H = priced.block_K.reshape(-1, per_head).min(axis=1)
+    block_HY = priced.block_KY.reshape(length(head), per_head, -1).min(axis=1)
     fwd_H = priced.fwd_K.reshape(-1, per_head).min(axis=1)
+    last_H = priced.last_K.reshape(-1, per_head).min(axis=1)
     m = task.job.global_batch // (rows["dp"] * rows["micro_batch"])
-    mean = cost_HP[head_S, np.searchsorted(pps, rows["pp"])] / rows["pp"]
-    return np.asarray(np.maximum(m * np.maximum(mean, block_H[head_S]), fwd_H[head_S]))
+    total = cost_HP[head_S, np.searchsorted(pps, rows["pp"])]
+    load = fullest(task, block_HY[head_S], rows["pp"])
+    return _least_makespan(task, space, rows["pp"], m, np.minimum(fwd_H[head_S], total), total, load, last_H[head_S])
+
+
+def _least_makespan(task: Problem, space: Space, pp: Ints, m: Ints, fwd: Floats, total: Floats, load: Floats, last: Floats) -> Floats:
+    """Makespan bound of the best schedule of the space, interleaved as finely as the blocks allow. (S,)"""
+    best = np.full(len(pp), np.inf)
+    known = np.isfinite(total)
+    total = np.where(known, total, 0.0)
+    for name in sorted({schedule for schedule, _ in space.leaves}):
+        finest = max(v for s, v in space.leaves if s == name)
+        vpp = np.clip(task.model.num_blocks // pp, 1, finest) if name == "interleaved" else np.full(len(pp), finest)
+        runs = m >= pp if name == "interleaved" else np.ones(len(pp), bool)
+        seconds = makespan_bound(name, pp, vpp, m, fwd, total - fwd, load, last)
+        best = np.where(runs, np.minimum(best, seconds), best)
+    single = m * total
+    return np.asarray(np.where(known, np.where(pp == 1, single, best), np.inf))
 
 
 def _least_bytes(job: Job, space: Space, pp: int) -> float:
@@ -131,11 +148,11 @@ def shelf(task: Problem, tree: Tree, h: int) -> Shelf:
 
 def open_rows(
     task: Problem, tree: Tree, lo: int, hi: int, upper_s: float, shelves: dict[int, Shelf]
-) -> tuple[Rows, Floats, Counter[str], int, Prices]:
+) -> tuple[Rows, Floats, Counter[str], int]:
     """Leaves below the outer rows lo..hi whose bound is under `upper_s`, with their bounds, ascending.
 
-    Also what was rejected and why, how many leaves were scored, and the prices that column `k` points into. `shelves` keeps
-    the priced shards of heads.
+    Also what was rejected and why, and how many leaves were scored. `shelves` keeps the priced shards of heads: columns `head`
+    and `k` of a leaf point into them.
     """
     rejected: Counter[str] = Counter()
     wanted = np.unique(tree.head_S[lo:hi]).tolist()
@@ -147,7 +164,7 @@ def open_rows(
     rows = _fold(task, rows, rejected)
     rows = _hold(task, tree, rows, priced, rejected)
     rows = _open_leaves(task, rows, tree, rejected)
-    return *_bounded(task, rows, priced, upper_s, rejected), priced
+    return _bounded(task, rows, priced, upper_s, rejected)
 
 
 def _open_inner(
@@ -166,7 +183,10 @@ def _open_inner(
         row = np.repeat(np.arange(len(at)), num)
         k = np.arange(len(row)) - np.repeat(np.cumsum(num) - num, num)
         inner = {n: shelf.shards[n][k] for n in ("ep", "etp", "gtp", "egtp")}
-        parts.append({n: v[row] for n, v in outer.items()} | inner | {"k": k + offset, "num_microbatches": m[row], "below": below[row]})
+        parts.append(
+            {n: v[row] for n, v in outer.items()} | inner
+            | {"k": k + offset, "shelf_k": k, "num_microbatches": m[row], "below": below[row], "head": np.full(len(k), h)}
+        )  # fmt: skip
         offset += size
     return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
@@ -231,7 +251,9 @@ def _bounded(
         rejected[MEMORY] += int((~fits).sum())
         rows, bound = take(rows, fits), bound[fits]
     order = np.argsort(bound, kind="stable")
-    return take(rows, order), bound[order], rejected, scored
+    kept = {n: v[order].astype(np.int32) for n, v in rows.items() if n not in ("k", "below")}
+    kept["k"] = kept.pop("shelf_k")
+    return kept, bound[order], rejected, scored
 
 
 def memory_least(task: Problem, priced: Prices, rows: Rows) -> Floats:
