@@ -11,12 +11,16 @@ from placement import __version__
 from placement.cli import accuracy, diff, explain, model, plan, schema, show, topology, verify, why
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True, add_completion=True)
-for verb in (plan.plan, verify.verify, show.show, why.why, diff.diff):
-    app.command()(verb)
+app.command()(plan.plan)
+app.command()(verify.verify)
+app.command()(show.show)
+app.command()(why.why)
+app.command()(diff.diff)
 app.add_typer(topology.app, name="topology")
 app.add_typer(model.app, name="model")
-for verb in (accuracy.accuracy, explain.explain, schema.schema):
-    app.command()(verb)
+app.command()(accuracy.accuracy)
+app.command()(explain.explain)
+app.command()(schema.schema)
 
 
 def _version(asked: bool) -> None:

@@ -80,7 +80,7 @@ def crossing(cost: Tree, tier: str) -> float:
 def _where_time_goes(tree: Tree) -> Iterator[str]:
     parts, total = tree["predicted"]["breakdown_s"], tree["predicted"]["step_time_s"]
     yield "Where a step goes (predicted)"
-    shown = sorted(((name, s) for name, s in parts.items() if s > 0), key=lambda item: -item[1])
+    shown = sorted(((name, s) for name, s in parts.items() if s > 0), key=lambda item: (-item[1], item[0]))
     rows = [[f"{n} exposed" if n in EXPOSED else n, seconds(s), f"{bar(s / total):<44}", percent(s / total)] for n, s in shown]
     yield from table([*rows, ["total", seconds(total), "", percent(sum(parts.values()) / total)]], "<><>")
 
@@ -101,7 +101,8 @@ def _bounds(tree: Tree) -> Iterator[str]:
     rows = [["strategy", verdict], ["bound", f"no strategy can take less than {seconds(bound['step_time_s'])}{distance}"]]
     certificate = tree["certificate"]
     if certificate["tiers"]:
-        tiers = ", ".join(f"{t} {_gap(c)}" for t, c in certificate["tiers"].items())
+        known = (t for t in tree["cluster"]["tiers"] if t in certificate["tiers"])
+        tiers = ", ".join(f"{t} {_gap(certificate['tiers'][t])}" for t in known)
         rows.append(["placement", f"traffic above the lower bound of any placement: {tiers}"])
     yield from table(rows)
 

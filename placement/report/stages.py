@@ -10,7 +10,7 @@ from placement.report.strategy import clip, layers_text
 from placement.report.text import gib, seconds
 
 Tree = Mapping[str, Any]
-HOSTS_WIDTH = 44
+HOSTS_WIDTH = 40
 
 
 def stage_rows(tree: Tree) -> list[dict[str, Any]]:
@@ -51,8 +51,12 @@ def stage_table(tree: Tree) -> list[list[str]]:
 
 
 def _cells(stage: Tree) -> Sequence[str]:
-    hosts = clip(stage["hosts"], HOSTS_WIDTH)
-    return [layers_text(layer_names(stage)), seconds(stage["busy_s"]), gib(memory_bytes(stage)), hosts]
+    return [
+        layers_text(layer_names(stage)),
+        seconds(stage["busy_s"]),
+        gib(memory_bytes(stage)),
+        clip(stage["hosts"], HOSTS_WIDTH),
+    ]
 
 
 def _marks(stage: Tree, slowest: float, usual: str) -> str:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -39,21 +38,23 @@ def occupancy(cluster: Cluster, strategy: Strategy, gpu_R: Ints) -> Occupancy:
 
 
 def tree_facts(cluster: Cluster, use: Occupancy) -> dict[str, Any]:
-    """The tree as nested records, equal neighbours folded: `{name, count, nodes, ranks, spare, stages, children}`."""
+    """The tree as nested records, equal groups folded: `{name, count, nodes, ranks, spare, stages, children}`."""
     everyone = np.arange(cluster.num_nodes)
     top = len(cluster.tiers) - 1
     return {"cluster": cluster.name, "children": list(_children(cluster, use, everyone, top))}
 
 
 def _children(cluster: Cluster, use: Occupancy, inside: Ints, tier: int) -> Iterator[dict[str, Any]]:
-    """Groups of `tier` among the nodes `inside`, in fabric order; runs of equal ones become one record."""
+    """Groups of `tier` among the nodes `inside`, equal ones as one record, in fabric order of their first."""
     if tier < 0:
         return
     group = cluster.tiers[tier].group_N[inside]
     order = np.argsort(group, kind="stable")
     parts: list[Ints] = list(np.split(inside[order], np.flatnonzero(np.diff(group[order])) + 1))  # type: ignore[arg-type]
-    for key, run in groupby(parts, key=lambda nodes: _signature(cluster, use, nodes)):
-        members = list(run)
+    alike: dict[tuple[Any, ...], list[Ints]] = {}
+    for nodes in parts:
+        alike.setdefault(_signature(cluster, use, nodes), []).append(nodes)
+    for key, members in alike.items():
         yield _record(cluster, use, tier, members) | {"kind": cluster.tiers[tier].name, "nodes": key[0]}
 
 
