@@ -98,16 +98,18 @@ class StepCost:
 class Certificate:
     """Lower bounds that hold for every placement of the chosen strategy and stages, per tier: bytes leaving tier-t groups.
 
-    `lower_bytes[tier]` <= `plan_bytes[tier]`; `method[tier]` names the bound that won. `gap` = plan / bound - 1 of the total.
+    `lower_bytes[tier]` <= `plan_bytes[tier]`; `method[tier]` names the bound that won. `joint_bytes` bounds the sum over tiers,
+    where the same sizes of groups have to serve all tiers. `gap` = plan / bound - 1 of the total.
     """
 
     lower_bytes: Mapping[str, float]
     plan_bytes: Mapping[str, float]
     method: Mapping[str, str]
+    joint_bytes: float = 0.0
 
     @property
     def gap(self) -> float:
-        bound = sum(self.lower_bytes.values())
+        bound = max(sum(self.lower_bytes.values()), self.joint_bytes)
         return sum(self.plan_bytes.values()) / bound - 1.0 if bound > 0 else 0.0
 
 
