@@ -82,7 +82,9 @@ def parse_quantity(text: str, dimension: str) -> float:
     if not unit:
         raise UnitError(f"{dimension}-unit", f"{noun} has no unit", kind.why, kind.help)
     if unit not in kind.units:
-        near = difflib.get_close_matches(unit, kind.units, 1, 0.5) if dimension != "bandwidth" else []  # bits or bytes: never guess
+        near = (
+            difflib.get_close_matches(unit, kind.units, 1, 0.5) if dimension != "bandwidth" else []
+        )  # bits or bytes: never guess
         help = f"did you mean `{match.group()} {near[0]}`?" if near else kind.help
         raise UnitError(f"{dimension}-unit", f"`{_short(unit)}` is not a unit of {noun}", "", help)
     value = float(match.group().replace(",", "").replace("_", "")) * kind.units[unit]

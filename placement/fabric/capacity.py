@@ -49,4 +49,4 @@ def spread(live: Floats) -> Floats:
 
 def effective(live_JRP: Floats) -> Floats:
     """Part of its uplink capacity that each group keeps. Shape (J,)."""
-    return share(spread(live_JRP))
+    return share(spread(np.where(live_JRP < 1e-9, 0.0, live_JRP)))  # sums of many small losses

@@ -34,10 +34,12 @@ def check_pattern(pattern: Pattern, nic_Bps: float, stated_taper: dict[int, Frac
     for index, tier in enumerate(pattern.tiers):
         path: Path = ("fabric", "tiers", index)
         yield from _uplinks(path, tier, outermost=index == last)
-        yield from _ports(path, tier, pattern.tiers[index - 1] if index else None)
+        ports = list(_ports(path, tier, pattern.tiers[index - 1] if index else None))
+        yield from ports
         yield from _nesting(path, tier, pattern.tiers[index + 1] if index < last else None)
         yield from _latency(path, tier, pattern.tiers[index - 1] if index else None)
-        if index in stated_taper and tier.spec.uplinks and index < last:
+        sound = not any(f.severity is Severity.ERROR for f in ports)
+        if index in stated_taper and tier.spec.uplinks and index < last and sound:
             yield from _taper(path, pattern, index, stated_taper[index])
     yield from _rails(pattern)
     yield from _planes(pattern, nic_Bps)
@@ -47,7 +49,7 @@ def check_pattern(pattern: Pattern, nic_Bps: float, stated_taper: dict[int, Frac
 def _uplinks(path: Path, tier: TierPattern, *, outermost: bool) -> Iterator[Finding]:
     spec = tier.spec
     if outermost and spec.uplinks:
-        message = f"the outermost tier `{spec.name}` has {spec.uplinks} uplinks, with no tier to lead to"
+        message = f"the switches of the outermost tier `{spec.name}` have uplinks, with no tier to lead to"
         yield Finding((*path, "switch", "uplinks"), "uplinks-to-nowhere", message, help="remove `uplinks`, or add a tier above")
     if outermost and spec.uplink_Bps is not None:
         message = f"the outermost tier `{spec.name}` has an uplink, with no tier to lead to"

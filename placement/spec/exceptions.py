@@ -202,6 +202,8 @@ def _suggest(word: str, known: Strings) -> str:
     """Did you mean: the names with the same numbers, else the near ones of a small set."""
     import re
 
+    if re.sub(r"[0-9]+", "#", word) == re.sub(r"[0-9]+", "#", str(known[0])) and len(word) == len(str(known[0])):
+        return ""  # the right pattern, a number that there is not
     numbers = [int(n) for n in re.findall(r"[0-9]{1,15}", word)]
     if len(known) > 2000 and numbers:
         tail = np.strings.endswith(known, re.findall(r"[0-9]+", word)[-1][-2:])

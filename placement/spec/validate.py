@@ -144,7 +144,8 @@ def _not_one_of(doc: Document, path: KeyPath, error: Any) -> Diagnostic:
 
     allowed = re.findall(r"'([^']*)'", str((error.get("ctx") or {}).get("expected", "")))
     given = str(error.get("input"))[:40]
-    help = did_you_mean(given, allowed) if isinstance(error.get("input"), str) else ""
+    guess = did_you_mean(given, allowed) if isinstance(error.get("input"), str) else ""
+    help = guess if guess.startswith("did") else ""
     listed = ", ".join(f"`{a}`" for a in allowed)
     return finding(
         doc,
