@@ -45,7 +45,8 @@ def with_head(model: ModelGraph, vocab: int) -> ModelGraph:
 
 def layer_costs(
     seconds_YD: Sequence[Sequence[float]], *, act_YC: Sequence[Sequence[float]] | None = None,
-    dense_Y: Sequence[float] | None = None, expert_Y: Sequence[float] | None = None, recompute_YC: Sequence[Sequence[float]] | None = None, edge: float = 0.0,
+    dense_Y: Sequence[float] | None = None, expert_Y: Sequence[float] | None = None,
+    recompute_YC: Sequence[Sequence[float]] | None = None, edge: float = 0.0,
 ) -> LayerCost:  # fmt: skip
     """One shard (K = 1): compute seconds by type and direction, no communication, bytes kept, parameters."""
     seconds = np.array([seconds_YD], dtype=float)

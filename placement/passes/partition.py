@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+from math import comb
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+FEW = 300  # ways to cut that are all tried
 REFINE = 60_000  # candidate x node steps that refinement may simulate
 
 
@@ -37,14 +40,24 @@ def partition(
     if model.num_blocks < strategy.num_chunks:
         return "layers"
     task = problem(model, job, hw, strategy, layer, k, slow_P)
+    if comb(model.num_blocks - 1, strategy.num_chunks - 1) <= FEW:
+        return _stages(_best(task, every_cut(model.num_blocks, strategy.num_chunks)))
     best = _best(task, run_candidates(task) if is_run(task) else irregular_candidates(task))
     if best is None and is_run(task) and len(run_candidates(task, narrow=True)):
         best = _best(task, irregular_candidates(task))  # skip edges alone decide whether it fits
-    if best is None:
+    return _stages(None if best is None else _refined(task, *best))
+
+
+def _stages(found: tuple[Ints, Ints, float] | None) -> Stages | str:
+    if found is None:
         return "memory"
-    cut_C, mode_P = _refined(task, *best)
-    chunk_B = np.repeat(np.arange(strategy.num_chunks), np.diff(cut_C))
-    return Stages(chunk_B, tuple(RECOMPUTE[m] for m in mode_P.tolist()))
+    cut_C, mode_P, _ = found
+    return Stages(np.repeat(np.arange(len(cut_C) - 1), np.diff(cut_C)), tuple(RECOMPUTE[m] for m in mode_P.tolist()))
+
+
+def every_cut(blocks: int, chunks: int) -> Ints:
+    """All ways to cut a row of blocks into non-empty chunks, (N, C + 1)."""
+    return np.array([(0, *inner, blocks) for inner in combinations(range(1, blocks), chunks - 1)], dtype=np.int64)
 
 
 def _best(task: Problem, cut_NC: Ints) -> tuple[Ints, Ints, float] | None:
@@ -61,8 +74,8 @@ def _best(task: Problem, cut_NC: Ints) -> tuple[Ints, Ints, float] | None:
     return cut_NC[winner], mode_NP[winner], float(seconds[winner])
 
 
-def _refined(task: Problem, cut_C: Ints, mode_P: Ints, seconds: float) -> tuple[Ints, Ints]:
-    """Move one block between any two chunks while that helps; only where the whole neighbourhood is cheap to simulate."""
+def _refined(task: Problem, cut_C: Ints, mode_P: Ints, seconds: float) -> tuple[Ints, Ints, float]:
+    """Move one or two blocks between any two chunks while that helps; only where all such moves are cheap to simulate."""
     s = task.strategy
     budget = REFINE
     while True:
@@ -70,15 +83,16 @@ def _refined(task: Problem, cut_C: Ints, mode_P: Ints, seconds: float) -> tuple[
         budget -= len(moves) * s.num_chunks * min(s.num_microbatches, 6 * s.pp)
         found = _best(task, moves) if budget > 0 and len(moves) else None
         if found is None or found[2] >= seconds * (1 - 1e-9):
-            return cut_C, mode_P
+            return cut_C, mode_P, seconds
         cut_C, mode_P, seconds = found
 
 
 def moved(cut_C: Ints) -> Ints:
-    """Every cut that gives one block of a chunk to another chunk (those between shift along), (N, C + 1)."""
+    """Every cut that gives one or two blocks of a chunk to another chunk (those between shift along), (N, C + 1)."""
     size_C = np.diff(cut_C)
     chunks = len(size_C)
-    give, take = np.divmod(np.arange(chunks * chunks), chunks)
-    able = (give != take) & (size_C[give] > 1)
-    size_NC = size_C - np.eye(chunks, dtype=np.int64)[give[able]] + np.eye(chunks, dtype=np.int64)[take[able]]
+    give, take, more = (x.ravel() for x in np.meshgrid(np.arange(chunks), np.arange(chunks), (1, 2), indexing="ij"))
+    able = (give != take) & (size_C[give] > more)
+    unit = np.eye(chunks, dtype=np.int64)
+    size_NC = size_C + more[able, None] * (unit[take[able]] - unit[give[able]])
     return np.concatenate([np.zeros((len(size_NC), 1), dtype=np.int64), np.cumsum(size_NC, axis=1)], axis=1)

@@ -57,7 +57,8 @@ class Frames:
 @lru_cache(maxsize=64)
 def frames(front: int, back: int, chunks: int) -> Frames:
     """Every way to cut the end blocks into pieces of whole chunks; only the innermost piece shares its chunk with the run."""
-    pairs = [(a, b) for a, b in product(_compositions(front), _compositions(back)) if len(a) + len(b) <= chunks + 1]
+    ways = product(_compositions(front), _compositions(back))
+    pairs = [(a, b) for a, b in ways if max(len(a), len(b), len(a) + len(b) - 1) <= chunks]
     front_FC, back_FC = np.zeros((2, len(pairs), chunks), dtype=np.int64)
     for f, (head, tail) in enumerate(pairs):
         front_FC[f, : len(head)] = head

@@ -31,7 +31,8 @@ def test_no_partition_and_no_recompute_needs_less_than_the_bound(data: st.DataOb
     model = with_head(chain([2 if tied else 0, *inner, 2], types=3, tied=tied), vocab=2)
     job = Job(seq_len=4, global_batch=64, precision=draw(st.sampled_from(["bf16", "mxfp8"])))
     size = st.floats(0.0, 100.0)
-    none = np.array([draw(size) for _ in range(3)]) + [0, 0, 6.0 * 4 * 2 / s.cp]
+    logits = np.array([0.0, 0.0, 6.0 * 4 * 2 / s.cp])
+    none = np.array([draw(size) for _ in range(3)]) + logits
     modes = np.stack([none, none, [0.1 * none[0], 0.3 * none[1], 1.0]], axis=1)
     layer = layer_costs(
         np.ones((3, 3)).tolist(), act_YC=modes.tolist(), dense_Y=[draw(size) + 0.01 for _ in range(3)],
