@@ -78,15 +78,20 @@ def leaving(cluster: Cluster, strategy: Strategy, placement: Placement, traffic:
     return out
 
 
-def least_leaving(strategy: Strategy, traffic: Traffic, room_J: np.ndarray) -> float:
-    """Exact minimum over every assignment of ranks to groups of these capacities, by enumeration."""
+def least_leaving(strategy: Strategy, traffic: Traffic, room_J: np.ndarray, parents: tuple[np.ndarray, ...] = ()) -> float:
+    """Exact minimum over every assignment of ranks to groups of these capacities, by enumeration.
+
+    With `parents` (group of an outer tier of each group) the bytes that leave those groups are added.
+    """
     weight = pair_bytes(strategy, traffic)
     world = strategy.world_size
     spots = np.array(list(itertools.product(range(len(room_J)), repeat=world)), np.int8)
     count = np.stack([(spots == j).sum(axis=1) for j in range(len(room_J))], axis=1)
     spots = spots[(count <= room_J).all(axis=1)]
     total = np.zeros(len(spots))
-    for r in range(world):
-        for s in range(r):
-            total += weight[r, s] * (spots[:, r] != spots[:, s])
+    for group in (np.arange(len(room_J)), *parents):
+        place = group[spots]
+        for r in range(world):
+            for s in range(r):
+                total += weight[r, s] * (place[:, r] != place[:, s])
     return float(total.min())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from placement.cost.crossings import boundaries
 from placement.cost.traffic import tier_bytes
 from placement.ir import Certificate, Cluster, Placement, Strategy, Term, Traffic
 from placement.ir._array import Floats, Ints
+from placement.solve.coupling import coupled_sum
 from placement.solve.layercake import Crossing, arcs, best_sum, clique, merge, path, ring
 
 LARGEST = 20_000  # ranks of a group up to which profiles are built
@@ -44,59 +46,100 @@ class _Digits:
         return min(m for m in self.marks if m % (strategy.size(term.axis) * strategy.stride(term.axis)) == 0)
 
 
+@dataclass(frozen=True)
+class _Profile:
+    """inside(S) <= inside_S[|S|] + prices; the prices of all ranks together are `paid`. `total`: bytes of all edges, `bound`: what
+    this says about one tier alone."""
+
+    inside_S: Floats
+    paid: float
+    total: float
+    bound: float
+
+
 def certify(cluster: Cluster, strategy: Strategy, placement: Placement, traffic: Traffic) -> Certificate:
     """Lower bounds for this strategy and traffic on this cluster's usable GPUs, beside the bytes of the placement."""
     by_axis = tier_bytes(cluster, strategy, placement, traffic)
     plan = {t.name: sum(axis[t.name] for axis in by_axis.values()) for t in cluster.tiers}
-    lower, method = lower_bytes(cluster, strategy, traffic)
-    return Certificate(lower, plan, method)
+    lower, method, joint = lower_bytes(cluster, strategy, traffic)
+    return Certificate(lower, plan, method, joint)
 
 
-def lower_bytes(cluster: Cluster, strategy: Strategy, traffic: Traffic) -> tuple[dict[str, float], dict[str, str]]:
-    """Bound and its method by tier: `layer-cake`, `outer tier` (taken over from the tier above), or `none`."""
+def lower_bytes(cluster: Cluster, strategy: Strategy, traffic: Traffic) -> tuple[dict[str, float], dict[str, str], float]:
+    """Bound and its method by tier (`layer-cake`, `outer tier`: taken over from the tier above, `none`), and of all tiers together."""
+    found = [tier_profile(strategy, traffic, room_J) for room_J in _rooms(cluster)]
     lower: dict[str, float] = {}
     method: dict[str, str] = {}
     outer = 0.0
-    for tier in reversed(cluster.tiers):
-        room_J = np.bincount(tier.group_N, weights=cluster.usable_NG.sum(axis=1), minlength=tier.num_groups).astype(np.int64)
-        bound = tier_bound(strategy, traffic, room_J)
+    for tier, profile in reversed(list(zip(cluster.tiers, found, strict=True))):
+        bound = profile.bound if profile else 0.0
         lower[tier.name] = max(bound, outer)
         method[tier.name] = "layer-cake" if bound > outer else "outer tier" if outer > 0 else "none"
         outer = lower[tier.name]
     names = [t.name for t in cluster.tiers]
-    return {n: lower[n] for n in names}, {n: method[n] for n in names}
+    return {n: lower[n] for n in names}, {n: method[n] for n in names}, _joint_bytes(cluster, strategy, found)
 
 
 def tier_bound(strategy: Strategy, traffic: Traffic, room_J: Ints) -> float:
-    """Bytes that leave groups of `room_J` usable GPUs, at least: the best over a few ways to write ranks in digits."""
+    """Bytes that leave groups of `room_J` usable GPUs, at least."""
+    profile = tier_profile(strategy, traffic, room_J)
+    return profile.bound if profile else 0.0
+
+
+def tier_profile(strategy: Strategy, traffic: Traffic, room_J: Ints) -> _Profile | None:
+    """The best profile over a few ways to write ranks in digits; None where it would say nothing or cost too much."""
     largest = int(room_J.max())
     if largest >= strategy.world_size or largest > LARGEST or not traffic.terms:
+        return None
+    found = [p for digits in _choices(strategy, traffic) for p in _profiles(strategy, traffic, digits, room_J)]
+    return max(found, key=lambda p: p.bound)
+
+
+def _rooms(cluster: Cluster) -> list[Ints]:
+    """Usable GPUs of each group of each tier."""
+    gpus_N = cluster.usable_NG.sum(axis=1)
+    return [np.bincount(t.group_N, weights=gpus_N, minlength=t.num_groups).astype(np.int64) for t in cluster.tiers]
+
+
+def _joint_bytes(cluster: Cluster, strategy: Strategy, found: Sequence[_Profile | None]) -> float:
+    """Bytes that leave groups, all tiers together, at least: the sizes of groups have to suit all tiers at once."""
+    known = [(t, p) for t, p in zip(cluster.tiers, found, strict=True) if p]
+    if not known:
         return 0.0
-    found = [_bound(strategy, traffic, digits, room_J) for digits in _choices(strategy, traffic)]
-    return max(0.0, max(found))
+    parents = []
+    for (low, _), (high, _) in pairwise(known):
+        parent_J = np.zeros(low.num_groups, np.int64)
+        parent_J[low.group_N] = high.group_N
+        parents.append(parent_J)
+    gpus_N = cluster.usable_NG.sum(axis=1)
+    first = known[0][0]
+    room_J = np.bincount(first.group_N, weights=gpus_N, minlength=first.num_groups).astype(np.int64)
+    inside = coupled_sum([p.inside_S for _, p in known], room_J, parents, strategy.world_size)
+    total = sum(p.total for _, p in known)
+    return max(0.0, total - sum(p.paid for _, p in known) - inside - ROUNDING * total)
 
 
-def _bound(strategy: Strategy, traffic: Traffic, digits: _Digits, room_J: Ints) -> float:
-    """W - max sum_j M(|S_j|), stages of different weight brought to one profile by prices.
+def _profiles(strategy: Strategy, traffic: Traffic, digits: _Digits, room_J: Ints) -> list[_Profile]:
+    """W - max sum_j M(|S_j|), stages of different weight brought to one profile by prices, for a few choices of prices.
 
     With any prices mu_p, inside(S) <= sum_p mu_p s_p + merge over stages of max_p (M_p(s) - mu_p s); the first sum is the same for
     all placements, since every rank sits in exactly one group.
     """
     top = min(int(room_J.max()), strategy.world_size)
     rows_PX, which_P = np.unique(_weights(strategy, digits), axis=0, return_inverse=True)
-    which_P = which_P.reshape(-1)
     profile_XS = [_stage_profile(strategy, digits, weights, top) for weights in rows_PX]
     across = _stage_crossing(strategy, traffic)
     total = _total_bytes(strategy, traffic, digits)
-    best = -np.inf
+    found = []
     for pivot in _pivots(digits, top, len(profile_XS)):
         price_X = np.array([(p[pivot] - profile_XS[0][pivot]) / pivot for p in profile_XS])
         size_S = np.arange(len(profile_XS[0]))
         flat_S = np.max([p - mu * size_S for p, mu in zip(profile_XS, price_X, strict=True)], axis=0)
-        whole_S = merge(flat_S, strategy.pp, across, top)
-        inside = best_sum(whole_S, room_J, strategy.world_size) + strategy.stage_ranks * float(price_X[which_P].sum())
-        best = max(best, total - inside - ROUNDING * total)
-    return best
+        inside_S = merge(flat_S, strategy.pp, across, top)
+        paid = strategy.stage_ranks * float(price_X[which_P.reshape(-1)].sum())
+        bound = total - paid - best_sum(inside_S, room_J, strategy.world_size) - ROUNDING * total
+        found.append(_Profile(inside_S, paid, total, max(bound, 0.0)))
+    return found
 
 
 def _weights(strategy: Strategy, digits: _Digits) -> Floats:
@@ -111,7 +154,8 @@ def _pivots(digits: _Digits, top: int, classes: int) -> list[int]:
         return [1]
     largest = min(top, digits.marks[-1])
     block = max(m for m in digits.marks if m <= largest)
-    return sorted({block, largest} | {block * 2**i for i in range(1, 5) if block * 2**i <= largest})
+    far = block * 2 ** ((largest // block).bit_length() - 1)
+    return sorted({far, max(far // 2, block)})
 
 
 def _stage_profile(strategy: Strategy, digits: _Digits, weights: Floats, top: int) -> Floats:

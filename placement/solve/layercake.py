@@ -15,7 +15,7 @@ M(s) <= max over partitions of s of sum_k [ M_inner(s_k) + sum over kinds of (m(
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -161,26 +161,30 @@ def _exact_sum(profile_S: Floats, room_J: Ints, total: int) -> float:
 
 
 def _dual_sum(profile_S: Floats, room_U: Ints, count_U: Ints, total: int) -> float:
-    """min over prices mu of mu * total + sum_j max_s (M(s) - mu s): convex, every price gives a valid bound."""
+    """Smallest over prices mu of mu * total + sum_j max_s (M(s) - mu s): convex, and every price gives a valid bound."""
     size_S = np.arange(int(room_U.max()) + 1)
     value_S = profile_S[: len(size_S)]
 
     def dual(price: float) -> float:
         return price * total + float(np.maximum.accumulate(value_S - price * size_S)[room_U] @ count_U)
 
-    low, high = 0.0, 2.0 * float((value_S[1:] / size_S[1:]).max(initial=0.0)) + 1e-9
+    return minimise(dual, 0.0, 2.0 * float((value_S[1:] / size_S[1:]).max(initial=0.0)) + 1e-9)
+
+
+def minimise(function: Callable[[float], float], low: float, high: float, steps: int = 60) -> float:
+    """Smallest value met on the way to the minimum of a convex function, by golden section."""
     ratio = (5**0.5 - 1) / 2
     a, b = high - ratio * (high - low), low + ratio * (high - low)
-    value_a, value_b = dual(a), dual(b)
-    best = min(dual(low), value_a, value_b)
-    for _ in range(60):
+    value_a, value_b = function(a), function(b)
+    best = min(function(low), value_a, value_b)
+    for _ in range(steps):
         if value_a < value_b:
             high, b, value_b = b, a, value_a
             a = high - ratio * (high - low)
-            value_a = dual(a)
+            value_a = function(a)
         else:
             low, a, value_a = a, b, value_b
             b = low + ratio * (high - low)
-            value_b = dual(b)
+            value_b = function(b)
         best = min(best, value_a, value_b)
     return best

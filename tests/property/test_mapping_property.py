@@ -11,7 +11,7 @@ from placement.cost.spans import ideal_spans, spans_of
 from placement.cost.traffic import link_loads, tier_bytes
 from placement.diag import Infeasible
 from placement.ir import Cluster, Job, Placement, Strategy
-from placement.passes.bound import certify, tier_bound
+from placement.passes.bound import certify, lower_bytes, tier_bound
 from placement.passes.place import launcher_default, place, score
 from tests import oracles
 from tests.property import mapping_cases as cases
@@ -95,6 +95,24 @@ def test_bounds_hold_for_the_enumerated_optimum(seed: int) -> None:
             room_J = np.bincount(tier.group_N, weights=gpus_N, minlength=tier.num_groups).astype(np.int64)
             if tier.num_groups <= 4 or strategy.world_size <= 5:
                 assert tier_bound(strategy, traffic, room_J) <= oracles.least_leaving(strategy, traffic, room_J) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_joint_bounds_hold_for_the_enumerated_optimum(seed: int) -> None:
+    """Nor does any assignment let fewer bytes leave all tiers together than the joint bound."""
+    for rng, cluster, strategy in draw(seed, 12, most=9):
+        inner, num = cluster.tiers[0], cluster.tiers[0].num_groups
+        if strategy.world_size > 8 or (num > 4 and strategy.world_size > 5):
+            continue
+        traffic = cases.random_traffic(rng, strategy)
+        room_J = np.bincount(inner.group_N, weights=cluster.usable_NG.sum(axis=1), minlength=num).astype(np.int64)
+        parents = []
+        for tier in cluster.tiers[1:]:
+            parent_J = np.zeros(num, np.int64)
+            parent_J[inner.group_N] = tier.group_N
+            parents.append(parent_J)
+        joint = lower_bytes(cluster, strategy, traffic)[2]
+        assert joint <= oracles.least_leaving(strategy, traffic, room_J, tuple(parents)) * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
