@@ -12,7 +12,6 @@ its first ceil(m/2) microbatches enter at stage 0, the others at the last stage.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -21,10 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from placement.cost.pipeline_bound import makespan_bound
-from placement.cost.schedules import BACKWARD, DGRAD, FORWARD, Lane, first_half, lanes, misfit, stage_of
+from placement.cost.schedules import BACKWARD, DGRAD, FORWARD, WGRAD, lanes, misfit, stage_of
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 __all__ = ["Timeline", "held", "in_flight", "makespan_bound", "makespans", "misfit", "simulate"]
 
@@ -65,7 +65,7 @@ class _Graph:
     work: Ints
     level_L: Ints
     node: Ints  # of each piece
-    second: npt.NDArray[np.bool_]  # the piece is the later half of a pair
+    second: Bools  # the piece is the later half of a pair
     kind: Ints
     stage: Ints
     chunk: Ints
@@ -147,71 +147,58 @@ def _longest_path(graph: _Graph, work_s: Floats, lag_C: Floats) -> Floats:
 @lru_cache(maxsize=64)
 def _graph(schedule: str, pp: int, vpp: int, m: int) -> _Graph:
     """The graph of a schedule. Raises ValueError where it does not fit; asserts that its orders do not deadlock."""
-    stages = lanes(schedule, pp, vpp, m)
-    chunks = pp * vpp
-    made_f, made_b = [-1] * (chunks * m), [-1] * (chunks * m)  # node that makes a result
-    flat = [node for lane in stages for node in lane]
-    for i, node in enumerate(flat):
-        for kind, chunk, k in node:
-            if kind == FORWARD:
-                made_f[chunk * m + k] = i
-            elif kind in (BACKWARD, DGRAD):
-                made_b[chunk * m + k] = i
-    left, right = [-1] * len(flat), [-1] * len(flat)
-    left_c, right_c = [chunks] * len(flat), [chunks] * len(flat)
-    for i, node in enumerate(flat):
-        for kind, chunk, k in node:
-            if kind == FORWARD and chunk > 0:
-                left[i], left_c[i] = made_f[(chunk - 1) * m + k], chunk - 1
-            elif kind in (BACKWARD, DGRAD) and chunk < chunks - 1:
-                right[i], right_c[i] = made_b[(chunk + 1) * m + k], chunk
-    before, level = _levels(stages, left, right)
-    return _sorted_graph(flat, before, level, left, right, left_c, right_c, chunks, schedule, pp, m)
+    stages, chunks = lanes(schedule, pp, vpp, m), pp * vpp
+    first = np.concatenate([[0], np.cumsum([lane[-1, 0] + 1 for lane in stages])])
+    node = np.concatenate([lane[:, 0] + start for lane, start in zip(stages, first[:-1], strict=True)])
+    kind, chunk, microbatch = np.concatenate([lane[:, 1:] for lane in stages]).T
+    second = np.concatenate([[False], node[1:] == node[:-1]])
+    left, left_c = _inputs(node, kind == FORWARD, chunk, microbatch, m, chunks, -1)
+    right, right_c = _inputs(node, np.isin(kind, (BACKWARD, DGRAD)), chunk, microbatch, m, chunks, 1)
+    before = np.arange(first[-1]) - 1
+    before[first[:-1]] = -1
+    level = np.array(_levels(first.tolist(), left.tolist(), right.tolist()))
+    order = np.argsort(level, kind="stable")
+    rank = np.zeros(len(order) + 1, dtype=np.int64)  # new number of an old node; entry -1 is the source
+    rank[order] = np.arange(1, len(order) + 1)
+    work = np.full((len(order), 2), 4 * chunks)
+    work[rank[node] - 1, second.astype(int)] = kind * chunks + chunk
+    return _Graph(
+        before=rank[before[order]], left=rank[left[order]], right=rank[right[order]],
+        left_c=left_c[order], right_c=right_c[order], work=work, level_L=np.concatenate([[0], np.cumsum(np.bincount(level))]), node=rank[node], second=second, kind=kind,
+        stage=np.repeat(np.arange(pp), [len(lane) for lane in stages]), chunk=chunk, microbatch=microbatch,
+    )  # fmt: skip
 
 
-def _levels(stages: Sequence[Lane], left: list[int], right: list[int]) -> tuple[list[int], list[int]]:
-    """Node before each node on its stage (-1: none), and longest number of nodes on the way to it."""
-    before = [-1] * len(left)
-    level = [-1] * len(left)
-    first = np.cumsum([0] + [len(lane) for lane in stages]).tolist()
-    at = first[:-1].copy()
+def _inputs(node: Ints, some: Bools, chunk: Ints, microbatch: Ints, m: int, chunks: int, side: int) -> tuple[Ints, Ints]:
+    """For each node, the node that makes the input of its piece in `some`, in the chunk at `side`, and the boundary crossed."""
+    maker = np.full((chunks + 2, m), -1)  # one row more at either end: nothing comes from outside the model
+    maker[chunk[some] + 1, microbatch[some]] = node[some]
+    source, boundary = np.full(node[-1] + 1, -1), np.full(node[-1] + 1, chunks)
+    source[node[some]] = maker[chunk[some] + 1 + side, microbatch[some]]
+    boundary[node[some]] = chunk[some] + min(side, 0)
+    return source, np.where(source < 0, chunks, boundary)
+
+
+def _levels(first: list[int], left: list[int], right: list[int]) -> list[int]:
+    """Longest number of nodes on the way to each node; nodes of stage p are first[p]..first[p+1]-1, run in that order."""
+    level = [-1] * (len(left) + 1)  # the last entry stands for "no input"
+    at = first[:-1]
     waits: dict[int, list[int]] = {}
-    ready = list(range(len(stages)))
+    ready = list(range(len(at)))
     while ready:
         p = ready.pop()
-        while at[p] < first[p + 1]:
-            i = at[p]
-            missing = next((d for d in (left[i], right[i]) if d >= 0 and level[d] < 0), -1)
-            if missing >= 0:
-                waits.setdefault(missing, []).append(p)
+        last = level[at[p] - 1] if at[p] > first[p] else -1
+        for i in range(at[p], first[p + 1]):
+            a, b = left[i], right[i]
+            if (a >= 0 and level[a] < 0) or (b >= 0 and level[b] < 0):
+                waits.setdefault(a if a >= 0 and level[a] < 0 else b, []).append(p)
                 break
-            before[i] = i - 1 if i > first[p] else -1
-            level[i] = 1 + max((level[d] for d in (before[i], left[i], right[i]) if d >= 0), default=-1)
-            at[p] += 1
-            ready += waits.pop(i, [])
-    assert all(a == b for a, b in zip(at, first[1:], strict=True)), "the orders of the stages wait for each other"
-    return before, level
-
-
-def _sorted_graph(
-    flat: Lane, before: list[int], level: list[int], left: list[int], right: list[int], left_c: list[int],
-    right_c: list[int], chunks: int, schedule: str, pp: int, m: int,
-) -> _Graph:  # fmt: skip
-    order = np.argsort(np.array(level), kind="stable")
-    rank = np.zeros(len(flat) + 1, dtype=np.int64)  # new number of an old node; entry -1 is the source
-    rank[order] = np.arange(1, len(flat) + 1)
-    pieces = np.array([(i, j, *piece) for i, node in enumerate(flat) for j, piece in enumerate(node)])
-    node, second, kind, chunk, microbatch = pieces.T
-    work = np.full((len(flat), 2), 4 * chunks)
-    work[rank[node] - 1, second] = kind * chunks + chunk
-    chunk_stage = np.array([[stage_of(schedule, pp, c, k, m) for k in (0, m - 1)] for c in range(chunks)])
-    late = microbatch >= first_half(m) if m > 1 else np.zeros(len(microbatch), dtype=bool)
-    sizes = np.bincount(np.array(level))
-    return _Graph(
-        rank[np.array(before)[order]], rank[np.array(left)[order]], rank[np.array(right)[order]],
-        np.array(left_c)[order], np.array(right_c)[order], work, np.concatenate([[0], np.cumsum(sizes)]), rank[node],
-        second.astype(bool), kind, chunk_stage[chunk, late.astype(int)], chunk, microbatch,
-    )  # fmt: skip
+            last = level[i] = 1 + max(last, level[a], level[b])
+            at[p] = i + 1
+            if i in waits:
+                ready += waits.pop(i)
+    assert at == first[1:], "the orders of the stages wait for each other"
+    return level[:-1]
 
 
 @lru_cache(maxsize=256)
@@ -247,20 +234,12 @@ def _own(schedule: str, pp: int, vpp: int, p: int) -> list[int]:
     return [v * pp + p for v in range(vpp)]
 
 
-def _held_rows(lane: Lane, own: list[int]) -> Floats:
+def _held_rows(lane: Ints, own: list[int]) -> Floats:
     """Counts by chunk after each forward of a lane, without dominated rows, fullest first."""
-    column = {c: i for i, c in enumerate(own)}
-    late = {(chunk, k) for node in lane for kind, chunk, k in node if kind == DGRAD}
-    now = [0] * len(own)
-    seen: dict[tuple[int, ...], None] = {}
-    for node in lane:
-        for kind, chunk, k in node:
-            if kind == FORWARD:
-                now[column[chunk]] += 1
-                seen[tuple(now)] = None
-            elif kind != DGRAD or (chunk, k) not in late:
-                now[column[chunk]] -= 1
-    rows: Floats = np.array(list(seen), dtype=np.float64).reshape(-1, len(own))
+    _, kind, chunk, _ = lane.T
+    change = (kind == FORWARD).astype(int) - np.isin(kind, (BACKWARD, WGRAD))  # an input gradient frees nothing
+    rows = np.cumsum(change[:, None] * (chunk[:, None] == own), axis=0)[kind == FORWARD]
+    rows = np.unique(rows, axis=0)[::-1].astype(np.float64)
     rows = rows[np.argsort(-rows.sum(axis=1), kind="stable")]
     below = np.all(rows[:, None, :] <= rows[None, :, :], axis=2) & np.any(rows[:, None, :] < rows[None, :, :], axis=2)
     return np.asarray(rows[~np.any(below, axis=1)])

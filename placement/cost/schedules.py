@@ -14,12 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+import numpy.typing as npt
+
 FORWARD, BACKWARD, DGRAD, WGRAD = range(4)  # BACKWARD: input and weight gradient as one operation
 KINDS = ("forward", "backward", "dgrad", "wgrad")
 
 Piece = tuple[int, int, int]  # kind, chunk, microbatch
 Node = tuple[Piece, ...]
-Lane = list[Node]
+Ints = npt.NDArray[np.int64]
 
 
 def misfit(schedule: str, pp: int, vpp: int, num_microbatches: int) -> str:
@@ -55,42 +58,49 @@ def first_half(num_microbatches: int) -> int:
     return (num_microbatches + 1) // 2
 
 
-def lanes(schedule: str, pp: int, vpp: int, num_microbatches: int) -> list[Lane]:
-    """Order of nodes of every stage. Raises ValueError where the schedule does not fit the degrees (see `misfit`).
+def lanes(schedule: str, pp: int, vpp: int, num_microbatches: int) -> list[Ints]:
+    """Order of the nodes of every stage, as rows (node of the stage, kind, chunk, microbatch), a row a piece.
 
-    Interleaving of fewer microbatches than stages, which Megatron refuses, runs here as one group.
+    Raises ValueError where the schedule does not fit the degrees (see `misfit`). Interleaving of fewer microbatches than
+    stages, which Megatron refuses, runs here as one group.
     """
     if schedule != "interleaved" and (reason := misfit(schedule, pp, vpp, num_microbatches)):
         raise ValueError(reason)
-    m = num_microbatches
-    if pp == 1 and schedule == "dualpipe":
-        return [list(_one_forward_one_backward(1, 0, m))]
-    return [list(_lane(schedule, pp, vpp, p, m)) for p in range(pp)]
+    return [_lane(schedule, pp, vpp, p, num_microbatches) for p in range(pp)]
 
 
-def _lane(schedule: str, pp: int, vpp: int, p: int, m: int) -> Iterator[Node]:
+def _lane(schedule: str, pp: int, vpp: int, p: int, m: int) -> Ints:
     match schedule:
-        case "1f1b":
-            return _one_forward_one_backward(pp, p, m)
         case "interleaved":
             return _interleaved(pp, vpp, p, m)
         case "zb-h1":
-            return _zb_h1(pp, p, m)
+            return _rows(_zb_h1(pp, p, m))
         case "zb-v":
-            return _kept(_zb_v(pp, p, max(m, 2 * pp - 1)), m)
+            return _rows(_kept(_zb_v(pp, p, max(m, 2 * pp - 1)), m))
         case "dualpipev":
-            return _kept(_dualpipe_v(pp, p, max(m, 2 * pp)), m)
+            return _rows(_kept(_dualpipe_v(pp, p, max(m, 2 * pp)), m))
+        case "dualpipe" if pp > 1:
+            return _rows(_dualpipe(pp, p, m))
         case _:
-            return _dualpipe(pp, p, m)
+            return _alternating(np.stack([np.full(m, p), np.arange(m)]), np.stack([np.full(m, p), np.arange(m)]), pp - 1 - p)
 
 
-def _one_forward_one_backward(pp: int, p: int, m: int) -> Iterator[Node]:
-    warm = min(m, pp - 1 - p)
-    yield from (((FORWARD, p, k),) for k in range(warm))
-    for k in range(warm, m):
-        yield ((FORWARD, p, k),)
-        yield ((BACKWARD, p, k - warm),)
-    yield from (((BACKWARD, p, k),) for k in range(m - warm, m))
+def _rows(nodes: Iterator[Node]) -> Ints:
+    return np.array([(i, *piece) for i, node in enumerate(nodes) for piece in node], dtype=np.int64).reshape(-1, 4)
+
+
+def _alternating(forward: Ints, backward: Ints, warm: int) -> Ints:
+    """`warm` forwards, then a forward and a backward in turn, then the other backwards; both (chunk, microbatch) by order."""
+    n = forward.shape[1]
+    warm, i = min(n, warm), np.arange(n)
+    out = np.empty((2 * n, 4), dtype=np.int64)
+    out[:, 0] = np.arange(2 * n)
+    for kind, given, at in (
+        (FORWARD, forward, np.where(i < warm, i, 2 * i - warm)),
+        (BACKWARD, backward, np.where(i < n - warm, warm + 2 * i + 1, n + i)),
+    ):
+        out[at, 1], out[at, 2], out[at, 3] = kind, given[0], given[1]
+    return out
 
 
 def group_size(pp: int, num_microbatches: int) -> int:
@@ -103,17 +113,11 @@ def group_size(pp: int, num_microbatches: int) -> int:
     return next((n for n in range(pp, m) if m % n == 0 or m % n >= pp), m)
 
 
-def _interleaved(pp: int, vpp: int, p: int, m: int) -> Iterator[Node]:
+def _interleaved(pp: int, vpp: int, p: int, m: int) -> Ints:
     group = group_size(pp, m)
     table = [(v, k) for lo in range(0, m, group) for v in range(vpp) for k in range(lo, min(lo + group, m))]
-    forward: Lane = [((FORWARD, v * pp + p, k),) for v, k in table]
-    backward: Lane = [((BACKWARD, (vpp - 1 - v) * pp + p, k),) for v, k in table]
-    warm = min(len(table), 2 * (pp - 1 - p) + (vpp - 1) * group)
-    yield from forward[:warm]
-    for i in range(warm, len(table)):
-        yield forward[i]
-        yield backward[i - warm]
-    yield from backward[len(table) - warm :]
+    v, k = np.array(table).T
+    return _alternating(np.stack([v * pp + p, k]), np.stack([(vpp - 1 - v) * pp + p, k]), 2 * (pp - 1 - p) + (vpp - 1) * group)
 
 
 def _zb_h1(pp: int, p: int, m: int) -> Iterator[Node]:
