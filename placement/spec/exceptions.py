@@ -178,7 +178,7 @@ def positions(known: Strings, wanted: Strings) -> Ints:
     return np.where(known[found] == wanted, found, -1)
 
 
-def find(reader: Reader, path: KeyPath, what: str, known: Strings, wanted: Strings, pattern: str = "") -> Ints:
+def find(reader: Reader, path: KeyPath, what: str, known: Strings, wanted: Strings) -> Ints:
     """Positions of names that exist; the others are one finding."""
     if not len(wanted):
         return np.array([], dtype=np.int64)
@@ -187,7 +187,8 @@ def find(reader: Reader, path: KeyPath, what: str, known: Strings, wanted: Strin
     if len(missing):
         first = str(missing[0])
         others = f", nor are {len(missing) - 1:,} more" if len(missing) > 1 else ""
-        help = _suggest(first, known) or f"{what}s are named `{pattern or fold(known, 60)}`"
+        plural = "switches" if what == "switch" else f"{what}s"
+        help = _suggest(first, known) or f"{plural} are named `{fold(known, 90)}`"
         reader.report(
             path,
             f"unknown-{what}",

@@ -99,11 +99,13 @@ class JobSchema(Schema):
     )
     memory_margin: Fraction | None = Field(None, description="Share of GPU memory that is kept free")
     ragged: Literal["allow", "forbid"] | None = Field(None, description="May a job use part of a node")
-    expert_imbalance: Annotated[Positive, Field(ge=1, le=1000)] | None = Field(
-        None, description="Most loaded expert group over the mean"
+    expert_imbalance: Annotated[Positive, Field(ge=1, le=1000), WithJsonSchema({"type": "number", "minimum": 1})] | None = (
+        Field(None, description="Most loaded expert group over the mean")
     )
     objective: Literal["step_time"] | None = Field(None, description="What is minimised")
-    effort: Annotated[Whole, Field(le=3)] | None = Field(None, description="Search effort, 0 to 3")
+    effort: Annotated[Whole, Field(le=3), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 3})] | None = Field(
+        None, description="Search effort, 0 to 3"
+    )
     seed: Annotated[Whole, Field(le=2**63 - 1)] | None = Field(None, description="Seed of every random choice")
     calibration: Text | None = Field(None, description="File of efficiencies, beside the job file")
 
@@ -164,8 +166,10 @@ def _pins_of(spec: JobSchema | None) -> dict[str, str]:
 
 
 def _complete(found: Collector, doc: Document | None, fields: Mapping[str, Any]) -> None:
+    if found.errors:
+        return
     for key, name, example in (("seq_len", "sequence_length", "8192"), ("global_batch", "global_batch", "1024")):
-        if fields.get(key) is None and not found.errors:
+        if fields.get(key) is None:
             where = Label(doc.span(()), "") if doc else None
             message = f"the job has no {name}, and the model gives no default"
             found.add(Diagnostic("job/missing-key", message, primary=where, help=f"add `{name}: {example}` to the job file"))

@@ -87,10 +87,7 @@ def _lookup(reader: Reader, path: KeyPath, wanted: Strings, pattern: Pattern) ->
     if not len(known):
         reader.report(path, "unknown-switch", "the fabric of this cluster has no switches", help="describe them under `fabric`")
         return rows
-    shown = [
-        switch_template(reader, i, t, pattern.planes).text for i, t in enumerate(pattern.tiers) if t.spec.ports is not None
-    ]
-    return rows[find(reader, path, "switch", known, wanted, "`, `".join(shown))]
+    return rows[find(reader, path, "switch", known, wanted)]
 
 
 def find_switches(reader: Reader, path: KeyPath, wanted: Strings, pattern: Pattern) -> list[Switch]:

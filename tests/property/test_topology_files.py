@@ -19,7 +19,8 @@ from placement.spec.topology import lower_document
 TOPOLOGIES = Path(__file__).parents[2] / "topologies"
 NASTY = [
     None, "", "0", "-1", "1", "2", "7", "1e3", "nan", "inf", "99999999999999999999", "x", "{rack}", "n[0-3]", "a -- b", "1 us",
-    "0 us", "400 Gb/s", "1e30 Gb/s", "true", "8:1", "0:1", [], {}, ["1"], {"a": "b"}, "leaf-0", "spine", "n0-0:1", "[", "\u0663",
+    "0 us", "400 Gb/s",
+    "1e30 Gb/s", "true", "8:1", "0:1", [], {}, ["1"], {"a": "b"}, "leaf-0", "spine", "n0-0:1", "[", "\u0663",
 ]  # fmt: skip
 TREES = {name: parse((TOPOLOGIES / f"{name}.yaml").read_text()).tree for name in ("tiny", "gb200-su", "mixed-gb200-gb300")}
 
@@ -31,6 +32,12 @@ def changed(tree: Any, path: tuple[str | int, ...], value: Any) -> Any:
     copy = dict(tree) if isinstance(tree, dict) else list(tree)
     copy[path[0]] = changed(tree[path[0]], path[1:], value)
     return copy
+
+
+def check(error: InputError) -> None:
+    """There are findings; each starts with a lower-case word, a name or a number."""
+    assert error.diagnostics
+    assert all(d.message[0].islower() or d.message[0] in "`0123456789" or "U+" in d.message for d in error.diagnostics)
 
 
 @st.composite
@@ -50,7 +57,7 @@ def test_damaged_files(text: str) -> None:
     try:
         cluster = lower_document(parse(text, "t.yaml", "topology"))
     except InputError as error:
-        assert error.diagnostics
+        check(error)
         assert all(
             d.primary is not None and d.message[0].islower() | (d.message[0] in "`0123456789") for d in error.diagnostics
         )
@@ -69,11 +76,12 @@ def test_any_text(text: str) -> None:
     try:
         lower_document(parse(text, "t.yaml", "topology"))
     except InputError as error:
-        assert error.diagnostics
+        check(error)
 
 
 JOB = {
-    "sequence_length": "8192", "global_batch": "1024", "precision": "fp8", "gpus": "all", "spares": {"policy": "racks", "count": "1"},
+    "sequence_length": "8192", "global_batch": "1024", "precision": "fp8", "gpus": "all",
+    "spares": {"policy": "racks", "count": "1"},
     "optimizer": {"name": "adam", "moments": "bf16"}, "software": {"stack": "megatron", "year": "2026"}, "pins": {"tp": "8"},
     "schedules": ["1f1b"], "memory_margin": "5 %", "ragged": "allow", "effort": "1", "seed": "0",
 }  # fmt: skip
@@ -87,7 +95,7 @@ def test_damaged_jobs(where: tuple[tuple[str | int, ...], Any], value: Any, dept
     try:
         job = load_job(None, tree, {})
     except InputError as error:
-        assert error.diagnostics
+        check(error)
         return
     assert job.global_batch >= 1
     assert 0 <= job.memory_margin <= 1

@@ -40,16 +40,17 @@ def test_known_units(text: str, dimension: str, value: float) -> None:
     assert parse_quantity(text, dimension) == pytest.approx(value, rel=1e-12)
 
 
+BANDWIDTH_HELP = "write `400 Gb/s` (bits, as ports are sold) or `50 GB/s` (bytes)"
 ERRORS = [
-    ("400", "bandwidth", "bandwidth-unit: bandwidth has no unit; write `400 Gb/s` (bits, as ports are sold) or `50 GB/s` (bytes)"),
+    ("400", "bandwidth", "bandwidth-unit: bandwidth has no unit; " + BANDWIDTH_HELP),
     ("400 gb/s", "bandwidth",
-     "bandwidth-unit: `gb/s` is not a unit of bandwidth; write `400 Gb/s` (bits, as ports are sold) or `50 GB/s` (bytes)"),
+     "bandwidth-unit: `gb/s` is not a unit of bandwidth; " + BANDWIDTH_HELP),
     ("1.3", "time", "time-unit: time has no unit; write `1.3 us` or `2 ms`"),
     ("80 Gb", "bytes", "bytes-unit: `Gb` is not a unit of size; did you mean `80 GB`?"),
-    ("fast", "bandwidth", "bad-quantity: `fast` is not a bandwidth; write `400 Gb/s` (bits, as ports are sold) or `50 GB/s` (bytes)"),
+    ("fast", "bandwidth", "bad-quantity: `fast` is not a bandwidth; " + BANDWIDTH_HELP),
     ("nan s", "time", "bad-quantity: `nan s` is not a time; write `1.3 us` or `2 ms`"),
     ("inf GB/s", "bandwidth",
-     "bad-quantity: `inf GB/s` is not a bandwidth; write `400 Gb/s` (bits, as ports are sold) or `50 GB/s` (bytes)"),
+     "bad-quantity: `inf GB/s` is not a bandwidth; " + BANDWIDTH_HELP),
     ("1e400 s", "time", "absurd-number: a time of `1e400 s` is impossibly large; check the unit"),
     ("9e15 GB/s", "bandwidth", "absurd-number: a bandwidth of `9e15 GB/s` is impossibly large; check the unit"),
     ("-1 us", "time", "negative-number: a time cannot be negative"),
