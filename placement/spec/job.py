@@ -48,7 +48,7 @@ class SoftwareSchema(Schema):
 class SparesSchema(Schema):
     """Healthy GPUs to keep out of the job."""
 
-    model_config = ConfigDict(title="the spares")
+    model_config = ConfigDict(title="a spare policy")
     policy: Literal["per_rack", "racks", "gpus"] = Field(description="What `count` counts: nodes of every rack, racks, or GPUs")
     count: Whole = Field(description="How many")
 

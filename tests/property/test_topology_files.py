@@ -58,9 +58,6 @@ def test_damaged_files(text: str) -> None:
         cluster = lower_document(parse(text, "t.yaml", "topology"))
     except InputError as error:
         check(error)
-        assert all(
-            d.primary is not None and d.message[0].islower() | (d.message[0] in "`0123456789") for d in error.diagnostics
-        )
         return
     assert cluster.usable_NG.any()
     for inner, outer in zip(cluster.tiers, cluster.tiers[1:], strict=False):

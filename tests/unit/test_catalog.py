@@ -57,8 +57,10 @@ def test_peaks_equal_the_collected_facts() -> None:
     if not path.exists():
         pytest.skip("no collection of hardware facts beside this checkout")
     facts = yaml.safe_load(path.read_text())["gpus"]
-    pairs = {"A100-80GB-SXM": "A100-80GB", "H100-SXM5-80GB": "H100", "H800": "H800", "H200-SXM-141GB": "H200", "B200-SXM-180GB": "B200",
-             "GB200-NVL72": "GB200", "B300-HGX": "B300", "GB300-NVL72": "GB300"}  # fmt: skip
+    pairs = {
+        "A100-80GB-SXM": "A100-80GB", "H100-SXM5-80GB": "H100", "H800": "H800", "H200-SXM-141GB": "H200",
+        "B200-SXM-180GB": "B200", "GB200-NVL72": "GB200", "B300-HGX": "B300", "GB300-NVL72": "GB300",
+    }  # fmt: skip
     for theirs, ours in pairs.items():
         known, made = facts[theirs], chip(ours)
         wanted = {p: known["peak_tflops"].get(p) for p in ("bf16", "fp8", "nvfp4")}
