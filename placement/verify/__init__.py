@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from placement.ir import Cluster, Efficiency, Job, ModelGraph
-from placement.verify import groups, papers, ranks, stages, world
+from placement.verify import groups, papers, prices, ranks, stages, world
 from placement.verify.case import Case, Plan
 from placement.verify.findings import Check, Rule, Verification, run
 
@@ -34,6 +34,12 @@ CHECKS: dict[str, Rule] = {
     "stage-cover": stages.cover,
     "stage-tables": stages.tables,
     "throughput": world.throughput,
+    "memory": prices.memory,
+    "traffic": prices.traffic,
+    "step-time": prices.step_time,
+    "baseline": prices.baseline,
+    "bound": prices.bound,
+    "certificate": prices.certificate,
 }
 
 

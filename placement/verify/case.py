@@ -111,6 +111,11 @@ class Case:
             raise ValueError(f"etp {degrees.etp} x ep {degrees.ep} does not tile the {degrees.stage_ranks} ranks of a stage")
         return degrees
 
+    @property
+    def may_split(self) -> bool:
+        """Nodes may give a part of their GPUs: the job allows it, or it is smaller than a node."""
+        return self.job.ragged or self.degrees.world < self.cluster.gpus_per_node
+
     @cached_property
     def gpu_R(self) -> Array:
         """GPU of each rank; raises ValueError where one is not in the cluster."""

@@ -118,7 +118,7 @@ def domains(case: Case, found: Findings) -> None:
 
 def _room(case: Case, cell: int) -> int:
     """Blocks of `cell` ranks that fit the domains, each inside one, on whole nodes unless the job is ragged."""
-    cluster, ragged = case.cluster, case.job.ragged
+    cluster, ragged = case.cluster, case.may_split
     unit = cell if ragged else math.lcm(cell, cluster.gpus_per_node)
     gpus: dict[int, int] = {}
     for node, usable in enumerate(cluster.usable_NG.sum(axis=1).tolist()):
@@ -138,7 +138,8 @@ def rails(case: Case, found: Findings) -> None:
     rail_R = case.cluster.rail_G[case.gpu_R % slots]
     domain_R = case.cluster.tiers[0].group_N[case.node_R]
     changes, total = {}, 0
-    for name, block in (("dp", d.tp * d.cp), ("pp", d.stage_ranks), ("edp", d.etp * d.ep)):
+    axes = [("dp", d.tp * d.cp), ("pp", d.stage_ranks)] + ([("edp", d.etp * d.ep)] if case.model.is_moe else [])
+    for name, block in axes:
         group = _group_ids(case, name)
         after = np.roll(group, -1, axis=1)
         if name == "pp" and d.schedule != "interleaved":  # the last stage sends nothing to the first

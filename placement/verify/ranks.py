@@ -46,16 +46,16 @@ def health(case: Case, found: Findings) -> None:
 
 
 def whole_nodes(case: Case, found: Findings) -> None:
-    """A node gives all its GPUs or none, unless the job allows ragged hosts (DESIGN §8.3)."""
+    """A node gives all its GPUs or none, unless the job allows ragged hosts or is smaller than a node (DESIGN §8.3)."""
     cluster = case.cluster
     used_N = np.bincount(case.node_R, minlength=cluster.num_nodes)
     part = np.flatnonzero((used_N > 0) & (used_N != cluster.gpus_per_node))
-    if len(part) and not case.job.ragged:
+    if len(part) and not case.may_split:
         fix = "set `ragged: allow` in the job if the launcher can number ranks on such hosts"
         found.broken("nodes run fewer ranks than they have GPUs", objects=cluster.host_N[part], fix=fix)
     found.expect("`whole_nodes` in plan.json", case.tree["whole_nodes"], len(part) == 0)
     found.expect("flag 2 (whole nodes) of plan.bin", bool(int(case.plan.bin.header["flags"]) & 2), len(part) == 0)
-    found.detail = "the job allows ragged hosts" if case.job.ragged else "every node gives all its GPUs or none"
+    found.detail = "nodes may be split" if case.may_split else "every node gives all its GPUs or none"
 
 
 def spares(case: Case, found: Findings) -> None:

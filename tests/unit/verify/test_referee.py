@@ -121,7 +121,6 @@ JSON = [
             "facts",
             "bijection",
             "healthy-gpus",
-            "whole-nodes",
             "spares",
             "hosts",
             "local-ranks",
