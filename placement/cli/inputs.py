@@ -38,7 +38,7 @@ def read_inputs(model: str, topology: str, job: str | None, pinned: Mapping[str,
     from placement.spec.catalog import efficiency
 
     found = Collector()
-    graph, defaults = gathered(found, lambda: load_model(model)) or (None, {})
+    graph, defaults = gathered(found, lambda: load_model(model)) or (None, None)
     cluster = gathered(found, lambda: load_cluster(topology))
     task = gathered(found, lambda: load_job(job, defaults, dict(pinned), **options))
     constants = gathered(found, lambda: efficiency(task.calibration if task else None))

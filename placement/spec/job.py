@@ -110,10 +110,13 @@ class JobSchema(Schema):
     calibration: Text | None = Field(None, description="File of efficiencies, beside the job file")
 
 
-def load_job(path: str | Path | None, model_defaults: Mapping[str, Any], pins: Mapping[str, Any], **overrides: Any) -> Job:
+def load_job(
+    path: str | Path | None, model_defaults: Mapping[str, Any] | None, pins: Mapping[str, Any], **overrides: Any
+) -> Job:
     """The job of a file over the defaults of the model, under the pins and overrides of the command line.
 
-    `model_defaults`: the `job:` block of a model file, as typed. `pins`: axis -> value. `overrides`: fields of `ir.Job`.
+    `model_defaults`: the `job:` block of a model file, as typed; None if the model could not be read, and then keys that it
+    might have given are not reported as missing. `pins`: axis -> value. `overrides`: fields of `ir.Job`.
     Raises InputError with every finding.
     """
     found = Collector()
@@ -130,8 +133,11 @@ def load_job(path: str | Path | None, model_defaults: Mapping[str, Any], pins: M
         file_pins = _pins_of(spec)
     fields |= overrides
     fields["pins"] = read_pins(found, doc, default_pins, file_pins, pins)
-    _complete(found, doc, fields)
+    if model_defaults is not None:
+        _complete(found, doc, fields)
     found.raise_if_errors()
+    if "seq_len" not in fields or "global_batch" not in fields:
+        raise InputError([])
     job = Job(**fields)
     for diagnostic in contradictions(job, doc):
         found.add(diagnostic)

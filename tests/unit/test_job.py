@@ -83,7 +83,7 @@ def test_pins_of_the_command_line(job_file: Any) -> None:
     assert job.pins == {"tp": 8, "pp": 16, "recompute": "full"}
 
 
-def messages(path: str | None, defaults: dict[str, Any], pins: dict[str, str]) -> list[str]:
+def messages(path: str | None, defaults: dict[str, Any] | None, pins: dict[str, str]) -> list[str]:
     with pytest.raises(InputError) as caught:
         load_job(path, defaults, pins)
     return [
@@ -150,6 +150,13 @@ def test_a_job_needs_its_batch(job_file: Any) -> None:
         "job/missing-key: the job has no sequence_length, and the model gives no default",
         "job/missing-key: the job has no global_batch, and the model gives no default",
     ]
+
+
+def test_an_unreadable_model_is_one_error(job_file: Any) -> None:
+    """Where the model could not be read, what it might have given is not called missing; other mistakes still are."""
+    assert messages(job_file("effort: 1\n"), None, {}) == []
+    assert messages(job_file("effort: 9\n"), None, {}) == ["job/out-of-range: `effort` must be at most 3, found 9 @1:9 | "]
+    assert load_job(job_file("sequence_length: 8\nglobal_batch: 2\n"), None, {}).seq_len == 8
 
 
 def test_defaults_of_a_model_are_checked_in_its_file() -> None:
