@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -96,7 +97,11 @@ class Case:
     def name(self, row: Any, key: str = "name") -> str:
         """A name of a record."""
         start = int(row[key])
-        return self.table(NAMES)[start : start + int(row[f"{key}_size"])].tobytes().decode()
+        return self._text[start : start + int(row[f"{key}_size"])].decode()
+
+    @cached_property
+    def _text(self) -> bytes:
+        return self.table(NAMES).tobytes()
 
     @cached_property
     def degrees(self) -> Degrees:
@@ -129,6 +134,14 @@ class Case:
         return self.gpu_R // self.cluster.gpus_per_node
 
     @cached_property
+    def default_node_R(self) -> Array:
+        """Node of each rank in the launcher's default order: usable whole nodes by host name, ranks in order."""
+        names, usable = self.cluster.host_N.tolist(), self.cluster.usable_NG.sum(axis=1).tolist()
+        least = 1 if self.may_split else self.cluster.gpus_per_node
+        by_name = sorted((n for n in range(len(names)) if usable[n] >= least), key=lambda n: _number_aware(names[n]))
+        return np.array([n for n in by_name for _ in range(usable[n])][: self.degrees.world])
+
+    @cached_property
     def coordinates(self) -> Mapping[str, Array]:
         """Coordinates of each rank by the definition of the rank order, with plain loops: tp fastest, then cp, dp, pp; within a
         stage the experts count etp fastest, then ep, edp.
@@ -157,3 +170,12 @@ class Case:
         if d.schedule in ("zb-v", "dualpipev"):
             return down + down[::-1]
         return down * d.vpp
+
+
+def _number_aware(name: str) -> list[tuple[int, str]]:
+    """Sorts `node2` before `node10`.
+
+    >>> _number_aware("node10") > _number_aware("node2")
+    True
+    """
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)]

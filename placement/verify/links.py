@@ -139,15 +139,13 @@ class Machine:
 
 
 def machine(case: Case) -> Machine:
-    """Read from the cluster node by node."""
+    """Of the healthy nodes that the topology does not reserve."""
     cluster = case.cluster
-    healthy = [n for n, state in enumerate(cluster.state_N.tolist()) if state == State.OK]
-    used = sorted({int(cluster.chip_N[n]) for n in healthy})
+    healthy = cluster.state_N == State.OK
+    used = sorted(set(cluster.chip_N[healthy].tolist()))
     slowest = min((cluster.chips[c] for c in used), key=lambda c: c.peak_flops["bf16"])
-    trays: dict[int, int] = {}
-    for n in healthy:
-        trays[int(cluster.tiers[0].group_N[n])] = trays.get(int(cluster.tiers[0].group_N[n]), 0) + 1
-    return Machine(slowest, float(np.median(cluster.nic_Bps_N[healthy])), max(trays.values()) * cluster.gpus_per_node)
+    _, trays = np.unique(cluster.tiers[0].group_N[healthy], return_counts=True)
+    return Machine(slowest, float(np.median(cluster.nic_Bps_N[healthy])), int(trays.max()) * cluster.gpus_per_node)
 
 
 def ring_s(case_m: Machine, eff: Efficiency, lie: Lie, payload: float) -> float:

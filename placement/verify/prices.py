@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
@@ -106,7 +105,7 @@ def traffic(case: Case, found: Findings) -> None:
     """Bytes by axis and tier, of the plan as it lies."""
     derived = tier_bytes(case, stage_bytes(Pricing(case, case.node_R)), case.node_R)
     _same_bytes(found, "predicted", case.tree["predicted"]["bytes_tier"], derived)
-    default = tier_bytes(case, stage_bytes(Pricing(case, case.node_R)), default_nodes(case))
+    default = tier_bytes(case, stage_bytes(Pricing(case, case.node_R)), case.default_node_R)
     _same_bytes(found, "baseline", case.tree["baseline"]["bytes_tier"], default)
     sums = {tier.name: math.fsum(axis[tier.name] for axis in derived.values()) for tier in case.cluster.tiers}
     found.detail = ", ".join(f"{name} {total:.4g} B" for name, total in sums.items())
@@ -131,7 +130,7 @@ def step_time(case: Case, found: Findings) -> None:
 
 def baseline(case: Case, found: Findings) -> None:
     """The same strategy in the launcher's default order: usable whole nodes by host name, ranks in order."""
-    derived = Pricing(case, default_nodes(case)).derive()
+    derived = Pricing(case, case.default_node_R).derive()
     _same_cost(case, found, "baseline", derived.parts_s, derived.mfu)
     found.detail = f"{derived.step_s:.6g} s derived"
 
@@ -144,26 +143,6 @@ def _same_cost(case: Case, found: Findings, which: str, parts_s: dict[str, float
         found.broken(f"`{which}.breakdown_s` has the parts {sorted(stated['breakdown_s'])}")
     for name in sorted(set(parts_s) & set(stated["breakdown_s"])):
         found.close(f"`{which}.breakdown_s.{name}`", stated["breakdown_s"][name], parts_s[name], CLOSE, 1e-9 * step_s)
-
-
-def default_nodes(case: Case) -> Array:
-    """Node of each rank in the launcher's default order."""
-    cluster, world = case.cluster, case.degrees.world
-    names = cluster.host_N.tolist()
-    by_name = sorted(range(len(names)), key=lambda n: _number_aware(names[n]))
-    usable = cluster.usable_NG.sum(axis=1).tolist()
-    least = 1 if case.may_split else cluster.gpus_per_node
-    return np.array([n for n in by_name if usable[n] >= least for _ in range(usable[n])][:world])
-
-
-def _number_aware(name: str) -> list[tuple[int, str]]:
-    """Sorts `node2` before `node10`.
-
-    >>> _number_aware("node10") > _number_aware("node2")
-    True
-    """
-    parts = ["".join(group) for _, group in itertools.groupby(name, str.isdigit)]
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
 def bound(case: Case, found: Findings) -> None:
@@ -207,7 +186,7 @@ def certificate(case: Case, found: Findings) -> None:
     sent = stage_bytes(Pricing(case, case.node_R))
     slots = case.cluster.gpus_per_node
     tried = {
-        "the plan": case.node_R, "the launcher's order": default_nodes(case), "the plan in reverse": case.node_R[::-1],
+        "the plan": case.node_R, "the launcher's order": case.default_node_R, "the plan in reverse": case.node_R[::-1],
         "the plan dealt out": np.concatenate([case.node_R[i::slots] for i in range(slots)]),
     }  # fmt: skip
     for label, node_R in tried.items():
