@@ -19,7 +19,7 @@ def directed_edges(strategy: Strategy, axis: str) -> list[tuple[int, int]]:
             continue
         stages = strategy.chunk_stage.tolist()
         seen = set()
-        for a, b in zip(stages, stages[1:], strict=False):
+        for a, b in itertools.pairwise(stages):
             pair = (min(a, b), max(a, b)) if strategy.schedule in ("zb-v", "dualpipev") else (a, b)
             if a != b and pair not in seen:
                 seen.add(pair)

@@ -24,14 +24,15 @@ def usable_nodes(cluster: Cluster, ragged: bool = False) -> Bools:
     return np.asarray(cluster.usable_NG.any(axis=1)) if ragged else cluster.whole_N
 
 
-def domain_gpus(cluster: Cluster, ragged: bool = False, spares: Spares | None = None) -> Ints:
-    """GPUs of each NVLink domain that may run ranks. (J,)
+def domain_gpus(cluster: Cluster, ragged: bool = False, spares: Spares | None = None, avoid_N: Bools | None = None) -> Ints:
+    """GPUs of each NVLink domain that may run ranks, without those of `avoid_N` nodes. (J,)
 
     `spares` of policy per_rack hold back `count` trays of each rack; trays that have already failed count towards them.
     Policy racks holds back the last `count` of the fullest domains.
     """
     group_N, size = cluster.tiers[0].group_N, cluster.tiers[0].num_groups
     gpus_N = cluster.usable_NG.sum(axis=1) if ragged else cluster.whole_N * cluster.gpus_per_node
+    gpus_N = gpus_N if avoid_N is None else gpus_N * ~avoid_N
     gpus_J = np.bincount(group_N, weights=gpus_N, minlength=size).astype(np.int64)
     if spares is None or spares.count == 0:
         return gpus_J
@@ -47,13 +48,15 @@ def domain_gpus(cluster: Cluster, ragged: bool = False, spares: Spares | None = 
 def granule(cluster: Cluster, cell: Ints | int, ragged: bool = False) -> Ints:
     """Ranks by which a domain is filled: whole cells on whole nodes, lcm(cell, GPUs of a node)."""
     cell_K: Ints = np.asarray(cell, np.int64)
-    return cell_K if ragged else np.lcm(cell_K, np.int64(cluster.gpus_per_node))
+    return cell_K if ragged else np.asarray(np.lcm(cell_K, cluster.gpus_per_node), np.int64)
 
 
-def domain_cells(cluster: Cluster, cell: int, ragged: bool = False, spares: Spares | None = None) -> Ints:
+def domain_cells(
+    cluster: Cluster, cell: int, ragged: bool = False, spares: Spares | None = None, avoid_N: Bools | None = None
+) -> Ints:  # fmt: skip
     """Cells each NVLink domain holds. (J,)"""
     unit = int(granule(cluster, cell, ragged))
-    return np.asarray(domain_gpus(cluster, ragged, spares) // unit * (unit // cell))
+    return np.asarray(domain_gpus(cluster, ragged, spares, avoid_N) // unit * (unit // cell), np.int64)
 
 
 def capacity(cluster: Cluster, cell: int | Ints, ragged: bool = False, spares: Spares | None = None) -> Ints:
@@ -62,14 +65,14 @@ def capacity(cluster: Cluster, cell: int | Ints, ragged: bool = False, spares: S
     Nodes give all their GPUs or none unless `ragged`. Spares of policy gpus hold back `count` usable GPUs anywhere.
     """
     cell_K = np.asarray(cell, np.int64)
-    gpus_U: Ints
     gpus_U, count_U = np.unique(domain_gpus(cluster, ragged, spares), return_counts=True)
     unit_K = granule(cluster, cell_K, ragged)
-    cells_K = (gpus_U // unit_K[..., None] * count_U).sum(axis=-1) * (unit_K // cell_K)
+    per_domain_KU = np.asarray(gpus_U, np.int64) // unit_K[..., None]
+    cells_K = np.asarray((per_domain_KU * count_U).sum(axis=-1) * (unit_K // cell_K), np.int64)
     if spares is not None and spares.policy == "gpus" and spares.count:
         limit = max(int(cluster.usable_NG.sum()) - spares.count, 0)
         cells_K = np.minimum(cells_K, limit // cell_K)
-    return np.asarray(cells_K)
+    return np.asarray(cells_K, np.int64)
 
 
 def cell_size(cluster: Cluster, strategy: Strategy, ragged: bool = False) -> int:
@@ -86,8 +89,8 @@ def largest_domain(cluster: Cluster, ragged: bool = False) -> int:
 def cell_sizes(degrees: Mapping[str, Ints], domain: int) -> Ints:
     """Ranks of a cell for many strategies: the largest aligned block that fits `domain` GPUs. (S,)
 
-    In order of weight: tp, then expert groups (etp, ep), then cp, then the weight gathers (gtp, egtp). A group that does not fit
-    on top of what is already there adds its largest divisor that does, and spans domains.
+    In order of weight: tp, then expert groups (etp, ep), then cp, then the weight gathers (gtp, egtp). A group that does not
+    fit on top of what is already there adds its largest divisor that does, and spans domains.
     """
     tp, cp, gtp, etp, ep, egtp = (np.asarray(degrees[k], np.int64) for k in ("tp", "cp", "gtp", "etp", "ep", "egtp"))
     cell_S: Ints = np.ones(np.broadcast_shapes(tp.shape, ep.shape), np.int64)

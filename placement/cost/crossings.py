@@ -2,23 +2,27 @@
 # R rank   J group of a tier   H slice of ranks along which one axis runs
 """What leaves the groups of a tier: ring edges, stage boundaries and all-to-all shares, counted by group.
 
-An axis of `size` n and `stride` s runs down the middle of ranks reshaped to (H, n, s) (`Strategy.groups`). Consecutive ranks that
-sit in one group are merged to one *block* before anything is counted, so the cost follows the number of cells and not of GPUs.
+An axis of `size` n and `stride` s runs down the middle of ranks reshaped to (H, n, s) (`Strategy.groups`). Consecutive ranks
+that sit in one group are merged to one *block* before anything is counted, so the cost follows the number of cells and not of
+GPUs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from placement.ir import Cluster, Placement, Strategy
 from placement.ir._array import Floats, Ints
 
+
 @dataclass(frozen=True)
 class TierView:
     """Groups of the ranks at one tier, one entry for each `unit` consecutive ranks. `block`: a number of aligned consecutive
-    ranks that always share a group."""
+    ranks that always share a group.
+    """
 
     group_U: Ints
     unit: int
@@ -110,7 +114,8 @@ def pieces(axis: Axis) -> tuple[Ints, Ints, Ints]:
 def boundaries(strategy: Strategy) -> list[tuple[int, int]]:
     """Pairs of stages (from, to) that exchange activations, each once, in order of chunks.
 
-    Interleaved schedules also send from the last stage to the first. The second arm of a V runs back over the pairs of the first.
+    Interleaved schedules also send from the last stage to the first. The second arm of a V runs back over the pairs of the
+    first.
     """
     return list(dict.fromkeys(chunk_edges(strategy)))
 
@@ -118,7 +123,7 @@ def boundaries(strategy: Strategy) -> list[tuple[int, int]]:
 def chunk_edges(strategy: Strategy) -> list[tuple[int, int]]:
     """(from, to) stages of consecutive chunks that sit in different stages; along the second arm of a V, (to, from)."""
     stage_C = strategy.chunk_stage.tolist()
-    pairs = [(a, b) for a, b in zip(stage_C, stage_C[1:], strict=False) if a != b]
+    pairs = [(a, b) for a, b in pairwise(stage_C) if a != b]
     back = strategy.schedule in ("zb-v", "dualpipev")
     return [(min(p), max(p)) if back else p for p in pairs]
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # A axis (AXES order)   T tier   J group of a tier   R rank
-"""How the communicators of a placement lie on the tiers of the fabric: the only thing that collective costs know of a placement."""
+"""How the communicators of a placement lie on the tiers of the fabric: all that collective costs know of a placement."""
 
 from __future__ import annotations
 

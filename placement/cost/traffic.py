@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # P pipeline stage   T tier   J group of a tier
-"""Bytes of a training step by axis, what of them leaves the groups of each tier under a placement, and the load of every uplink."""
+"""Bytes of a training step by axis, what of them leaves the groups of each tier, and the load of every uplink."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ KINDS = {"ep": "clique", "pp": "path"}  # every other axis runs rings
 def traffic(model: ModelGraph, job: Job, strategy: Strategy, stages: Stages, layer: LayerCost, k: int = 0) -> Traffic:
     """Terms of a step, by axis, zero ones left out: bytes one rank sends, one direction, by stage.
 
-    tp, cp, ep, etp, gtp, egtp: `layer.sent_KYA` of the blocks of a stage, times microbatches. pp: `layer.edge_K` for every chunk
-    boundary. dp, edp: gradient reduce-scatter and parameter all-gather, a ring sends (n-1)/n of the payload (Thakur et al. 2005).
+    tp, cp, ep, etp, gtp, egtp: `layer.sent_KYA` of the blocks of a stage, times microbatches. pp: `layer.edge_K` for every
+    chunk boundary. dp, edp: gradient reduce-scatter and parameter all-gather, a ring sends (n-1)/n of the payload (Thakur et
+    al. 2005).
     """
     count_PY = _blocks(model, strategy, stages)
     sent_PA = count_PY @ layer.sent_KYA[k] * strategy.num_microbatches
@@ -40,8 +41,8 @@ def traffic(model: ModelGraph, job: Job, strategy: Strategy, stages: Stages, lay
 def tier_bytes(cluster: Cluster, strategy: Strategy, placement: Placement, traffic: Traffic) -> dict[str, dict[str, float]]:
     """Bytes per step that leave groups of each tier, summed over the groups: {axis: {tier: bytes}}.
 
-    Of a stage boundary both directions count, activations and gradients; of a ring its one direction; of an all-to-all every byte
-    whose receiver sits in another group.
+    Of a stage boundary both directions count, activations and gradients; of a ring its one direction; of an all-to-all every
+    byte whose receiver sits in another group.
     """
     total: dict[str, dict[str, float]] = {term.axis: {} for term in traffic.terms}
     for t, tier in enumerate(cluster.tiers):

@@ -2,8 +2,8 @@
 # P pipeline stage   J group of a tier   S size of a set of ranks
 """Lower bounds, tier by tier, on the bytes that leave the groups, for every placement whatsoever.
 
-Every byte of a pair of ranks leaves a group unless both sit inside: leaving = W - sum_j inside(S_j), and inside(S) <= M(|S|) with M
-from the layer-cake recursion. Groups nest, so what leaves a tier also leaves every tier inside it.
+Every byte of a pair of ranks leaves a group unless both sit inside: leaving = W - sum_j inside(S_j), and inside(S) <= M(|S|)
+with M from the layer-cake recursion. Groups nest, so what leaves a tier also leaves every tier inside it.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ class _Digits:
 
 @dataclass(frozen=True)
 class _Profile:
-    """inside(S) <= inside_S[|S|] + prices; the prices of all ranks together are `paid`. `total`: bytes of all edges, `bound`: what
-    this says about one tier alone."""
+    """inside(S) <= inside_S[|S|] + prices; the prices of all ranks together are `paid`. `total`: bytes of all edges, `bound`:
+    what this says about one tier alone.
+    """
 
     inside_S: Floats
     paid: float
@@ -66,7 +67,7 @@ def certify(cluster: Cluster, strategy: Strategy, placement: Placement, traffic:
 
 
 def lower_bytes(cluster: Cluster, strategy: Strategy, traffic: Traffic) -> tuple[dict[str, float], dict[str, str], float]:
-    """Bound and its method by tier (`layer-cake`, `outer tier`: taken over from the tier above, `none`), and of all tiers together."""
+    """Bound and method by tier (`layer-cake`, `outer tier`: taken over from the tier above, `none`), and of all tiers together."""
     found = [tier_profile(strategy, traffic, room_J) for room_J in _rooms(cluster)]
     lower: dict[str, float] = {}
     method: dict[str, str] = {}
@@ -122,8 +123,8 @@ def _joint_bytes(cluster: Cluster, strategy: Strategy, found: Sequence[_Profile 
 def _profiles(strategy: Strategy, traffic: Traffic, digits: _Digits, room_J: Ints) -> list[_Profile]:
     """W - max sum_j M(|S_j|), stages of different weight brought to one profile by prices, for a few choices of prices.
 
-    With any prices mu_p, inside(S) <= sum_p mu_p s_p + merge over stages of max_p (M_p(s) - mu_p s); the first sum is the same for
-    all placements, since every rank sits in exactly one group.
+    With any prices mu_p, inside(S) <= sum_p mu_p s_p + merge over stages of max_p (M_p(s) - mu_p s); the first sum is the same
+    for all placements, since every rank sits in exactly one group.
     """
     top = min(int(room_J.max()), strategy.world_size)
     rows_PX, which_P = np.unique(_weights(strategy, digits), axis=0, return_inverse=True)
@@ -149,7 +150,7 @@ def _weights(strategy: Strategy, digits: _Digits) -> Floats:
 
 
 def _pivots(digits: _Digits, top: int, classes: int) -> list[int]:
-    """Set sizes at which stages of different weight are priced alike: slices of a good set, so multiples of the largest block."""
+    """Set sizes at which stages of different weight are priced alike: large multiples of the largest block price best."""
     if classes == 1:
         return [1]
     largest = min(top, digits.marks[-1])
@@ -180,7 +181,7 @@ def _solid(strategy: Strategy, term: Term) -> bool:
 
 
 def _apart(strategy: Strategy, term: Term, weight: float, top: int) -> Floats:
-    """Most weight of one term alone in sets of up to `top` ranks: whole communicators, then part of one (profiles are convex)."""
+    """Most weight of one term alone in sets of up to `top` ranks: whole communicators, then part of one (they are convex)."""
     n = strategy.size(term.axis)
     one_K = clique(n, 2 * weight / (n - 1)) if term.kind == "clique" else ring(n, weight)
     size_S = np.arange(top + 1)
@@ -190,8 +191,8 @@ def _apart(strategy: Strategy, term: Term, weight: float, top: int) -> Floats:
 def _crossing(strategy: Strategy, term: Term, weight: float, low: int, high: int) -> Crossing | None:
     """Edges of a term between the values of the digit [low, high).
 
-    A ring runs along its first digit on every line; on later digits it has one link for each line, from the last member of one value
-    to the first of the next. It closes on its last digit.
+    A ring runs along its first digit on every line; on later digits it has one link for each line, from the last member of one
+    value to the first of the next. It closes on its last digit.
     """
     n, stride = strategy.size(term.axis), strategy.stride(term.axis)
     if weight == 0.0 or high <= stride or low >= n * stride:

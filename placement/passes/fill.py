@@ -16,7 +16,7 @@ Run = tuple[int, int]  # start, length: consecutive positions of the order
 
 @dataclass(frozen=True)
 class Tree:
-    """Groups nested in groups. `room_LJ[l][j]` cells that group j of level l holds; `children_LJ[l][j]` its groups of level l-1."""
+    """Groups nested in groups. `room_LJ[l][j]`: what group j of level l holds; `children_LJ[l][j]`: its groups of level l-1."""
 
     room_LJ: tuple[Ints, ...]
     children_LJ: tuple[tuple[Ints, ...], ...]
@@ -126,7 +126,7 @@ def _reduce(whole_K: Ints, room_K: Ints, excess: int) -> list[int]:
 
 
 def deal(runs: list[Run], target: list[int], ladder: tuple[int, ...]) -> list[list[Run]]:
-    """Split runs over children of given sizes: children take whole units, largest first; the rest goes round in smaller ones."""
+    """Split runs over children of given sizes: they take whole units, largest first; the rest goes round in smaller ones."""
     parts: list[list[Run]] = [[] for _ in target]
     left = list(target)
     rest = runs

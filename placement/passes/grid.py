@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # B box   D digit of the grid   C cell
-"""The grid of cells: a stage's cells written in digits that every axis covers in one run, times pipeline stages; and its orders."""
+"""The grid of cells: cells of a stage in digits that every axis covers in one run, times pipeline stages; and its orders."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from placement.ir._array import Floats, Ints
 
 @dataclass(frozen=True)
 class GridTerm:
-    """A term of the traffic that leaves cells. It runs over digits `low` up to `high` (exclusive), `inside` members in a cell."""
+    """A term of the traffic that leaves cells. It runs over digits low <= d < high, with `inside` members in a cell."""
 
     kind: str
     low: int
@@ -27,7 +28,7 @@ class GridTerm:
 
 @dataclass(frozen=True)
 class Grid:
-    """`sizes`: cells along each digit, fastest first, the last one pipeline stages; cell = sum digit * product of sizes below."""
+    """`sizes`: cells along each digit, fastest first, the last one pipeline stages."""
 
     sizes: tuple[int, ...]
     terms: tuple[GridTerm, ...]
@@ -38,7 +39,7 @@ class Grid:
 
 
 def grid_of(strategy: Strategy, traffic: Traffic, cell: int) -> Grid:
-    """Digits from the strides of the axes that have traffic; an axis whose stride does not nest with the others gets no digit."""
+    """Digits from the strides of the axes that have traffic; one whose stride does not nest with the others gets none."""
     stage = strategy.stage_ranks // cell
     marks = {1, stage}
     for term in traffic.terms:
@@ -47,7 +48,7 @@ def grid_of(strategy: Strategy, traffic: Traffic, cell: int) -> Grid:
             if edge % cell == 0 and 1 < step < stage and all(step % m == 0 or m % step == 0 for m in marks):
                 marks.add(step)
     steps = sorted(marks)
-    sizes = [b // a for a, b in zip(steps, steps[1:], strict=False)] + [strategy.pp]
+    sizes = [b // a for a, b in pairwise(steps)] + [strategy.pp]
     bounds = np.array([*steps, strategy.world_size // cell])
     return Grid(tuple(sizes), tuple(t for t in (_term(strategy, term, cell, bounds) for term in traffic.terms) if t))
 
@@ -73,7 +74,8 @@ def leaving_bytes(grid: Grid, boxes_BD: Ints) -> Floats:
 def order_cells(grid: Grid, chain: Sequence[Sequence[int]], fast: Sequence[int]) -> tuple[Ints, tuple[int, ...]]:
     """Cells in the order that fills box after box of a chain, and the numbers of cells that make whole boxes (the ladder).
 
-    `fast`: digits in order of speed inside a box. Ends of digits that a box does not divide come last, in an order of their own.
+    `fast`: digits in order of speed inside a box. Ends of digits that a box does not divide come last, in an order of their
+    own.
     """
     sizes = grid.sizes
     rest = np.arange(grid.num_cells)

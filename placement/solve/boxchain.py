@@ -2,9 +2,9 @@
 # B box   D dimension of the grid   L level, innermost first
 """Boxes of a grid, one inside the next, one for each level of a hierarchy: the cheapest chain, by an exact shortest path.
 
-A level of capacity c holds a box with extents b, prod(b) <= c; the next level tiles it with whole copies: each extent divides the
-next one, or the next one is the whole dimension. The cost of a level depends on its box alone, so the cheapest chain over *all*
-mixed-radix factorisations is a shortest path over boxes. Exact as long as `cost` is.
+A level of capacity c holds a box with extents b, prod(b) <= c; the next level tiles it with whole copies: each extent divides
+the next one, or the next one is the whole dimension. The cost of a level depends on its box alone, so the cheapest chain over
+*all* mixed-radix factorisations is a shortest path over boxes. Exact as long as `cost` is.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def _step(
     for b, box in enumerate(boxes_BD.tolist()):
         usable = np.flatnonzero(_nests(inner, np.array(box), np.array(sizes)))
         usable = usable[np.argsort(best_I[usable], kind="stable")][:keep]
-        ends = [(c + float(cost_B[b]), (*chain, tuple(box))) for i in usable.tolist() for c, chain in paths[tuple(inner[i].tolist())]]
+        starts = [path for i in usable.tolist() for path in paths[tuple(inner[i].tolist())]]
+        ends = [(c + float(cost_B[b]), (*chain, tuple(box))) for c, chain in starts]
         if ends:
             grown[tuple(box)] = sorted(ends)[:keep]
     return grown

@@ -2,13 +2,13 @@
 # L level, innermost first   J group of a level   S size   X segment of a concave function
 """The most that nested groups hold inside on all levels at once, when the same sizes have to serve every level.
 
-F_0(s) = M_0(s) for a group of level 0, F_l(s) = M_l(s) + max over splits of s among its children of sum F_{l-1}. Splits are taken
-over concave hulls (an upper bound that needs only sorted slopes), the outermost sum by a price per member, as in `best_sum`.
+F_0(s) = M_0(s) for a group of level 0, F_l(s) = M_l(s) + max over splits of s among its children of sum F_{l-1}. Splits are
+taken over concave hulls (an upper bound that needs only sorted slopes), the outermost sum by a price per member, as in
+`best_sum`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -76,4 +76,4 @@ def _price(values: list[Floats], count_C: Ints, total: int) -> float:
         return price * total + float(np.dot(best_C, count_C))
 
     steepest = max((float((v[1:] / np.arange(1, len(v))).max(initial=0.0)) for v in values), default=0.0)
-    return minimise(dual, min(0.0, min(float(v.min()) for v in values)), 2.0 * steepest + 1e-9)
+    return minimise(dual, min(0.0, *(float(v.min()) for v in values)), 2.0 * steepest + 1e-9)

@@ -2,15 +2,15 @@
 # S size of a set of vertices   K number of slices
 """Most weight that a set of s vertices of a product-like graph can hold inside: profiles M(s), merged digit by digit.
 
-Cut a set S along one digit of the vertices' numbers into slices of sizes s_0 >= s_1 >= ... . If the edges of one kind between two
-slices weigh at most w_kl * phi(min(s_k, s_l)), with phi concave and phi(0) = 0 (phi(s) = s for a Cartesian product, min(L, s) when
-only L lines cross), then
+Cut a set S along one digit of the vertices' numbers into slices of sizes s_0 >= s_1 >= ... . If the edges of one kind between
+two slices weigh at most w_kl * phi(min(s_k, s_l)), with phi concave and phi(0) = 0 (phi(s) = s for a Cartesian product, min(L,
+s) when only L lines cross), then
 
     sum_kl w_kl phi(min(s_k, s_l)) = integral of phi'(t) * int{k : s_k >= t} dt <= sum_k (m(k+1) - m(k)) * phi(s_k),
 
 m being the profile of the digit's own graph, because the level sets {k : s_k >= t} are sets of digit values. So
-M(s) <= max over partitions of s of sum_k [ M_inner(s_k) + sum over kinds of (m(k+1) - m(k)) * phi(s_k) ]: the layer-cake recursion
-(the idea of Lindsey 1964 for products of cliques; exact whenever optimal slices nest).
+M(s) <= max over partitions of s of sum_k [ M_inner(s_k) + sum over kinds of (m(k+1) - m(k)) * phi(s_k) ]: the layer-cake
+recursion (the idea of Lindsey 1964 for products of cliques; exact whenever optimal slices nest).
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ COUNTED_STEPS = 40_000  # vector operations up to which the number of slices is 
 
 @dataclass(frozen=True)
 class Crossing:
-    """Edges of one kind along a digit. `profile_K[k]`: most weight inside k values of the digit; `lines`: how many run in parallel."""
+    """Edges of one kind along a digit. `profile_K[k]`: most weight inside k values of it; `lines`: how many run in parallel."""
 
     profile_K: Floats
     lines: int
 
     @property
     def gain_K(self) -> Floats:
-        return np.asarray(np.diff(self.profile_K))
+        return np.asarray(np.diff(self.profile_K), float)
 
     def phi(self, size_S: Ints) -> Ints:
-        return np.asarray(np.minimum(size_S, self.lines))
+        return np.asarray(np.minimum(size_S, self.lines), np.int64)
 
 
 def ring(size: int, weight: float) -> Floats:
@@ -52,7 +52,8 @@ def path(size: int, weight: float) -> Floats:
 
 
 def arcs(weight_P: Floats) -> Floats:
-    """Profile of a closed ring with unequal edges (`weight_P[p]` between p and p+1): the heaviest k vertices can hold, k = 0..n.
+    """Profile of a closed ring with unequal edges (`weight_P[p]` between p and p+1): the heaviest k vertices can hold, k =
+    0..n.
 
     A set of k of n vertices on a ring; 0 edges weigh nothing, so paths are rings too. Dynamic program over vertices, O(n k).
     """
@@ -75,7 +76,7 @@ def clique(size: int, weight: float) -> Floats:
 
 
 def merge(inner_S: Floats, size: int, crossings: Sequence[Crossing], top: int) -> Floats:
-    """Profile after one more digit of `size` values, for sets of up to `top` vertices; `inner_S` is the profile of one slice."""
+    """Profile after one more digit of `size` values, for sets of up to `top`; `inner_S` is the profile of one slice."""
     top = min(top, (len(inner_S) - 1) * size)
     parts = np.arange(1, min(len(inner_S) - 1, top) + 1)
     if int(np.minimum(size, top // parts).sum()) <= COUNTED_STEPS or not all(_chain(x) for x in crossings):
@@ -84,7 +85,7 @@ def merge(inner_S: Floats, size: int, crossings: Sequence[Crossing], top: int) -
 
 
 def best_sum(profile_S: Floats, room_J: Ints, total: int) -> float:
-    """Upper bound on sum_j M(s_j) over sizes s_j <= room_j that add up to `total`: exact when small or full, else by Lagrange."""
+    """Upper bound on sum_j M(s_j), s_j <= room_j adding up to `total`: exact when small or full, else by Lagrange."""
     room_U, count_U = np.unique(np.minimum(room_J[room_J > 0], total), return_counts=True)
     if int(room_U @ count_U) == total:
         return float(profile_S[room_U] @ count_U)

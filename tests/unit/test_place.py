@@ -77,7 +77,16 @@ def test_stages_keep_to_one_chip_type() -> None:
     placement = place(cluster, strategy, moved, JOB)
     chip_PR = cluster.chip_N[placement.gpu_R // 4].reshape(3, -1)
     assert (chip_PR == chip_PR[:, :1]).all()
-    assert score(cluster, strategy, moved, launcher_default(cluster, strategy, JOB))[0] == 1
+    assert score(cluster, strategy, moved, launcher_default(cluster, strategy, JOB))[1] == 1
+
+
+def test_slow_nodes_are_used_last() -> None:
+    """Node 0 computes at half speed: a job of three nodes does without it, a job of four cannot."""
+    cluster = clusters.tiny()
+    object.__setattr__(cluster, "speed_N", np.array([0.5, 1, 1, 1]))
+    three, four = clusters.strategy(tp=2, dp=3), clusters.strategy(tp=2, dp=4)
+    assert 0 not in place(cluster, three, ring(three, dp=1.0), JOB).gpu_R
+    assert score(cluster, four, ring(four, dp=1.0), place(cluster, four, ring(four, dp=1.0), JOB))[0] == 2.0
 
 
 def test_peers_sit_on_the_same_rail() -> None:

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+# N node   G GPU in order of domains   D NVLink domain   T tier   C cell   R rank
+"""Where cells may go: the usable GPUs of a cluster by NVLink domain, what each domain holds, and cells turned into ranks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from placement.cost.cells import cell_size, domain_cells, domain_gpus, granule, may_split, usable_nodes
+from placement.diag import Infeasible
+from placement.ir import Cluster, Job, Placement, Strategy
+from placement.ir._array import Bools, Ints
+
+
+@dataclass(frozen=True)
+class Sites:
+    """`gpu_G` usable GPUs sorted by domain, those of `avoid_N` nodes last in each; `first_D` where a domain starts; rooms in
+    cells.
+
+    `parent_TD` group of each domain at every tier. `block` cells fill whole nodes.
+    """
+
+    cell: int
+    block: int
+    gpu_G: Ints
+    first_D: Ints
+    room_D: Ints
+    parent_TD: Ints
+    chip_D: Ints
+
+
+def sites_of(cluster: Cluster, strategy: Strategy, job: Job, avoid_N: Bools | None = None) -> Sites:
+    """Sites for the cells of a strategy; nodes of `avoid_N` count as unusable. Raises Infeasible when the cells do not fit."""
+    cell = cell_size(cluster, strategy, job.ragged)
+    loose = may_split(cluster, strategy.world_size, job.ragged)
+    room_D = domain_cells(cluster, cell, loose, job.spares, avoid_N)
+    _require_room(cluster, strategy, job, cell, room_D)
+    domain_N, num = cluster.tiers[0].group_N, cluster.tiers[0].num_groups
+    usable_N = usable_nodes(cluster, loose) if avoid_N is None else usable_nodes(cluster, loose) & ~avoid_N
+    gpu_G = np.flatnonzero((cluster.usable_NG & usable_N[:, None]).ravel())
+    node_G = gpu_G // cluster.gpus_per_node
+    domain_G = domain_N[node_G]
+    gpu_G = gpu_G[np.lexsort((degraded(cluster)[node_G], domain_G))]
+    parent_TD = np.zeros((len(cluster.tiers), num), np.int32)
+    for t, tier in enumerate(cluster.tiers):
+        parent_TD[t, domain_N] = tier.group_N
+    chip_D = np.zeros(num, np.int64)
+    np.maximum.at(chip_D, domain_N, cluster.chip_N)
+    first_D = np.concatenate([[0], np.cumsum(np.bincount(domain_G, minlength=num))[:-1]])
+    return Sites(cell, int(granule(cluster, cell, loose)) // cell, gpu_G, first_D, room_D, parent_TD, chip_D)
+
+
+def degraded(cluster: Cluster) -> Bools:
+    """Nodes that compute or send more slowly than others of their chip type."""
+    fastest_X = np.zeros(len(cluster.chips))
+    np.maximum.at(fastest_X, cluster.chip_N, cluster.nic_Bps_N)
+    return np.asarray((cluster.speed_N < 1.0) | (cluster.nic_Bps_N < fastest_X[cluster.chip_N]))
+
+
+def expand(sites: Sites, domain_C: Ints) -> Placement:
+    """Ranks in ascending order over the GPUs of each domain, so that the local rank on a node ascends with the GPU slot."""
+    order = np.argsort(domain_C, kind="stable")
+    sorted_D = domain_C[order]
+    slot_C = np.empty(len(domain_C), np.int64)
+    slot_C[order] = (np.arange(len(order)) - np.searchsorted(sorted_D, sorted_D, side="left")) * sites.cell
+    return Placement(sites.gpu_G[(sites.first_D[domain_C] + slot_C)[:, None] + np.arange(sites.cell)].ravel())
+
+
+def launcher_default(cluster: Cluster, strategy: Strategy, job: Job) -> Placement:
+    """What a launcher does by itself: ranks in order over the usable whole nodes, in order of their host names."""
+    loose = may_split(cluster, strategy.world_size, job.ragged)
+    node_N = by_name(cluster)
+    node_N = node_N[usable_nodes(cluster, loose)[node_N]]
+    picked_G = np.flatnonzero(cluster.usable_NG[node_N].ravel())
+    if len(picked_G) < strategy.world_size:
+        raise no_room(f"{strategy.world_size} ranks, but {len(picked_G)} GPUs are usable")
+    picked_G = picked_G[: strategy.world_size]
+    return Placement(node_N[picked_G // cluster.gpus_per_node] * cluster.gpus_per_node + picked_G % cluster.gpus_per_node)
+
+
+def by_name(cluster: Cluster) -> Ints:
+    """Nodes in order of their host names, numbers compared as numbers."""
+    host_N = cluster.host_N
+    if len(np.unique(np.char.str_len(host_N))) == 1:
+        return np.argsort(host_N, kind="stable")
+    import re
+
+    keys = [[int(p) if p.isdigit() else p for p in re.split(r"(\d+)", name)] for name in host_N.tolist()]
+    return np.array(sorted(range(len(keys)), key=keys.__getitem__))
+
+
+def no_room(message: str) -> Infeasible:
+    return Infeasible(message, {"capacity": 1}, "use fewer ranks, smaller tensor or expert groups, or fewer spares")
+
+
+def _require_room(cluster: Cluster, strategy: Strategy, job: Job, cell: int, room_D: Ints) -> None:
+    need, loose = strategy.world_size // cell, may_split(cluster, strategy.world_size, job.ragged)
+    if not loose and strategy.world_size % cluster.gpus_per_node:
+        raise no_room(f"{strategy.world_size} ranks do not fill whole nodes of {cluster.gpus_per_node} GPUs")
+    held_back = job.spares.count if job.spares.policy == "gpus" else 0
+    usable = int(domain_gpus(cluster, loose, job.spares).sum()) - held_back
+    if int(room_D.sum()) < need or usable < strategy.world_size:
+        raise no_room(f"{need} cells of {cell} ranks, but the NVLink domains hold {int(room_D.sum())} ({usable} GPUs)")
