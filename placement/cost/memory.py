@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 WEIGHT_BYTES = 2.0
 QUANTISED_BYTES = {"bf16": 0.0, "fp8": 2 * 1.0, "mxfp8": 2 * 1.03125, "nvfp4": 2 * 0.5625}  # two orientations, with scales
@@ -94,8 +95,8 @@ def memory_table(model: ModelGraph, job: Job, strategy: Strategy, layer: LayerCo
     """Bytes by block type under row `k` of `layer`."""
     s = strategy
     static_YM, gather_Y = _static(
-        model, job, layer.dense_KY[k], layer.expert_KY[k], np.array(SHARDING.index(s.sharding)), np.array(s.dp * s.cp / s.gtp),
-        np.array(s.edp / s.egtp), np.array(s.gtp), np.array(s.egtp), np.array(s.schedule == "dualpipe" and s.pp > 1),
+        model, job, layer.dense_KY[k], layer.expert_KY[k], SHARDING.index(s.sharding), s.dp * s.cp / s.gtp, s.edp / s.egtp,
+        s.gtp, s.egtp, s.schedule == "dualpipe" and s.pp > 1,
     )  # fmt: skip
     kept_YC = np.maximum(layer.act_KYC[k] - logits_YC(model, job, np.array(s.micro_batch / s.cp / s.tp)), 0.0)
     scratch_YC = layer.act_KYC[k][:, :1] - kept_YC
@@ -110,21 +111,30 @@ def memory_table(model: ModelGraph, job: Job, strategy: Strategy, layer: LayerCo
 
 
 def _static(
-    model: ModelGraph, job: Job, dense_Y: Floats, expert_Y: Floats, sharding: Ints, shard: Floats, shard_expert: Floats,
-    gtp: Floats, egtp: Floats, twice: npt.NDArray[np.bool_],
+    model: ModelGraph, job: Job, dense_Y: Floats, expert_Y: Floats, sharding: int, shard: float, shard_expert: float,
+    gtp: int, egtp: int, twice: bool,
 ) -> tuple[Floats, Floats]:  # fmt: skip
-    """Bytes of weights, gradients and optimizer states of one block, (..., Y, 3), and of its gather buffers, (..., Y)."""
-    sharding, twice = sharding[..., None], twice[..., None]
-    shard, shard_expert, gtp, egtp = (x[..., None] for x in (shard, shard_expert, gtp, egtp))
-    copies = QUANTISED_BYTES[job.precision]
-    quantised_Y = dense_Y * dense_quantised_Y(model) + expert_Y
-    both, split = dense_Y + expert_Y, dense_Y / shard + expert_Y / shard_expert
-    weights = np.where(sharding == 3, WEIGHT_BYTES * split, WEIGHT_BYTES * both + copies * quantised_Y)
-    gradients = job.optimizer.grad_bytes * np.where(sharding >= 2, split, both)
-    states = job.optimizer.state_bytes * np.where(sharding >= 1, split / np.where(twice, 2.0, 1.0), both)
-    whole = dense_Y * gtp * ((gtp > 1) | (sharding == 3)) + expert_Y * egtp * ((egtp > 1) | (sharding == 3))
-    gathered = 2 * (copies / 2 or WEIGHT_BYTES) + job.optimizer.grad_reduce_bytes
-    return np.stack(np.broadcast_arrays(weights, gradients, states), axis=-1), np.asarray(gathered * whole)
+    """Bytes of weights, gradients and optimizer states of one block, (Y, 3), and of its gather buffers, (Y,)."""
+    dense_M, expert_M = (parameter_bytes(job, np.array(sharding), np.array(n), np.array(twice)) for n in (shard, shard_expert))
+    static_YM = dense_Y[:, None] * dense_M + expert_Y[:, None] * expert_M
+    static_YM[:, 0] += _copies(job, np.array(sharding)) * (dense_Y * dense_quantised_Y(model) + expert_Y)
+    fsdp = sharding == SHARDING.index("fsdp")
+    whole_Y = dense_Y * gtp * (gtp > 1 or fsdp) + expert_Y * egtp * (egtp > 1 or fsdp)
+    gathered = 2 * (QUANTISED_BYTES[job.precision] / 2 or WEIGHT_BYTES) + job.optimizer.grad_reduce_bytes
+    return static_YM, gathered * whole_Y
+
+
+def parameter_bytes(job: Job, sharding: Ints, shard: Floats, twice: Bools) -> tuple[Floats, Floats, Floats]:
+    """Bytes of weight, gradient and optimizer states of one parameter that a GPU holds, without quantised copies."""
+    weight = WEIGHT_BYTES / np.where(sharding >= SHARDING.index("fsdp"), shard, 1.0)
+    gradient = job.optimizer.grad_bytes / np.where(sharding >= SHARDING.index("zero2"), shard, 1.0)
+    states = job.optimizer.state_bytes / np.where(sharding >= SHARDING.index("zero1"), shard * np.where(twice, 2.0, 1.0), 1.0)
+    return weight, gradient, states
+
+
+def _copies(job: Job, sharding: Ints) -> Floats:
+    """Bytes of the quantised copies of one quantised parameter."""
+    return np.where(sharding == SHARDING.index("fsdp"), 0.0, QUANTISED_BYTES[job.precision])
 
 
 def dense_quantised_Y(model: ModelGraph) -> Floats:
@@ -218,33 +228,51 @@ def memory_bound(
     The sum of 1 / (sigma + x a) over x = 1..q is at most its first term plus the integral from 1 to q. Also the largest block
     lies somewhere.
     """
-    k = np.asarray(k_S)
+    k, sharding = np.asarray(k_S), np.asarray(sharding_S)
     dual = (np.asarray(schedule_S) == SCHEDULES.index("dualpipe")) & (pp_S > 1)
-    static = _static(
-        model, job, layer.dense_KY[k], layer.expert_KY[k], np.asarray(sharding_S), dp_S * cp_S / gtp_S, edp_S / egtp_S,
-        np.asarray(gtp_S), np.asarray(egtp_S), dual,
-    )[0].sum(axis=-1)  # fmt: skip
-    allowed = [RECOMPUTE.index(mode) for mode in (modes or job.recompute)]
-    kept = layer.act_KYC[k][:, :, allowed] - logits_YC(model, job, micro_batch_S / cp_S / tp_S)[:, :, allowed]
-    kept = np.maximum(kept.min(axis=-1), 0.0)
-    count_Y = model.count_Y.astype(float)
-    for a, b in model.tied:  # the smaller of two tied blocks may cost nothing of its own
-        count_Y[min(model.type_B[a], model.type_B[b], key=lambda y: model.types[y].dense_params)] -= 1
+    dense, expert = (sum(parameter_bytes(job, sharding, n, dual)) for n in (dp_S * cp_S / gtp_S, edp_S / egtp_S))
+    copies = _copies(job, sharding)
+    share_Y, count_Y = dense_quantised_Y(model), _own_counts(model)
+    sequences_K = np.zeros(len(layer.edge_K))
+    sequences_K[k] = micro_batch_S / cp_S / tp_S  # the same for all strategies of a row
+    kept_KY = _least_kept(model, job, layer, sequences_K, modes or job.recompute)
     halves = np.where(dual, 2, 1)
     deep, batch = pp_S / halves, num_microbatches_S // halves
-    top = np.minimum(deep, batch)
     level = np.asarray(schedule_S) == SCHEDULES.index("zb-h1")
-    return _spread(count_Y, static, kept, deep, top, level)
+    types = [
+        (n, layer.dense_KY[k, y] * (dense + share * copies) + layer.expert_KY[k, y] * (expert + copies), kept_KY[k, y])
+        for y, (n, share) in enumerate(zip(count_Y.tolist(), share_Y.tolist(), strict=True))
+        if n > 0
+    ]
+    return _spread(types, deep, np.minimum(deep, batch), level)
 
 
-def _spread(count_Y: Floats, static: Floats, kept: Floats, deep: Floats, top: Floats, level: npt.NDArray[np.bool_]) -> Floats:
-    """`memory_bound` from bytes by type (S, Y): static and kept a microbatch; `deep` stages that hold 1..`top` microbatches."""
+def _own_counts(model: ModelGraph) -> Floats:
+    """Blocks of each type, without those whose matrix is tied to a larger one: they may cost nothing of their own."""
+    count_Y = model.count_Y.astype(float)
+    for a, b in model.tied:
+        count_Y[min(model.type_B[a], model.type_B[b], key=lambda y: model.types[y].dense_params)] -= 1
+    return count_Y
+
+
+def _least_kept(model: ModelGraph, job: Job, layer: LayerCost, sequences_K: Floats, modes: Sequence[str]) -> Floats:
+    """Bytes kept of a microbatch in the thriftiest mode, (K, Y), without logits."""
+    allowed = [RECOMPUTE.index(mode) for mode in modes]
+    kept_KYC = layer.act_KYC - logits_YC(model, job, sequences_K)
+    return np.asarray(np.maximum(kept_KYC[:, :, allowed].min(axis=2), 0.0))
+
+
+def _spread(types: list[tuple[float, Floats, Floats]], deep: Floats, top: Floats, level: Bools) -> Floats:
+    """`memory_bound` from (blocks, static bytes, bytes kept of a microbatch) by type; `deep` stages hold 1..`top` microbatches."""
     few = np.where(level, top, np.minimum(top, 1.0))
-    mean, slope = static @ count_Y, kept @ count_Y
+    mean, slope = (np.asarray(sum(row[0] * row[i] for row in types)) for i in (1, 2))
     low, high = mean + few * slope, mean + top * slope
-    share = np.minimum((static + few[:, None] * kept) / low[:, None], (static + top[:, None] * kept) / high[:, None]) @ count_Y
+    share, block = np.zeros_like(low), np.zeros_like(low)
+    for n, static, kept in types:
+        first = static + few * kept
+        np.maximum(block, first, out=block)
+        share += n * np.minimum(first / low, (static + top * kept) / high)
     ratio = (high - low) / low
     stretch = np.where(ratio > 1e-12, np.log1p(ratio) / np.maximum(ratio, 1e-12), 1.0)
     inverse = np.where(level, deep / high, (deep - top) / high + (1.0 + (top - 1.0) * stretch) / low)
-    block = ((static + few[:, None] * kept) * (count_Y > 0)).max(axis=1)
     return np.asarray(np.maximum(share / inverse, block))
