@@ -116,7 +116,7 @@ def test_a_skip_edge_widens_the_cuts_it_crosses() -> None:
 def test_interleaving_counts_every_chunk_at_the_fullest_moment() -> None:
     """Two stages of two chunks and 4 microbatches: stage 0 holds 5 chunk activations (4 + 1), stage 1 holds 3."""
     memory = of([0, 1, 2, 3], pp=2, vpp=2, schedule="interleaved", num_microbatches=4)
-    # stage 0 holds chunks 0 and 2 (7 bytes each): 2 of chunk 0, 2 of chunk 2 and 1 more. Stage 1 (7 and 2 bytes) is fullest when
+    # stage 0 holds chunks 0 and 2 (7 bytes each): 2 of chunk 0, 2 of chunk 2 and 1 more. Stage 1 is fullest when
     # both microbatches of chunk 3 have gone back and a third of chunk 1 comes in
     assert memory[0, A] == 5 * 7
     assert memory[1, A] == 3 * 7

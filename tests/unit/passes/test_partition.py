@@ -104,7 +104,7 @@ def test_stages_of_several_chunks_are_balanced(schedule: str, vpp: int) -> None:
 
 
 def test_skip_edges_and_towers_are_cut_too() -> None:
-    """A vision tower of 12 small blocks before 24 layers, read again by a later layer, is cut exactly by dynamic programming."""
+    """A vision tower of 12 small blocks before 24 layers, read again by a later layer, is cut exactly."""
     model = chain([0] * 12 + [1] * 24, skips=[(3, 30)])
     layer = layer_costs([[0.5, 0.5, 0.5], LAYER])
     stages = partition(model, JOB, hardware(BIG), strategy(pp=5, num_microbatches=20), layer)
