@@ -3,9 +3,9 @@
 
 The generator P divides x^5685 + x^1362 + x^426 + 1, one of the shortest four-term multiples with long gaps (Koopman 2002, DSN:
 none exists below degree 5275, which is why CRC-32C has Hamming distance 6 up to 5243 bits). Squaring a polynomial over GF(2)
-doubles its exponents, so with every exponent times 8*2^k it is a multiple of P still: a byte may be removed from the front if it
-is XORed into the bytes 4323*2^k, 5259*2^k and 5685*2^k places later. That turns megabytes into a few kilobytes with the same
-CRC, which a table finishes.
+doubles its exponents, so with every exponent times 8*2^k it is a multiple of P still: a byte may be removed from the front if
+it is XORed into the bytes 4323*2^k, 5259*2^k and 5685*2^k places later. That turns megabytes into a few kilobytes with the
+same CRC, which a table finishes.
 """
 
 from __future__ import annotations

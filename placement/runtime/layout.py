@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Layout of plan.bin, version 1.0: the same bytes that `docs/plan-format.md` describes and that a C struct maps.
 
-Every number is little-endian and sits at a multiple of its own size. `name` fields are byte offsets into NAMES, where each name is
-UTF-8 and ends in NUL. Readers skip sections that they do not know. A minor version may add sections or lengthen records; a major
-version may break anything.
+Every number is little-endian and sits at a multiple of its own size. `name` fields are byte offsets into NAMES, where each
+name is UTF-8 and ends in NUL. Readers skip sections that they do not know. A minor version may add sections or lengthen
+records; a major version may break anything.
 """
 
 from __future__ import annotations

@@ -81,7 +81,9 @@ def _strategy(plan: Plan) -> Records:
     s, job = plan.chosen.strategy, plan.job
     degrees = ("tp", "cp", "ep", "etp", "gtp", "egtp", "dp", "edp", "pp", "vpp", "micro_batch", "num_microbatches")
     choices = {
-        "schedule": SCHEDULES.index(s.schedule), "recompute": RECOMPUTE.index(s.recompute), "sharding": SHARDING.index(s.sharding),
+        "schedule": SCHEDULES.index(s.schedule),
+        "recompute": RECOMPUTE.index(s.recompute),
+        "sharding": SHARDING.index(s.sharding),
     }  # fmt: skip
     fabric = {"num_rails": int(plan.cluster.rail_G.max()) + 1, "num_planes": plan.cluster.num_planes}
     load = {"seq_len": job.seq_len, "global_batch": job.global_batch, "step_s": plan.chosen.cost.step_s}
@@ -220,5 +222,6 @@ def _spares(plan: Plan, names: Names) -> Records:
     offset_U, size_U = names.add(cluster.host_N[node_U])
     return _filled(
         layout.SPARE, len(gpu_X), gpu=gpu_X, node=node_X, domain=cluster.tiers[0].group_N[node_X], slot=slot_X,
-        rail=cluster.rail_G[slot_X], reserved_node=cluster.state_N[node_X] == State.RESERVED, name=offset_U[at_X], name_size=size_U[at_X],
+        rail=cluster.rail_G[slot_X], reserved_node=cluster.state_N[node_X] == State.RESERVED,
+        name=offset_U[at_X], name_size=size_U[at_X],
     )  # fmt: skip

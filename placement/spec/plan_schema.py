@@ -1,95 +1,97 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON Schema of plan.json: what other programs may rely on. Keys that are not listed may appear within a major version."""
+"""JSON Schema (draft-07) of plan.json. Readers must ignore properties that they do not know: minor versions add some."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from placement.ir import MEMORY, PARTS, RECOMPUTE, SCHEDULES, SHARDING
+from placement.ir import MEMORY, PARTS, RECOMPUTE, SCHEDULES, SHARDING, State
 
-_COUNT = {"type": "integer", "minimum": 0}
-_SIZE = {"type": "integer", "minimum": 1}
-_SECONDS = {"type": "number", "minimum": 0}
-_TEXT = {"type": "string"}
-_DIGEST = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+Schema = dict[str, Any]
 
-
-def _record(properties: dict[str, Any], *, optional: tuple[str, ...] = (), about: str = "") -> dict[str, Any]:
-    required = sorted(k for k in properties if k not in optional)
-    out: dict[str, Any] = {"type": "object", "properties": properties, "required": required}
-    return out | ({"description": about} if about else {})
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_DEGREE: Schema = {"type": "integer", "minimum": 1}
+_AMOUNT: Schema = {"type": "number", "minimum": 0}
+_TEXT: Schema = {"type": "string"}
+_FLAG: Schema = {"type": "boolean"}
+_SHA256: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 
 
-def _map(values: dict[str, Any]) -> dict[str, Any]:
+def plan_schema() -> Schema:
+    """The schema of plan.json and of `placement plan --format json`."""
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "placement plan",
+        "description": "A placement plan: what was decided, what it is predicted to cost, and how far it is from the bound.",
+    } | _object(
+        format_version={"type": "string", "pattern": r"^1\.[0-9]+$"},
+        tool=_object(name=_TEXT, version=_TEXT),
+        digest=_SHA256 | {"description": "SHA-256 of this file without `digest` and `files`, and of the tables of plan.bin."},
+        files=_map(_object(bytes=_COUNT, sha256=_SHA256)),
+        inputs=_map(_SHA256) | {"description": "SHA-256 of each file in `inputs/`."},
+        cluster=_object(
+            name=_TEXT, digest=_SHA256, gpus=_COUNT, usable_gpus=_COUNT, gpus_per_node=_DEGREE, tiers=_list(_TEXT),
+            hbm_bytes=_AMOUNT,
+            nodes=_object(**{s.name.lower(): _COUNT for s in State}),
+        ),
+        model=_object(name=_TEXT, digest=_SHA256, layers=_DEGREE, parameters=_COUNT),
+        job={"type": "object", "description": "The job as it was compiled, every default written out."},
+        efficiency=_object(digest=_SHA256, provenance=_TEXT),
+        strategy=_strategy(),
+        world_size=_DEGREE | {"description": "Ranks of the job: GPUs at work."},
+        spare_gpus=_COUNT | {"description": "Usable GPUs without a rank."},
+        local_rank_is_slot=_FLAG | {"description": "On every host, local rank = GPU slot: launchers need no shim for it."},
+        whole_nodes=_FLAG | {"description": "Every host of the plan gives all its GPUs."},
+        predicted=_cost(),
+        baseline=_cost() | {"description": "The same strategy in the launcher's default order."},
+        bound=_object(step_time_s=_AMOUNT, gap={"type": ["number", "null"]}, proven=_FLAG),
+        certificate=_object(tiers=_map(_object(lower_bytes=_AMOUNT, plan_bytes=_AMOUNT, method=_TEXT)), gap={"type": "number"}),
+        search=_object(
+            enumerated=_COUNT, feasible=_COUNT, scored=_COUNT, stopped_by=_TEXT, rejected=_map(_COUNT),
+            runners_up=_list(_object(strategy=_strategy(), step_time_s=_AMOUNT)),
+        ),
+        stages=_list(
+            _object(
+                stage=_COUNT, recompute={"enum": list(RECOMPUTE)}, busy_s=_AMOUNT, memory_bytes=_memory(), hosts=_TEXT,
+                chunks=_list(_object(chunk=_COUNT, layers=_list(_TEXT))),
+            )
+        ),
+        traffic=_list(_object(axis=_TEXT, kind={"enum": ["ring", "path", "clique"]}, bytes_P=_list(_AMOUNT)))
+        | {"description": "Bytes that one rank of each stage sends along an axis in a step, one direction."},
+        spares=_object(
+            gpus=_COUNT, reserved_gpus=_COUNT, hosts=_TEXT, reserved_hosts=_TEXT, domains_by_spare_gpus=_map(_COUNT),
+        ),
+        warnings=_list(_TEXT),
+    )  # fmt: skip
+
+
+def _strategy() -> Schema:
+    degrees = ("tp", "cp", "ep", "etp", "gtp", "egtp", "dp", "pp", "vpp", "micro_batch", "num_microbatches")
+    choices = {"schedule": SCHEDULES, "recompute": RECOMPUTE, "sharding": SHARDING}
+    return _object(**dict.fromkeys(degrees, _DEGREE), **{name: {"enum": list(values)} for name, values in choices.items()})
+
+
+def _cost() -> Schema:
+    return _object(
+        step_time_s=_AMOUNT, tokens_per_s_per_gpu=_AMOUNT,
+        mfu=_AMOUNT | {"description": "Model FLOPs a second over the dense bf16 peak."},
+        breakdown_s=_object(**dict.fromkeys(PARTS, _AMOUNT)),
+        memory_bytes=_memory() | {"description": "Of the fullest GPU."}, peak_memory_bytes=_AMOUNT, fullest_stage=_COUNT,
+        bytes_tier=_map(_map(_AMOUNT)) | {"description": "Axis -> tier -> bytes a step that leave groups of the tier, summed."},
+    )  # fmt: skip
+
+
+def _memory() -> Schema:
+    return _object(**dict.fromkeys(MEMORY, _AMOUNT))
+
+
+def _object(**properties: Schema) -> Schema:
+    return {"type": "object", "properties": properties, "required": sorted(properties)}
+
+
+def _map(values: Schema) -> Schema:
     return {"type": "object", "additionalProperties": values}
 
 
-def _strategy() -> dict[str, Any]:
-    degrees = ("tp", "cp", "ep", "etp", "gtp", "egtp", "dp", "pp", "vpp", "micro_batch", "num_microbatches")
-    choices = {"schedule": SCHEDULES, "recompute": RECOMPUTE, "sharding": SHARDING}
-    return _record(dict.fromkeys(degrees, _SIZE) | {k: {"enum": list(v)} for k, v in choices.items()})
-
-
-def _cost() -> dict[str, Any]:
-    return _record(
-        {
-            "step_time_s": _SECONDS,
-            "tokens_per_s_per_gpu": _SECONDS,
-            "mfu": {"type": "number", "minimum": 0, "description": "Model FLOPs over dense peak of the matmul precision"},
-            "breakdown_s": _record(
-                {part: {"type": "number"} for part in PARTS}, about="Parts of the step; they sum to step_time_s"
-            ),
-            "memory_bytes": _record(dict.fromkeys(MEMORY, _SECONDS), about="Fullest GPU, by kind"),
-            "bytes_tier": _map(_map(_SECONDS)),
-        },
-        optional=("bytes_tier",),
-    )
-
-
-def plan_schema() -> dict[str, Any]:
-    """The schema, in the order in which people read a plan."""
-    tier = _record({"lower_bytes": _SECONDS, "plan_bytes": _SECONDS, "method": _TEXT})
-    chunk = _record({"chunk": _COUNT, "layers": {"type": "array", "items": _TEXT}})
-    stage = _record(
-        {
-            "stage": _COUNT, "chunks": {"type": "array", "items": chunk}, "recompute": {"enum": list(RECOMPUTE)},
-            "busy_s": _SECONDS, "memory_bytes": _map(_SECONDS), "hosts": _TEXT,
-        }
-    )  # fmt: skip
-    search = _record({"enumerated": _COUNT, "feasible": _COUNT, "scored": _COUNT, "rejected": _map(_COUNT)})
-    return _record(
-        {
-            "format_version": {
-                "type": "string",
-                "pattern": r"^[0-9]+\.[0-9]+$",
-                "description": "Readers refuse a major version they do not know",
-            },
-            "tool": _record({"name": _TEXT, "version": _TEXT}),
-            "digest": _DIGEST,
-            "inputs": _map(_DIGEST),
-            "cluster": _record(
-                {
-                    "name": _TEXT,
-                    "digest": _DIGEST,
-                    "gpus": _COUNT,
-                    "usable_gpus": _COUNT,
-                    "tiers": {"type": "array", "items": _TEXT},
-                }
-            ),
-            "model": _record({"name": _TEXT, "digest": _DIGEST, "layers": _SIZE, "parameters": _COUNT}),
-            "job": {"type": "object"},
-            "efficiency": _record({"digest": _DIGEST, "provenance": _TEXT}),
-            "strategy": _strategy(),
-            "world_size": _SIZE,
-            "spare_gpus": _COUNT,
-            "predicted": _cost(),
-            "baseline": _cost(),
-            "bound": _record({"step_time_s": _SECONDS, "gap": {"type": ["number", "null"]}, "proven": {"type": "boolean"}}),
-            "certificate": _record({"tiers": _map(tier), "gap": {"type": "number"}}),
-            "search": search,
-            "stages": {"type": "array", "items": stage, "minItems": 1},
-            "spares": {"type": "object"},
-            "warnings": {"type": "array", "items": _TEXT},
-        },
-        about="A placement plan",
-    )
+def _list(items: Schema) -> Schema:
+    return {"type": "array", "items": items}

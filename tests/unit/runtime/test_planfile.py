@@ -17,7 +17,7 @@ import placement
 from placement.diag import InputError, PlanError
 from placement.ir import PARTS, State
 from placement.runtime import COLUMNS, assemble, atomic, content_digest, load_plan, plan_json, rank_rows, write_plan
-from placement.runtime.plan_schema import plan_schema
+from placement.spec.plan_schema import plan_schema
 from placement.runtime.planjob import job_of
 from tests.plans import INPUTS, tiny_cluster, tiny_plan
 
