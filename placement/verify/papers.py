@@ -80,6 +80,7 @@ def facts(case: Case, found: Findings) -> None:
     }
     for name, value in expected.items():
         found.expect(f"`cluster.{name}` in plan.json", told[name], value)
+    found.close("`cluster.hbm_bytes` in plan.json", told["hbm_bytes"], min(c.hbm_bytes for c in cluster.chips), 1e-9)
     for name, count in {"name": model.name, "layers": len(model.block_names)}.items():
         found.expect(f"`model.{name}` in plan.json", case.tree["model"][name], count)
     found.detail = f"{cluster.name}, {model.name}"

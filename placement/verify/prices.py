@@ -103,12 +103,27 @@ def tier_bytes(case: Case, sent: dict[str, list[float]], node_R: Array) -> dict[
 
 def traffic(case: Case, found: Findings) -> None:
     """Bytes by axis and tier, of the plan as it lies."""
-    derived = tier_bytes(case, stage_bytes(Pricing(case, case.node_R)), case.node_R)
+    sent = stage_bytes(Pricing(case, case.node_R))
+    _same_terms(case, found, sent)
+    derived = tier_bytes(case, sent, case.node_R)
     _same_bytes(found, "predicted", case.tree["predicted"]["bytes_tier"], derived)
-    default = tier_bytes(case, stage_bytes(Pricing(case, case.node_R)), case.default_node_R)
+    default = tier_bytes(case, sent, case.default_node_R)
     _same_bytes(found, "baseline", case.tree["baseline"]["bytes_tier"], default)
     sums = {tier.name: math.fsum(axis[tier.name] for axis in derived.values()) for tier in case.cluster.tiers}
     found.detail = ", ".join(f"{name} {total:.4g} B" for name, total in sums.items())
+
+
+def _same_terms(case: Case, found: Findings, sent: dict[str, list[float]]) -> None:
+    """What one rank of each stage sends along each axis."""
+    kinds = {"ep": "clique", "pp": "path"}
+    wanted = {axis: bytes_P for axis, bytes_P in sent.items() if shape(case.degrees, axis)[0] > 1 and any(bytes_P)}
+    stated = {term["axis"]: term for term in case.tree["traffic"]}
+    if set(stated) != set(wanted) or len(stated) != len(case.tree["traffic"]):
+        found.broken(f"`traffic` has the axes {sorted(stated)}, derived {sorted(wanted)}")
+    for axis in sorted(set(stated) & set(wanted)):
+        found.expect(f"the kind of `traffic` along {axis}", stated[axis]["kind"], kinds.get(axis, "ring"))
+        for p, (given, amount) in enumerate(zip(stated[axis]["bytes_P"], wanted[axis], strict=True)):
+            found.close(f"bytes that a rank of stage {p} sends along {axis}", given, amount, CLOSE, 1e-9 * max(wanted[axis]))
 
 
 def _same_bytes(found: Findings, which: str, stated: dict[str, dict[str, float]], derived: dict[str, dict[str, float]]) -> None:

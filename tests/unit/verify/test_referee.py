@@ -103,6 +103,7 @@ JSON = [
     (("efficiency", "digest", "0" * 64), {"input-digests"}),
     (("cluster", "gpus", 9), {"facts"}),
     (("cluster", "nodes", "failed", 1), {"facts"}),
+    (("cluster", "hbm_bytes", 1.0), {"facts"}),
     (("model", "layers", 7), {"facts"}),
     (("cluster", "usable_gpus", 2), {"world-size"}),
     (("cluster", "tiers", ["nvlink"]), {"facts"}),
