@@ -263,7 +263,7 @@ def _least_kept(model: ModelGraph, job: Job, layer: LayerCost, sequences_K: Floa
 
 
 def _spread(types: list[tuple[float, Floats, Floats]], deep: Floats, top: Floats, level: Bools) -> Floats:
-    """`memory_bound` from (blocks, static bytes, bytes kept of a microbatch) by type; `deep` stages hold 1..`top` microbatches."""
+    """`memory_bound` from (blocks, static bytes, bytes kept of a microbatch) by type; `deep` stages hold 1 to `top`."""
     few = np.where(level, top, np.minimum(top, 1.0))
     mean, slope = (np.asarray(sum(row[0] * row[i] for row in types)) for i in (1, 2))
     low, high = mean + few * slope, mean + top * slope

@@ -21,9 +21,10 @@ def makespan_bound(
     """Seconds that no split of the totals over the chunks can beat, any p2p time >= 0; all arguments broadcast.
 
     `schedule` is a name, or an array of indices into `SCHEDULES`. `total_fwd_s`, `total_bwd_s` (input and weight gradient): one
-    microbatch through the whole model. `max_block_s`: forward + backward of a block that is not cut, wherever it lies;
-    `last_block_s`: of the block that the last chunk holds at least (the head). `min_fwd_share`: no block spends a smaller share
-    of its time in the forward pass (0 is always true; a larger one only helps zb-h1).
+    microbatch through the whole model; either may be less than true, never more. `max_block_s`: forward + backward that some
+    stage (DualPipe: some chunk) surely has: a block that is not cut, or ceil(n / pp) of n equal blocks. `last_block_s`: of the
+    block that the last chunk holds at least (the head). `min_fwd_share`: no block spends a smaller share of its time in the
+    forward pass (0 is always true; a larger one only helps zb-h1).
 
     Proof. Write p, m, W = F + B for the totals, L_s for the load of stage s, P_s and Q_s for the loads before and after it, u =
     W/p.

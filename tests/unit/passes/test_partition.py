@@ -113,6 +113,21 @@ def test_skip_edges_and_towers_are_cut_too() -> None:
     assert load.max() == 18.0  # 90 over five stages, and 18 is reached: 12 small blocks, then six layers each
 
 
+def test_refinement_never_makes_a_partition_slower() -> None:
+    """A larger budget gives a partition that simulates at least as fast."""
+    model = chain([0, 3, 3, 3, *[1] * 30, 2])
+    seconds = np.outer([0.1, 1.0, 2.7, 0.8], LAYER)
+    s = strategy(pp=8, vpp=3, schedule="interleaved", num_microbatches=16)
+    steps = []
+    for budget in (0, 60_000, 2_000_000):
+        stages = partition(model, JOB, hardware(BIG), s, layer_costs(seconds.tolist()), refine=budget)
+        assert isinstance(stages, Stages)
+        times = [np.bincount(stages.chunk_B, weights=seconds[model.type_B, d]) for d in range(3)]
+        steps.append(simulate("interleaved", 8, 3, 16, *times, np.zeros(24)).makespan_s)
+    assert steps == sorted(steps, reverse=True)
+    assert steps[2] < steps[0]
+
+
 def test_all_cuts_are_listed_once() -> None:
     """Six blocks into three chunks: C(5, 2) = 10 cuts, ascending, none empty."""
     cuts = every_cut(6, 3)
