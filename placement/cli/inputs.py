@@ -99,15 +99,24 @@ def pins(given: Sequence[str]) -> dict[str, str]:
 
 def plan_inputs(loaded: LoadedPlan, topology: str | None = None) -> Inputs:
     """What a plan directory was made from, read again from its own copies; `topology` replaces the cluster."""
-    from placement.runtime.planjob import job_of
     from placement.spec import load_model
     from placement.spec.catalog import efficiency
 
     folder = loaded.path / "inputs"
     constants = str(folder / EFFICIENCY) if EFFICIENCY in loaded.inputs else None
-    return Inputs(
-        plan_cluster(loaded, topology), load_model(str(folder / MODEL))[0], job_of(loaded.json), efficiency(constants)
-    )
+    model, defaults = load_model(str(folder / MODEL))
+    return Inputs(plan_cluster(loaded, topology), model, _job_again(loaded, defaults), efficiency(constants))
+
+
+def _job_again(loaded: LoadedPlan, defaults: Mapping[str, Any]) -> Job:
+    """The job of the copied files under what the command line had set: what the job in plan.json is checked against."""
+    from placement.runtime.planjob import job_of
+    from placement.spec import load_job
+
+    stated = job_of(loaded.json)
+    path = str(loaded.path / "inputs" / JOB) if JOB in loaded.inputs else None
+    options = {name: getattr(stated, name) for name in ("max_gpus", "spares", "effort", "seed")}
+    return load_job(path, defaults, {k: str(v) for k, v in stated.pins.items()}, **options)
 
 
 def plan_cluster(loaded: LoadedPlan, topology: str | None = None) -> Cluster:
