@@ -279,6 +279,13 @@ DAMAGE = {
 }
 
 
+@pytest.mark.parametrize("job", [{}, [], {"seq_len": 1}, {**dict.fromkeys(("optimizer", "software", "spares"), {}), "x": 1}])
+def test_a_damaged_job_is_refused(job) -> None:
+    """A job that lacks fields, or has unknown ones, is a damaged plan, not a traceback."""
+    with pytest.raises(PlanError, match="plan/damaged"):
+        job_of({"job": job})
+
+
 def edit(directory: Path, **changes: object) -> None:
     path = directory / "plan.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
