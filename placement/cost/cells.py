@@ -48,7 +48,8 @@ def domain_gpus(cluster: Cluster, ragged: bool = False, spares: Spares | None = 
 def granule(cluster: Cluster, cell: Ints | int, ragged: bool = False) -> Ints:
     """Ranks by which a domain is filled: whole cells on whole nodes, lcm(cell, GPUs of a node)."""
     cell_K: Ints = np.asarray(cell, np.int64)
-    return cell_K if ragged else np.asarray(np.lcm(cell_K, cluster.gpus_per_node), np.int64)
+    unit_K: Ints = cell_K if ragged else np.lcm(cell_K, cluster.gpus_per_node)
+    return unit_K
 
 
 def domain_cells(

@@ -67,7 +67,7 @@ def certify(cluster: Cluster, strategy: Strategy, placement: Placement, traffic:
 
 
 def lower_bytes(cluster: Cluster, strategy: Strategy, traffic: Traffic) -> tuple[dict[str, float], dict[str, str], float]:
-    """Bound and method by tier (`layer-cake`, `outer tier`: taken over from the tier above, `none`), and of all tiers together."""
+    """Bound and method by tier (`layer-cake`, `outer tier`: that of the tier above, `none`), and of all tiers together."""
     found = [tier_profile(strategy, traffic, room_J) for room_J in _rooms(cluster)]
     lower: dict[str, float] = {}
     method: dict[str, str] = {}

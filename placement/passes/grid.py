@@ -71,29 +71,39 @@ def leaving_bytes(grid: Grid, boxes_BD: Ints) -> Floats:
     return total_B
 
 
-def order_cells(grid: Grid, chain: Sequence[Sequence[int]], fast: Sequence[int]) -> tuple[Ints, tuple[int, ...]]:
+def order_cells(sizes: Sequence[int], chain: Sequence[Sequence[int]], fast: Sequence[int]) -> tuple[Ints, tuple[int, ...]]:
     """Cells in the order that fills box after box of a chain, and the numbers of cells that make whole boxes (the ladder).
 
-    `fast`: digits in order of speed inside a box. Ends of digits that a box does not divide come last, in an order of their
-    own.
+    `fast`: digits in order of speed inside a box. Ends of digits that a box does not divide come last, in an order of their own.
     """
-    sizes = grid.sizes
-    rest = np.arange(grid.num_cells)
+    rest_C = np.arange(int(np.prod(sizes)))
     coord_DC = []
     for size in sizes:
-        coord_DC.append(rest % size)
-        rest = rest // size
-    outer = chain[-1] if chain else (1,) * len(sizes)
-    ragged_C = np.zeros(grid.num_cells, np.int64)
-    for coord_C, size, extent in zip(coord_DC, sizes, outer, strict=True):
-        ragged_C += coord_C >= size // extent * extent
+        coord_DC.append(rest_C % size)
+        rest_C = rest_C // size
     keys: list[Ints] = []
-    inner = (1,) * len(sizes)
+    inner: Sequence[int] = (1,) * len(sizes)
     for box in (*chain, sizes):
-        keys += [coord_DC[d] % max(box[d], 1) // inner[d] for d in fast if box[d] > inner[d]]
-        inner = tuple(box)
+        keys += [coord_DC[d] % box[d] // inner[d] for d in fast if box[d] > inner[d]]
+        inner = box
     ladder = sorted({1, *(int(np.prod(box)) for box in chain)})
-    return np.lexsort([*keys, np.minimum(ragged_C, 1)]), tuple(ladder)
+    return np.lexsort([*keys, _ends(coord_DC, sizes, chain)]), tuple(ladder)
+
+
+def _ends(coord_DC: Sequence[Ints], sizes: Sequence[int], chain: Sequence[Sequence[int]]) -> Ints:
+    """1 for cells beyond the last whole box of some digit, else 0. (C,)"""
+    end_C = np.zeros(len(coord_DC[0]), np.int64)
+    for coord_C, size, extent in zip(coord_DC, sizes, chain[-1] if chain else sizes, strict=True):
+        end_C |= coord_C >= size // extent * extent
+    return end_C
+
+
+def unpad(value_C: Ints, padded: Sequence[int], sizes: Sequence[int]) -> Ints:
+    """Values of the cells of a grid from those of a larger one."""
+    if tuple(padded) == tuple(sizes):
+        return value_C
+    whole = value_C.reshape(tuple(reversed(padded)))
+    return np.ascontiguousarray(whole[tuple(slice(size) for size in reversed(sizes))]).ravel()
 
 
 def _arcs(extent_BD: Ints, size_D: Ints) -> Floats:

@@ -20,13 +20,14 @@ from placement.cost.traffic import axis_load
 from placement.diag import Infeasible
 from placement.ir import Cluster, Job, Placement, Strategy, Traffic
 from placement.ir._array import Ints
-from placement.passes.candidates import candidates
+from placement.passes.candidates import candidates, launcher_cells
 from placement.passes.rails import rail_conflicts
 from placement.passes.sites import Sites, degraded, expand, launcher_default, sites_of
 
 __all__ = ["capacity", "cell_size", "cells", "launcher_default", "place", "score"]
 
 Score = tuple[float, int, float, float]
+EVEN = 0.1  # weight of evenly spread load beside the busiest uplinks
 
 
 def cells(cluster: Cluster, strategy: Strategy, job: Job) -> tuple[int, int]:
@@ -43,15 +44,24 @@ def place(cluster: Cluster, strategy: Strategy, traffic: Traffic, job: Job) -> P
     """
     best: tuple[Score, Placement] | None = None
     for sites in _choices(cluster, strategy, job):
-        layouts = candidates(cluster, strategy, traffic, sites, job)
-        rest, domain_C = min(((score_cells(cluster, strategy, traffic, sites, c), c) for c in layouts), key=lambda pair: pair[0])
+        domain_C = _best_cells(cluster, strategy, traffic, sites, job)
         placement = expand(sites, domain_C)
-        total = (_slowdown(cluster, placement), *rest)
-        if best is None or total < best[0]:
-            best = (total, placement)
+        found = (_slowdown(cluster, placement), *score_cells(cluster, strategy, traffic, sites, domain_C))
+        if best is None or found < best[0]:
+            best = (found, placement)
     assert best is not None
     _require_rails(cluster, strategy, best[1])
     return best[1]
+
+
+def _best_cells(cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: Sites, job: Job) -> Ints:
+    """The candidate of smallest score; one whose busiest uplinks are worse than the launcher's is none."""
+    launcher_C = launcher_cells(cluster, strategy, sites, job)
+    layouts = list(candidates(cluster, strategy, traffic, sites))
+    layouts += [] if launcher_C is None else [launcher_C]
+    scores = [score_cells(cluster, strategy, traffic, sites, domain_C) for domain_C in layouts]
+    limit = math.inf if launcher_C is None else scores[-1][2]
+    return layouts[min((s, i) for i, s in enumerate(scores) if s[2] <= limit)[1]]
 
 
 def score(cluster: Cluster, strategy: Strategy, traffic: Traffic, placement: Placement) -> Score:
@@ -103,7 +113,8 @@ def _score(
                 worst[term.axis] = max(worst[term.axis], float(seconds_J(load_J, tier.uplink_Bps_J).max()))
                 total += float(load_J.sum()) / sum_Bps if sum_Bps > 0 else math.inf
     chip_PU = chip_U.reshape(strategy.pp, -1)
-    return int((chip_PU != chip_PU[:, :1]).any(axis=1).sum()), _round(sum(worst.values())), _round(total)
+    busiest = _round(sum(worst.values()))
+    return int((chip_PU != chip_PU[:, :1]).any(axis=1).sum()), _round(busiest + EVEN * total), busiest
 
 
 def _round(x: float) -> float:

@@ -34,7 +34,8 @@ class Crossing:
 
     @property
     def gain_K(self) -> Floats:
-        return np.asarray(np.diff(self.profile_K), float)
+        gain_K: Floats = np.diff(self.profile_K)
+        return gain_K
 
     def phi(self, size_S: Ints) -> Ints:
         return np.asarray(np.minimum(size_S, self.lines), np.int64)
