@@ -182,17 +182,33 @@ def put(field, index, value):
 
 
 HOSTILE = [
-    (Section.RANKS, put("host", 0, 99)), (Section.RANKS, put("rank", 1, 0)), (Section.RANKS, put("domain", 3, 4)),
-    (Section.RANKS, put("slot", 2, 2)), (Section.RANKS, put("rail", 2, 2)), (Section.RANKS, put("stage", 2, 2)),
-    (Section.SLOTS, put(None, 0, 8)), (Section.HOSTS, put("name", 0, 1 << 31)), (Section.HOSTS, put("name_size", 0, 0xFFFFFFFF)),
-    (Section.HOSTS, put("name_size", 0, 3)), (Section.HOSTS, put("domain", 1, 9)), (Section.CHUNKS, put("stage", 0, 2)),
-    (Section.CHUNKS, put("num_layers", 0, 0xFFFFFFFF)), (Section.LAYERS, put("chunk", 0, 77)), (Section.LAYERS, put("type_name", 0, 1 << 30)),
-    (Section.COMMUNICATORS, put("inner_stride", 0, 0)), (Section.COMMUNICATORS, put("outer_stride", 0, 3)),
-    (Section.COMMUNICATORS, put("size", 0, 8)), (Section.COMMUNICATORS, put("kind", 0, 2)),
-    (Section.COMMUNICATORS, put("members", -1, 1 << 62)), (Section.COMMUNICATORS, put("index", -1, 1 << 62)),
-    (Section.COMMUNICATORS, put("num_groups", -1, 1 << 31)), (Section.MEMBERS, put(None, 0, 8)), (Section.MEMBERS, put(None, -1, 7)),
-    (Section.SPARES, lambda table: None), (Section.NAMES, put(None, slice(None), 65)),
-]  # fmt: skip
+    (Section.RANKS, put("host", 0, 99)),
+    (Section.RANKS, put("rank", 1, 0)),
+    (Section.RANKS, put("domain", 3, 4)),
+    (Section.RANKS, put("slot", 2, 2)),
+    (Section.RANKS, put("rail", 2, 2)),
+    (Section.RANKS, put("stage", 2, 2)),
+    (Section.SLOTS, put(None, 0, 8)),
+    (Section.HOSTS, put("name", 0, 1 << 31)),
+    (Section.HOSTS, put("name_size", 0, 0xFFFFFFFF)),
+    (Section.HOSTS, put("name_size", 0, 3)),
+    (Section.HOSTS, put("domain", 1, 9)),
+    (Section.CHUNKS, put("stage", 0, 2)),
+    (Section.CHUNKS, put("num_layers", 0, 0xFFFFFFFF)),
+    (Section.LAYERS, put("chunk", 0, 77)),
+    (Section.LAYERS, put("type_name", 0, 1 << 30)),
+    (Section.COMMUNICATORS, put("inner_stride", 0, 0)),
+    (Section.COMMUNICATORS, put("outer_stride", 0, 3)),
+    (Section.COMMUNICATORS, put("size", 0, 8)),
+    (Section.COMMUNICATORS, put("kind", 0, 2)),
+    (Section.COMMUNICATORS, put("members", -1, 1 << 62)),
+    (Section.COMMUNICATORS, put("index", -1, 1 << 62)),
+    (Section.COMMUNICATORS, put("num_groups", -1, 1 << 31)),
+    (Section.MEMBERS, put(None, 0, 8)),
+    (Section.MEMBERS, put(None, -1, 7)),
+    (Section.SPARES, lambda table: None),
+    (Section.NAMES, put(None, slice(None), 65)),
+]
 
 
 @pytest.mark.parametrize(("section", "change"), HOSTILE)
@@ -208,11 +224,22 @@ def test_hostile_tables_are_refused(section, change) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value", "name"),
-    [("major", 2, "version"), ("endian", 0x04030201, "damaged"), ("num_sections", 4000, "damaged"), ("num_sections", 3, "checksum"),
-     ("table_offset", 1 << 63, "damaged"), ("table_offset", 8, "damaged"), ("entry_size", 8, "damaged"), ("entry_size", 1 << 30, "damaged"),
-     ("world_size", 9, "damaged"), ("num_hosts", 1, "damaged"), ("gpus_per_node", 0, "damaged"), ("num_stages", 1, "damaged"),
-     ("header_size", 64, "damaged")],
-)  # fmt: skip
+    [
+        ("major", 2, "version"),
+        ("endian", 0x04030201, "damaged"),
+        ("num_sections", 4000, "damaged"),
+        ("num_sections", 3, "checksum"),
+        ("table_offset", 1 << 63, "damaged"),
+        ("table_offset", 8, "damaged"),
+        ("entry_size", 8, "damaged"),
+        ("entry_size", 1 << 30, "damaged"),
+        ("world_size", 9, "damaged"),
+        ("num_hosts", 1, "damaged"),
+        ("gpus_per_node", 0, "damaged"),
+        ("num_stages", 1, "damaged"),
+        ("header_size", 64, "damaged"),
+    ],
+)
 def test_hostile_headers_are_refused(field, value, name) -> None:
     """A header that lies is refused although its checksum is right."""
     data = bytearray(binary())
