@@ -17,11 +17,11 @@ def explain(
     fmt: Out = Format.TEXT,
 ) -> int:
     """What a diagnostic means, why it matters, and what to write instead."""
-    from placement.report.pages import closest, names, page_json, page_text, parse
+    from placement.report.pages import closest, names, page_json, page_of, page_text, parse
 
     if every == (name is not None):
         raise typer.BadParameter("give one NAME or --all")
-    if name is not None and name not in names():
+    if name is not None and page_of(name) is None:
         near = closest(name)
         raise typer.BadParameter(f"no page `{name}`" + (f"; did you mean `{near}`?" if near else "; --all lists them"))
     pages = [parse(n) for n in (names() if name is None else (name,))]

@@ -99,6 +99,7 @@ def plan(
 
 def _read(model: str, topology: str, job: str | None, pin: Sequence[str], voice: Voice, **options: Any) -> Inputs:
     from placement.cli.inputs import pins, read_inputs, spare_policy
+    from placement.fabric import validate
     from placement.report.text import amount
 
     spares = spare_policy(options.pop("spares"))
@@ -108,7 +109,7 @@ def _read(model: str, topology: str, job: str | None, pin: Sequence[str], voice:
     tiers = " · ".join(t.name for t in cluster.tiers)
     voice.did("Loaded", f"{graph.name}   {graph.num_blocks} blocks, {amount(graph.num_params)} parameters")
     voice.did("Loaded", f"{cluster.name}   {cluster.num_nodes:,} nodes, {cluster.num_gpus:,} GPUs, tiers {tiers}", took_s)
-    for finding in cluster.findings:
+    for finding in validate(cluster):
         voice.found(finding)
     return inputs
 

@@ -28,11 +28,12 @@ def validate(file: TopologyFile, fmt: Out = Format.TEXT) -> int:
 
 
 def _check(file: str) -> tuple[list[Diagnostic], dict[str, object]]:
+    from placement.fabric import validate as validate_cluster
     from placement.report.topology import summary
     from placement.spec import check_topology
 
     cluster, found = check_topology(file)
-    return list(found), summary(cluster) if cluster else {}
+    return (list(validate_cluster(cluster)), summary(cluster)) if cluster else (list(found), {})
 
 
 def _print(diagnostics: list[Diagnostic], facts: dict[str, object]) -> None:

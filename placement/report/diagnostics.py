@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from placement.diag import Diagnostic, Label, Severity
+from placement.report.pages import page_of
 from placement.report.style import PLAIN, Style, columns, safe
 
 COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
@@ -48,8 +49,8 @@ def summary_text(diagnostics: Sequence[Diagnostic]) -> str:
     files = {d.primary.span.file for d in diagnostics if d.primary}
     told = ", ".join(_count(counts[s], s.value) for s in Severity if counts[s]) or "no findings"
     where = f" in {_count(len(files), 'file')}" if files else ""
-    see = f"\n  see: placement explain {diagnostics[0].name}" if diagnostics else ""
-    return told + where + see
+    named = next((d.name for d in diagnostics if page_of(d.name)), None)
+    return told + where + (f"\n  see: placement explain {named}" if named else "")
 
 
 def as_json(diagnostic: Diagnostic) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 """One page per diagnostic name, read from `<room>.md` beside this file: what `placement explain` and the docs show.
 
 A page is `# room/what-is-wrong (severity)` and five sections, `## What it means` and so on, in the order of `SECTIONS`.
+What can be wrong in any input file has one page under `*/what-is-wrong`, which answers for each of `ROOMS`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+ROOMS = ("topology", "model", "job", "runs", "catalog")  # files that are checked against a schema
 SECTIONS = ("What it means", "Why it matters", "Example", "Use instead", "See also")
 
 
@@ -38,12 +40,23 @@ def names() -> tuple[str, ...]:
     return tuple(_sources())
 
 
+def page_of(name: str) -> str | None:
+    """Name of the page that explains a diagnostic: its own, or the one for any file; None if there is none."""
+    room, _, slug = name.partition("/")
+    shared = f"*/{slug}"
+    return next((n for n in (name, shared) if n in _sources() and (n == name or room in ROOMS)), None)
+
+
 def parse(name: str) -> Page:
     """The page of one name; a missing section is a bug of the page and raises KeyError."""
-    head, *parts = _sources()[name].split("\n## ")
+    source = page_of(name)
+    if source is None:
+        raise KeyError(name)
+    head, *parts = _sources()[source].split("\n## ")
     given = dict(part.split("\n", 1) for part in parts)
     severity = head.split("(", 1)[1].split(")", 1)[0]
-    return Page(name, severity, {s: given[s].strip("\n") for s in SECTIONS})
+    room = name.partition("/")[0]  # a shared page speaks of the file that was asked about
+    return Page(name, severity, {s: given[s].strip("\n").replace("*/", f"{room}/") for s in SECTIONS})
 
 
 def page_text(page: Page) -> str:
@@ -67,5 +80,7 @@ def closest(name: str) -> str | None:
     """The existing name that looks most like `name`, or None."""
     from difflib import get_close_matches
 
-    found = get_close_matches(name, names(), 1, 0.5)
+    room = name.partition("/")[0]
+    known = [n.replace("*", room, 1) if room in ROOMS else n for n in names()]
+    found = get_close_matches(name, known, 1, 0.5)
     return found[0] if found else None
