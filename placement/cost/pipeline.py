@@ -164,7 +164,8 @@ def _graph(schedule: str, pp: int, vpp: int, m: int) -> _Graph:
     work[rank[node] - 1, second.astype(int)] = kind * chunks + chunk
     return _Graph(
         before=rank[before[order]], left=rank[left[order]], right=rank[right[order]],
-        left_c=left_c[order], right_c=right_c[order], work=work, level_L=np.concatenate([[0], np.cumsum(np.bincount(level))]), node=rank[node], second=second, kind=kind,
+        left_c=left_c[order], right_c=right_c[order], work=work,
+        level_L=np.concatenate([[0], np.cumsum(np.bincount(level))]), node=rank[node], second=second, kind=kind,
         stage=np.repeat(np.arange(pp), [len(lane) for lane in stages]), chunk=chunk, microbatch=microbatch,
     )  # fmt: skip
 
