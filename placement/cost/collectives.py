@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from placement.ir._array import Floats
 from placement.ir import Efficiency
+from placement.ir._array import Floats
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,13 @@ def ring_s(links: Links, eff: Efficiency, size: Floats, members_T: Floats, ring_
     return np.where(size > 1, join(nvlink, network) + 0.5 * latency_s(eff, size, members_T[..., 0]), 0.0)
 
 
-def all_reduce_s(links: Links, eff: Efficiency, size: Floats, members_T: Floats, ring_spB_T: Floats, payload_B: Floats) -> Floats:
+def all_reduce_s(
+    links: Links, eff: Efficiency, size: Floats, members_T: Floats, ring_spB_T: Floats, payload_B: Floats
+) -> Floats:
     """All-reduce of `payload_B`: in the NVLink switch where it reduces (NVLS), by ring or tree between domains; seconds.
 
     NVLS moves the payload once up and once down whatever the size. A tree over N hosts moves 2 (N - 1) / N payload a host, the
-    ring 2 (n - 1) / n over fewer NICs; NCCL takes the better. Trees join hosts of at most 8 GPUs (inside NVL72 they are invalid).
+    ring 2 (n - 1) / n over fewer NICs; NCCL takes the better. Trees join hosts of at most 8 GPUs (not NVL72).
     """
     local = members_T[..., 0]
     ring = 2.0 * payload_B * (size - 1) / np.maximum(size, 1)
@@ -66,7 +68,7 @@ def all_to_all_s(links: Links, eff: Efficiency, size: Floats, members_T: Floats,
     return np.where(size > 1, join(nvlink, network) + 0.5 * latency_s(eff, local, local), 0.0)
 
 
-def point_to_point_s(links: Links, eff: Efficiency, members_T: Floats, spB_T: Floats, sent_B: Floats) -> Floats:
+def point_to_point_s(links: Links, eff: Efficiency, spB_T: Floats, sent_B: Floats) -> Floats:
     """Each rank sends to the next stage. Where no boundary leaves a domain it runs on NVLink: seconds.
 
     A message that leaves uses the NIC of its GPU, however few others do; where many share an uplink, that decides.

@@ -23,6 +23,7 @@ MATMULS = (
 WEIGHT_BYTES = {"bf16": 2.0, "fp8": 1.0, "mxfp8": 1.03125, "nvfp4": 0.5625}  # with block scales; Megatron GTP document
 UNFUSED_BEFORE = 2022.9  # FlashAttention and sequence parallelism came into the stacks during 2022
 OVERLAP_SINCE = 2023.6  # Megatron overlaps gradient reduction and parameter gathers from the second half of 2023
+FUSED_LOSS_SINCE = 2025.6  # cross entropy of Transformer Engine in the recipes of Megatron-Bridge
 FUSED_MOE_AFTER = 2026.3  # CUDA graphs over MoE layers, fused permutation and grouped quantisation: Megatron 26.04 and later
 
 
@@ -87,7 +88,8 @@ def context(job: Job, hw: Hardware) -> Context:
         low=one(precision != "bf16"), ultra=one(chip.generation == "blackwell_ultra"),
         air=one(generation == "blackwell" and not chip.form.startswith("nvl")), capped=one(chip.form.endswith("500w")),
         mlperf=one(stack == "mlperf"), torch=one(stack in ("torchtitan", "automodel")), composer=one(stack == "composer"),
-        unfused=one(ampere and year < UNFUSED_BEFORE), naive=one(1.0 / (1.0 + math.exp(8.0 * (year - OVERLAP_SINCE)))), year=one(year),
+        unfused=one(ampere and year < UNFUSED_BEFORE), naive=one(1.0 / (1.0 + math.exp(8.0 * (year - OVERLAP_SINCE)))),
+        year=one(year),
         seq_len=one(float(job.seq_len)), ep_overlap=one(job.software.ep_overlap),
     )  # fmt: skip
 

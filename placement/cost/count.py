@@ -20,7 +20,7 @@ import numpy as np
 from placement.cost.context import UNFUSED_BEFORE, WEIGHT_BYTES, generation_of, precision_of
 from placement.cost.hardware import Hardware
 from placement.cost.shards import Shards
-from placement.ir import Attention, BlockType, Experts, Job, Matmul, ModelGraph, Opaque, Pointwise, Vocab
+from placement.ir import Attention, BlockType, Experts, Job, Matmul, ModelGraph, Op, Opaque, Pointwise, Vocab
 from placement.ir._array import Bools, Floats, Ints
 
 MATMUL, GROUPED, ATTENTION, HEAD, MOVE, PERMUTE, SCORES = range(7)
@@ -71,6 +71,7 @@ class Cells:
     egtp_byte_ND: Floats
     layers_N: Floats  # 1 where the block is a layer with launches of its own
     routed_N: Floats  # 1 where it routes to experts
+    local_N: Floats  # routed experts on one GPU
     dense_N: Floats
     expert_N: Floats
     act_NC: Floats
@@ -130,10 +131,36 @@ class _Counter:
 
     def run(self) -> None:
         for op in self.block.ops:
-            _COUNT[type(op)](self, op)
+            self.count(op)
 
-    def row(self, kind: int, *, flop: Floats | float = 0.0, moved: Sequence[Floats | float], cast: Sequence[Floats | float] = (0.0, 0.0, 0.0),
-            span: float = 1.0, head: float = 1.0, thin: Floats | float = 0.0, ragged: float = 0.0, cheap: bool = False) -> None:  # fmt: skip
+    def count(self, op: Op) -> None:
+        match op:
+            case Matmul():
+                self.matmul(op)
+            case Attention():
+                self.attention(op)
+            case Experts():
+                self.experts(op)
+            case Pointwise():
+                self.pointwise(op)
+            case Vocab():
+                self.vocab(op)
+            case Opaque():
+                self.opaque(op)
+
+    def row(
+        self,
+        kind: int,
+        *,
+        flop: Floats | float = 0.0,
+        moved: Sequence[Floats | float],
+        cast: Sequence[Floats | float] = (0.0, 0.0, 0.0),
+        span: float = 1.0,
+        head: float = 1.0,
+        thin: Floats | float = 0.0,
+        ragged: float = 0.0,
+        cheap: bool = False,
+    ) -> None:
         quantised = self.precision != "bf16" and kind in (MATMUL, GROUPED)
         self.rows.append({
             "kind": kind, "flop": self.zero + flop, "byte": np.stack([self.zero + b for b in moved], -1),
@@ -162,11 +189,13 @@ class _Counter:
         self.gemm(MATMUL, tokens, inp, out, 1.0, cheap=cheap)
         self.dense = self.dense + inp * out
         full = 2.0 * self.tokens * (op.inp if op.shard == "col" else op.out)
+        gathered = full * WEIGHT_BYTES[self.precision] / 2.0
         if op.shard == "col" and not self.entered:
-            self.add("tp_byte", full, 2.0 * full, 0.0)  # gather; scatter of the input gradient, gather again for the weight's
+            # gather; scatter of the input gradient, gather again for the weight's. Quantised tensors are gathered as such.
+            self.add("tp_byte", gathered, full + gathered, 0.0)
             self.add("tp_call", 1.0, 2.0, 0.0)
         if op.shard == "row":
-            self.add("tp_byte", full, full, 0.0)
+            self.add("tp_byte", full, gathered, 0.0)
             self.add("tp_call", 1.0, 1.0, 0.0)
         stored = WEIGHT_BYTES[self.precision] * inp * (self.tokens if op.shard == "row" else self.local)
         if self.saved != (op.inp, "in") or op.shard == "row":
@@ -196,8 +225,17 @@ class _Counter:
                 span = min(span, 2.0 * op.window)
             flop = self.tokens * span * heads * width  # causal: half of 2 s (qk + v)
             if op.causal and self.job.software.stack == "torchtitan":
-                flop = flop * 2.0 * self.cp / (self.cp + 1.0)  # its ring gives the last rank most keys; Megatron pairs both ends
-            self.row(ATTENTION, flop=flop * (2.0 if self.unfused else 1.0), moved=(0, 0, 0), span=span, head=width, cheap=self.unfused)
+                flop = (
+                    flop * 2.0 * self.cp / (self.cp + 1.0)
+                )  # its ring gives the last rank most keys; Megatron pairs both ends
+            self.row(
+                ATTENTION,
+                flop=flop * (2.0 if self.unfused else 1.0),
+                moved=(0, 0, 0),
+                span=span,
+                head=width,
+                cheap=self.unfused,
+            )
         kv = op.latent_dim or op.kv_heads * width / np.minimum(self.tp, op.kv_heads)
         gathered = 2.0 * self.tokens * self.cp * kv
         self.add("cp_byte", gathered, 2.0 * gathered, 0.0)
@@ -268,12 +306,6 @@ class _Counter:
         self.keep(op.act_bytes * self.tokens / cut)
 
 
-_COUNT = {
-    Matmul: _Counter.matmul, Attention: _Counter.attention, Experts: _Counter.experts,
-    Pointwise: _Counter.pointwise, Vocab: _Counter.vocab, Opaque: _Counter.opaque,
-}  # fmt: skip
-
-
 def _rows(counters: Sequence[_Counter], num: int) -> Work:
     flat = [(y, row) for y, counter in enumerate(counters) for row in counter.rows]
     shard = np.arange(num) * len(counters)
@@ -318,6 +350,7 @@ def _cells(counters: Sequence[_Counter], shards: Shards) -> Cells:
         egtp_byte_ND=flat([c.expert[:, None] * gathers for c in counters]),
         layers_N=fact(*(float(any(isinstance(o, Attention | Experts) for o in c.block.ops)) for c in counters)),
         routed_N=fact(*(float(e is not None) for e in routed)),
+        local_N=flat([(float(e.num) if e else 0.0) / c.ep for e, c in zip(routed, counters, strict=True)]),
         dense_N=flat([c.dense / c.gtp for c in counters]), expert_N=flat([c.expert / c.egtp for c in counters]),
         act_NC=flat([np.stack([c.acts[0], np.minimum(c.acts[0], c.acts[1]), c.acts[2]], -1) for c in counters]),
         edge_N=flat([2.0 * c.tokens / c.block.tokens_ratio * c.block.hidden / c.tp for c in counters]),

@@ -94,10 +94,16 @@ def edge_bytes(model: ModelGraph, job: Job, shards: Shards) -> Floats:
 
 
 def sent_NA(cells: Cells, sizes: Sizes) -> Floats:
-    """Bytes that one GPU sends along each axis for one microbatch: ring payloads x (n - 1) / n; tokens once to each GPU visited."""
+    """Bytes that one GPU sends along each axis for one microbatch: ring payloads x (n - 1) / n, tokens once to each GPU."""
     n = cells.shard_N
     sent = np.zeros((len(n), len(AXES)))
-    rings = {"tp": cells.tp_byte_ND, "cp": cells.cp_byte_ND, "gtp": cells.gtp_byte_ND, "etp": cells.etp_byte_ND, "egtp": cells.egtp_byte_ND}
+    rings = {
+        "tp": cells.tp_byte_ND,
+        "cp": cells.cp_byte_ND,
+        "gtp": cells.gtp_byte_ND,
+        "etp": cells.etp_byte_ND,
+        "egtp": cells.egtp_byte_ND,
+    }
     for axis, byte_ND in rings.items():
         size_N = getattr(sizes, axis)[n]
         sent[:, AXES.index(axis)] = byte_ND.sum(axis=1) * (size_N - 1.0) / size_N

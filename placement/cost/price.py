@@ -5,15 +5,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from placement.cost import collectives as net
 from placement.cost import count as kinds
-from placement.cost.context import FUSED_MOE_AFTER, GENERATIONS, MATMULS, Context, take
+from placement.cost.context import FUSED_LOSS_SINCE, FUSED_MOE_AFTER, GENERATIONS, MATMULS, Context, take
 from placement.cost.count import Cells, Tables, Work
 from placement.ir import AXES, Efficiency, Spans
-from placement.ir._array import Floats, Ints
+from placement.ir._array import Bools, Floats, Ints
+
+Values = TypeVar("Values", Floats, Bools)
 
 # share of an operation's forward FLOPs in each direction
 SHARE_KD = np.array([[1, 1, 1], [1, 1, 1], [1, 2.5, 0], [1, 1, 1], [0, 0, 0], [0, 0, 0], [0, 0, 0]], dtype=float)
@@ -68,19 +71,28 @@ def compute_s(work: Work, cells: Cells, c: Context, eff: Efficiency) -> tuple[Fl
     weight_R, cast_R = byte_weights(work, row, eff)
     flop_RD = work.flop_R[:, None] * SHARE_KD[work.kind_R]
     hbm_R = row.hbm_Bps * np.ones_like(rate_R)
-    seconds_RD = flop_RD / rate_R[:, None] + (work.byte_RD * weight_R[:, None] + work.cast_RD * cast_R[:, None]) / hbm_R[:, None]
+    seconds_RD = (
+        flop_RD / rate_R[:, None] + (work.byte_RD * weight_R[:, None] + work.cast_RD * cast_R[:, None]) / hbm_R[:, None]
+    )
     num = len(cells.shard_N)
-    compute_ND = np.stack([np.bincount(work.cell_R, seconds_RD[:, d], num) for d in range(3)], -1)
+    compute_ND = np.stack([_sum(work.cell_R, seconds_RD[:, d], num) for d in range(3)], -1)
     at = np.flatnonzero(work.kind_R == kinds.ATTENTION)
-    core_ND = np.stack([np.bincount(work.cell_R[at], seconds_RD[at, d], num) for d in range(3)], -1)
-    cheap_N = np.bincount(work.cell_R, seconds_RD[:, 0] * work.cheap_R, num)
+    core_ND = np.stack([_sum(work.cell_R[at], seconds_RD[at, d], num) for d in range(3)], -1)
+    cheap_N = _sum(work.cell_R, seconds_RD[:, 0] * work.cheap_R, num)
     return compute_ND + launch_s(cells, take(c, cells.shard_N), eff)[:, None] / 3.0, core_ND, cheap_N
+
+
+def _sum(index: Ints, values: Floats, size: int) -> Floats:
+    return np.asarray(np.bincount(index, values, size), dtype=float)
 
 
 def launch_s(cells: Cells, c: Context, eff: Efficiency) -> Floats:
     """Gaps between kernels, router and small tails of a layer, forward and backward together, (N,)."""
     dense = eff["launch_dense_s"] * cells.layers_N * (1.0 - cells.routed_N)
-    return np.asarray(dense + eff["launch_moe_s"] * cells.routed_N * moe_drift(c, eff))
+    # Hopper stacks quantise expert by expert: a dozen small kernels each
+    by_expert = c.low & (c.generation == GENERATIONS.index("hopper"))
+    routed = eff["launch_moe_s"] * cells.routed_N + eff["launch_expert_s"] * cells.local_N * by_expert
+    return np.asarray(dense + routed * moe_drift(c, eff))
 
 
 def moe_drift(c: Context, eff: Efficiency) -> Floats:
@@ -107,7 +119,8 @@ def flop_rate(work: Work, c: Context, eff: Efficiency) -> Floats:
     """Sustained FLOP/s of each row, before memory traffic."""
     matmul = np.array([eff[n] for n in MATMULS])
     attention = np.array([eff[f"attention_{g}"] for g in GENERATIONS])[c.generation]
-    attention = attention * np.where(c.composer, np.where(c.generation == 1, eff["attention_composer_hopper"], 1.0) * eff["attention_composer"], 1.0)
+    early = eff["attention_composer"] * np.where(c.generation == 1, eff["attention_composer_hopper"], 1.0)
+    attention = attention * np.where(c.composer, early, 1.0)
     attention = attention * np.where(c.torch, eff["attention_torch"], 1.0)
     speed = chip_speed(c, eff) / dense_drift(c, eff)
     fused = (c.year > FUSED_MOE_AFTER) & (c.generation == 2)
@@ -118,7 +131,8 @@ def flop_rate(work: Work, c: Context, eff: Efficiency) -> Floats:
     core = c.peak_bf16 * attention * speed / ((1.0 + eff["attention_span"] / work.span_R) * narrow)
     head = c.peak_bf16 * matmul[c.matmul_bf16] * speed
     kind = work.kind_R
-    rate = np.select([kind == kinds.GROUPED, kind == kinds.ATTENTION, kind == kinds.HEAD], [grouped, core, head], layer / dense_drift(c, eff))
+    special = [kind == kinds.GROUPED, kind == kinds.ATTENTION, kind == kinds.HEAD]
+    rate = np.select(special, [grouped, core, head], layer / dense_drift(c, eff))
     return np.asarray(rate)
 
 
@@ -129,10 +143,12 @@ def byte_weights(work: Work, c: Context, eff: Efficiency) -> tuple[Floats, Float
     ragged = eff["misaligned"] ** -work.ragged_R
     # element-wise kernels run at a fraction of line rate: they follow the clock, like matmuls
     clock = 1.0 / chip_speed(c, eff)
-    by_kind = [eff["matmul_bytes"], eff["matmul_bytes"], 0.0, eff["loss"] * clock, eff["move"] * clock]
-    weight = np.select([kind == k for k in range(6)], [*by_kind, eff["permute"] * drift * ragged * clock], eff["scores"])
-    hopper = np.where(c.generation == GENERATIONS.index("hopper"), eff["cast_hopper"], 1.0)
-    cast = np.where(kind == kinds.GROUPED, eff["cast_moe"] * drift * ragged * hopper, eff["cast"]) * clock
+    fused = 1.0 / (1.0 + np.exp(-8.0 * (c.year - FUSED_LOSS_SINCE)))
+    loss = eff["loss"] * (eff["loss_fused"] / eff["loss"]) ** fused
+    plain = np.full(len(kind), eff["matmul_bytes"])
+    by_kind = [plain, plain, np.zeros(len(kind)), loss * clock, eff["move"] * clock, eff["permute"] * drift * ragged * clock]
+    weight = np.select([kind == k for k in range(6)], by_kind, eff["scores"])
+    cast = np.where(kind == kinds.GROUPED, eff["cast_moe"] * drift * ragged, eff["cast"]) * clock
     return np.asarray(weight), np.asarray(cast)
 
 
@@ -148,7 +164,7 @@ def tp_s(cells: Cells, c: Context, eff: Efficiency, sizes: Sizes, spans: Spans) 
 
 
 def cp_s(cells: Cells, c: Context, eff: Efficiency, sizes: Sizes, spans: Spans, core_ND: Floats) -> Floats:
-    """Exposed context-parallel communication: keys and values go around the ring behind the attention core (arXiv 2310.01889)."""
+    """Exposed context-parallel communication: keys and values go around a ring behind attention (arXiv 2310.01889)."""
     per_byte, _ = _ring_terms(c, eff, sizes.cp, spans, "cp")
     return overlapped(cells.cp_byte_ND * _at(per_byte, cells.shard_N)[:, None], core_ND, eff["cp_floor"])
 
@@ -192,12 +208,14 @@ def gtp_s(cells: Cells, c: Context, eff: Efficiency, sizes: Sizes, spans: Spans,
     seconds = np.zeros_like(compute_ND)
     for axis, byte_ND in (("gtp", cells.gtp_byte_ND), ("egtp", cells.egtp_byte_ND)):
         per_byte, per_call = _ring_terms(c, eff, getattr(sizes, axis), spans, axis)
-        seconds = seconds + byte_ND * _at(per_byte, cells.shard_N)[:, None] + (byte_ND > 0) * _at(per_call, cells.shard_N)[:, None]
+        seconds = (
+            seconds + byte_ND * _at(per_byte, cells.shard_N)[:, None] + (byte_ND > 0) * _at(per_call, cells.shard_N)[:, None]
+        )
     return overlapped(seconds, eff["fsdp_window"] * compute_ND, eff["fsdp_floor"])
 
 
-def overlapped(seconds: Floats, window: Floats, floor: float) -> Floats:
-    """What shows of communication that has a window of compute to hide in: a floor, and smoothly all that exceeds the window."""
+def overlapped(seconds: Floats, window: Floats, floor: Floats | float) -> Floats:
+    """What shows of communication that compute can hide: a floor, and smoothly all that exceeds the window."""
     window = np.maximum(window, 1e-9)
     excess = np.logaddexp(0.0, 8.0 * (seconds / window - 1.0)) / 8.0 - np.log1p(np.exp(-8.0)) / 8.0
     return np.asarray(np.where(seconds > 0, floor * seconds + (1.0 - floor) * np.minimum(excess * window, seconds), 0.0))
@@ -215,7 +233,7 @@ def _links(c: Context) -> net.Links:
     return net.Links(c.nvlink_Bps, c.nic_Bps, c.domain, c.nvls.astype(float), (c.generation == 2).astype(float))
 
 
-def _at(values_S: Floats, shard_N: Ints) -> Floats:
+def _at(values_S: Values, shard_N: Ints) -> Values:
     """Values of the shards at cells; a single one serves all."""
     values_S = np.atleast_1d(values_S)
     return values_S[shard_N] if len(values_S) > 1 else np.broadcast_to(values_S, shard_N.shape)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # P pipeline stage   C chunk   B block   Y block type   D = (forward, backward-input, backward-weight)   ... any leading shape
-"""Cost of a whole training step: pipeline by simulation, gradient reduction, optimizer, fixed overheads; parts sum to the step."""
+"""Cost of a whole training step: simulated pipeline, gradient reduction, optimizer, fixed overheads; parts sum to the step."""
 
 from __future__ import annotations
 
@@ -49,8 +49,12 @@ def dp_seconds(
     microbatch; fsdp also gathers weights twice a microbatch (forward and backward), behind the neighbouring layers.
     """
     links = net.Links(c.nvlink_Bps, c.nic_Bps, c.domain, c.nvls.astype(float), (c.generation == 2).astype(float))
-    reduce_s = _group_s(links, eff, spans, dense, dp_cp, grad_bytes, "dp") + _group_s(links, eff, spans, expert, edp, grad_bytes, "edp")
-    gather_s = _group_s(links, eff, spans, dense, dp_cp, gather_bytes, "dp") + _group_s(links, eff, spans, expert, edp, gather_bytes, "edp")
+    reduce_s = _group_s(links, eff, spans, dense, dp_cp, grad_bytes, "dp") + _group_s(
+        links, eff, spans, expert, edp, grad_bytes, "edp"
+    )
+    gather_s = _group_s(links, eff, spans, dense, dp_cp, gather_bytes, "dp") + _group_s(
+        links, eff, spans, expert, edp, gather_bytes, "edp"
+    )
     once = overlapped(reduce_s + gather_s, eff["dp_window"] * window_s, eff["dp_floor"])
     once = c.naive * (reduce_s + gather_s) + (1.0 - c.naive) * once
     scattered = microbatches * overlapped(reduce_s, eff["dp_window"] * window_s, eff["dp_floor"]) + eff["dp_floor"] * gather_s
@@ -59,7 +63,7 @@ def dp_seconds(
     return np.asarray(np.select([sharding <= 1, sharding == 2], [once, scattered], sharded))
 
 
-def dp_windows(pp: Ints | int, vpp: Ints | int) -> Floats:
+def dp_windows(pp: Ints | Floats | int, vpp: Ints | Floats | int) -> Floats:
     """Microbatches of compute that gradient traffic can hide behind: one, and with interleaving most of the drain.
 
     The last backward pass of the last chunk of a stage comes pp (vpp - 1) / vpp microbatches before that of its first one.
@@ -98,16 +102,23 @@ def update_bytes(optimizer: Optimizer) -> float:
 
 
 def overhead_s(
-    job: Job, hw: Hardware, eff: Efficiency, *, world_size: Ints | int, num_microbatches: Ints | int, busy_s: Floats | float = 0.0,
+    job: Job,
+    hw: Hardware,
+    eff: Efficiency,
+    *,
+    world_size: Ints | int,
+    num_microbatches: Ints | int,
+    busy_s: Floats | float = 0.0,
     expert_groups: Ints | int = 1,
-) -> Floats:  # fmt: skip
+) -> Floats:
     """What every step pays: host work, gradient norm, data, and the slowest of many GPUs.
 
     `busy_s` seconds of the step without it. Stragglers cost a share that grows with the logarithm of the world size, and
     expert groups (`expert_groups` of a stage run side by side) one that grows with the imbalance of the job's router.
     """
     given = [np.asarray(v, float) for v in (world_size, num_microbatches, busy_s, expert_groups)]
-    found = overhead_seconds(context(job, hw), eff, *given, np.asarray(job.expert_imbalance))
+    world, m, busy, groups = given
+    found = overhead_seconds(context(job, hw), eff, world, m, busy, groups, np.asarray(job.expert_imbalance))
     return found.reshape(np.broadcast_shapes(*(v.shape for v in given)))
 
 
@@ -127,15 +138,15 @@ def overhead_seconds(
 
 def boundary_s(c: Context, eff: Efficiency, spans: Spans, edge_bytes: Floats) -> Floats:
     """Seconds that one message between two stages delays its receiver."""
-    members, ring, _ = spans.axis("pp")
+    _, ring, _ = spans.axis("pp")
     links = net.Links(c.nvlink_Bps, c.nic_Bps, c.domain, c.nvls.astype(float), (c.generation == 2).astype(float))
-    seconds = net.point_to_point_s(links, eff, members, ring, edge_bytes)
+    seconds = net.point_to_point_s(links, eff, ring, edge_bytes)
     return np.asarray((c.naive + (1.0 - c.naive) * eff["p2p_exposed"]) * seconds)
 
 
 def step_cost(
-    model: ModelGraph, job: Job, hw: Hardware, eff: Efficiency, strategy: Strategy, stages: Stages, spans: Spans, layer: LayerCost,
-    *, k: int = 0, slow_P: Floats | None = None, bytes_tier: Mapping[str, Mapping[str, float]] | None = None,
+    model: ModelGraph, job: Job, hw: Hardware, eff: Efficiency, strategy: Strategy, stages: Stages, spans: Spans,
+    layer: LayerCost, *, k: int = 0, slow_P: Floats | None = None, bytes_tier: Mapping[str, Mapping[str, float]] | None = None,
     recompute_share: float = 1.0,
 ) -> StepCost:  # fmt: skip
     """Predict one step. `layer` row `k` is this strategy's; `slow_P` >= 1 stretches the compute of a stage (degraded nodes).
@@ -149,7 +160,14 @@ def step_cost(
     fwd_C, dgrad_C, wgrad_C = (parts_CX[name].sum(axis=1) for name in ("forward", "dgrad", "wgrad"))
     edge_s = float(boundary_s(c, eff, spans, np.asarray(layer.edge_K[k]))[0]) if strategy.pp > 1 else 0.0
     timeline = simulate(
-        strategy.schedule, strategy.pp, strategy.vpp, m, fwd_C, dgrad_C, wgrad_C, np.full(max(strategy.num_chunks - 1, 0), edge_s)
+        strategy.schedule,
+        strategy.pp,
+        strategy.vpp,
+        m,
+        fwd_C,
+        dgrad_C,
+        wgrad_C,
+        np.full(max(strategy.num_chunks - 1, 0), edge_s),
     )
     busy_C = fwd_C + dgrad_C + wgrad_C
     busy_P = np.array([busy_C[i].sum() for i in chunk_P])
@@ -157,15 +175,20 @@ def step_cost(
     sharded = SHARDING.index(strategy.sharding) >= 1
     dp_P = dp_s(
         job, hw, eff, dense_params=dense_P, expert_params=expert_P, dp_cp=strategy.dp * strategy.cp // strategy.gtp,
-        edp=strategy.edp // strategy.egtp, sharding=strategy.sharding, spans=spans, window_s=busy_P * dp_windows(strategy.pp, strategy.vpp), num_microbatches=m,
+        edp=strategy.edp // strategy.egtp, sharding=strategy.sharding, spans=spans,
+        window_s=busy_P * dp_windows(strategy.pp, strategy.vpp), num_microbatches=m,
     )  # fmt: skip
     update_P = optimizer_s(
-        job, hw, eff, dense_params=dense_P, expert_params=expert_P, shard_dense=strategy.dp * strategy.cp // strategy.gtp if sharded else 1,
+        job, hw, eff, dense_params=dense_P, expert_params=expert_P,
+        shard_dense=strategy.dp * strategy.cp // strategy.gtp if sharded else 1,
         shard_expert=strategy.edp // strategy.egtp if sharded else 1,
     )  # fmt: skip
     last = int(np.argmax(dp_P + update_P))
     critical = int(np.argmax(busy_P))
-    sums = {name: m * float(sum(parts_CX[d][chunk_P[critical], i].sum() for d in ("forward", "dgrad", "wgrad"))) for i, name in enumerate(_COLUMNS)}
+    sums = {
+        name: m * float(sum(parts_CX[d][chunk_P[critical], i].sum() for d in ("forward", "dgrad", "wgrad")))
+        for i, name in enumerate(_COLUMNS)
+    }
     busy_s = sum(sums.values())
     waiting = max(float(timeline.makespan_s) - busy_s, 0.0)
     pp_s = min(waiting, 2.0 * m * strategy.vpp * edge_s)
@@ -180,7 +203,8 @@ def step_cost(
     tokens = job.global_batch * job.seq_len
     return StepCost(
         step_s=step_s, parts_s={name: parts[name] for name in PARTS}, stage_s_P=m * busy_P,
-        memory_PM=stage_memory(model, job, strategy, stages, layer, k), tokens_per_s_per_gpu=tokens / step_s / strategy.world_size,
+        memory_PM=stage_memory(model, job, strategy, stages, layer, k),
+        tokens_per_s_per_gpu=tokens / step_s / strategy.world_size,
         mfu=flops_per_token(model, job.seq_len) * tokens / step_s / (strategy.world_size * hw.chip.peak("bf16")),
         bytes_tier=bytes_tier or {},
     )  # fmt: skip
@@ -190,7 +214,13 @@ _COLUMNS = ("compute", "tp", "cp", "ep", "gtp")
 
 
 def chunk_parts(
-    model: ModelGraph, strategy: Strategy, stages: Stages, layer: LayerCost, k: int, slow_P: Floats | None, recompute_share: float
+    model: ModelGraph,
+    strategy: Strategy,
+    stages: Stages,
+    layer: LayerCost,
+    k: int,
+    slow_P: Floats | None,
+    recompute_share: float,
 ) -> dict[str, Floats]:
     """Seconds of each chunk for one microbatch, columns _COLUMNS, for each of forward, dgrad (recompute included) and wgrad."""
     count_CY = chunk_counts(model, strategy, stages)
@@ -200,7 +230,9 @@ def chunk_parts(
     again_C = recompute_share * np.einsum("cy,yc->c", count_CY, layer.recompute_KYC[k][:, mode_C])
     out = {}
     for d, name in enumerate(("forward", "dgrad", "wgrad")):
-        columns = [count_CY @ part[k, :, d] for part in (layer.compute_KYD, layer.tp_KYD, layer.cp_KYD, layer.ep_KYD, layer.gtp_KYD)]
+        columns = [
+            count_CY @ part[k, :, d] for part in (layer.compute_KYD, layer.tp_KYD, layer.cp_KYD, layer.ep_KYD, layer.gtp_KYD)
+        ]
         columns[0] = (columns[0] + (again_C if name == "dgrad" else 0.0)) * slow_C
         out[name] = np.stack(columns, -1)
     return out

@@ -6,12 +6,12 @@ from placement.ir.cost import MEMORY, PARTS, Certificate, Spans, StepCost, Term,
 from placement.ir.job import PRECISIONS, RECOMPUTE, SCHEDULES, SHARDING, Efficiency, Job, Optimizer, Software, Spares
 from placement.ir.model import Attention, BlockType, Experts, Matmul, ModelGraph, Op, Opaque, Pointwise, Vocab
 from placement.ir.plan import Candidate, Plan, Search
-from placement.ir.run import Run
+from placement.ir.run import Prior, Run
 from placement.ir.strategy import AXES, DEGREES, Placement, Stages, Strategy
 
 __all__ = [
     "AXES", "DEGREES", "MEMORY", "PARTS", "PRECISIONS", "RECOMPUTE", "SCHEDULES", "SHARDING",
     "Attention", "BlockType", "Candidate", "Certificate", "Chip", "Cluster", "Efficiency", "Experts", "FabricDesign",
-    "Job", "Matmul", "ModelGraph", "Op", "Opaque", "Optimizer", "Placement", "Plan", "Pointwise", "Run", "Search",
+    "Job", "Matmul", "ModelGraph", "Op", "Opaque", "Optimizer", "Placement", "Plan", "Pointwise", "Prior", "Run", "Search",
     "Software", "Spans", "Spares", "Stages", "State", "StepCost", "Strategy", "Term", "Tier", "Traffic", "Vocab", "no_spans",
 ]  # fmt: skip

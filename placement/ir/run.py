@@ -12,6 +12,16 @@ from placement.ir.strategy import Strategy
 
 
 @dataclass(frozen=True)
+class Prior:
+    """A constant of the cost model before any run is seen. `width`: standard deviation of its logarithm; 0: never fitted."""
+
+    value: float
+    width: float
+    meaning: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
 class Run:
     """One published run. `reason` says why it cannot be predicted; then cluster, model, job and strategy are None.
 

@@ -36,7 +36,9 @@ def report(runs: Sequence[Run], found: Sequence[StepCost | str]) -> dict[str, An
     scored = [row for row in rows if row["error"] is not None]
     return {
         "format_version": FORMAT_VERSION, "total": len(rows), "runs": rows, "pairs": pairs(scored),
-        "summary": {"predicted": sum(r["predicted_step_time_s"] is not None for r in rows), "scored": len(scored), **summary(scored)},
+        "summary": {
+            "predicted": sum(r["predicted_step_time_s"] is not None for r in rows), "scored": len(scored), **summary(scored),
+        },
     }  # fmt: skip
 
 
@@ -45,7 +47,10 @@ def _predicted(run: Run, eff: Efficiency) -> StepCost | str:
         return run.reason
     try:
         return predict_run(run, eff)
-    except (ValueError, AssertionError) as e:  # a configuration no schedule or partition takes: the row says so, the rest goes on
+    except (
+        ValueError,
+        AssertionError,
+    ) as e:  # a configuration no schedule or partition takes: the row says so, the rest goes on
         return f"cannot be priced: {e}"
 
 
@@ -55,7 +60,8 @@ def _row(run: Run, cost: StepCost | str) -> Row:
     error = step_s / run.measured_step_s - 1.0 if step_s is not None and run.measured_step_s else None
     return {
         "id": run.id, "model": run.model_key, "hardware": run.hardware, "core": run.core, "kind": run.kind,
-        "precision": run.job.precision if run.job else None, "generation": run.cluster.chips[0].generation if run.cluster else None,
+        "precision": run.job.precision if run.job else None,
+        "generation": run.cluster.chips[0].generation if run.cluster else None,
         "num_gpus": run.num_gpus or None, "measured_step_time_s": run.measured_step_s, "predicted_step_time_s": step_s,
         "error": error, "reason": reason, "assumed": list(run.assumed),
         "breakdown_s": dict(cost.parts_s) if isinstance(cost, StepCost) else None,
@@ -97,7 +103,8 @@ def scores(rows: Sequence[Row]) -> dict[str, Any]:
         return {"pairs": 0, "runs": 0, "median": None, "mean": None, "p90": None, "kendall_tau": None, "ranked_pairs": 0}
     return {
         "pairs": len(errors), "runs": len(rows), "median": float(np.median(errors)), "mean": float(errors.mean()),
-        "p90": float(np.quantile(errors, 0.9)), "kendall_tau": float(np.mean(taus)) if taus else None, "ranked_pairs": len(taus),
+        "p90": float(np.quantile(errors, 0.9)),
+        "kendall_tau": float(np.mean(taus)) if taus else None, "ranked_pairs": len(taus),
     }  # fmt: skip
 
 
@@ -128,5 +135,3 @@ def _by_pair(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
 
 def _mean_error(rows: Sequence[Row]) -> float:
     return float(np.mean([abs(r["error"]) for r in rows]))
-
-

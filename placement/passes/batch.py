@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,11 +19,13 @@ from placement.cost.count import Tables, count, stack_tables
 from placement.cost.hardware import contiguous_spans, hardware
 from placement.cost.layers import edge_bytes, sizes_of
 from placement.cost.price import Sizes, price
-from placement.cost.shards import Shards, shards_of
+from placement.cost.shards import shards_of
 from placement.cost.step import boundary_s, chunk_counts, dp_seconds, dp_windows, overhead_seconds, update_bytes
 from placement.ir import RECOMPUTE, SHARDING, Efficiency, Run, Spans, Stages
 from placement.ir._array import Floats, Ints
 from placement.passes.layout import usual_stages
+
+Known = TypeVar("Known")
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,11 @@ def batch_of(runs: Sequence[Run]) -> Batch:
     shards = [shards_of(_known(r.strategy)) for r in runs]
     tables = [count(_known(r.model), _known(r.job), hw, s) for r, hw, s in zip(runs, hws, shards, strict=True)]
     spans = [contiguous_spans(hw, _known(r.strategy)) for r, hw in zip(runs, hws, strict=True)]
-    every = Shards(*(np.concatenate([s.degree(a) for s in shards]) for a in ("tp", "cp", "ep", "etp", "gtp", "egtp")),
-                   np.concatenate([s.micro_batch_K for s in shards]))  # fmt: skip
+    every = shards_of(*(_known(r.strategy) for r in runs))
     entries = _entries(runs, stages)
     stacked = stack_tables(tables)
     cell, stage, blocks, first = entries
-    held = [np.bincount(stage, blocks * held_N[cell], first[-1]) for held_N in (stacked.cells.dense_N, stacked.cells.expert_N)]
+    held = [_sum(stage, blocks * held_N[cell], int(first[-1])) for held_N in (stacked.cells.dense_N, stacked.cells.expert_N)]
     modes = np.array([RECOMPUTE.index(_known(r.strategy).recompute) for r in runs])
     shares = np.array([r.recompute_share for r in runs])
     run_N = stacked.cells.shard_N
@@ -69,12 +71,12 @@ def batch_of(runs: Sequence[Run]) -> Batch:
         context=stack_contexts([context(_known(r.job), hw) for r, hw in zip(runs, hws, strict=True)]), sizes=sizes_of(every),
         spans=Spans(*(np.stack([getattr(s, n) for s in spans]) for n in ("members", "ring_spB", "a2a_spB"))),
         entry_cell_E=cell, entry_stage_E=stage, blocks_E=blocks, mode_N=modes[run_N], share_N=shares[run_N], first_G=first[:-1],
-        run_G=np.repeat(np.arange(len(runs)), np.diff(first)), dense_G=held[0], expert_G=held[1], fact_R=_facts(runs, hws),
+        run_G=np.repeat(np.arange(len(runs)), np.diff(first)), dense_G=held[0], expert_G=held[1], fact_R=_facts(runs),
         ratio_R=np.ones(len(runs)),
     )  # fmt: skip
 
 
-def _known(value):  # type: ignore[no-untyped-def]
+def _known(value: Known | None) -> Known:
     assert value is not None, "only runs without a reason are priced"
     return value
 
@@ -95,20 +97,31 @@ def _entries(runs: Sequence[Run], stages: Sequence[Stages]) -> tuple[Ints, Ints,
     return np.concatenate(cells), np.concatenate(rows), np.concatenate(blocks), np.array(first)
 
 
-def _facts(runs: Sequence[Run], hws: Sequence[object]) -> dict[str, Floats]:
-    def column(value) -> Floats:  # type: ignore[no-untyped-def]
-        return np.array([float(value(_known(r.strategy), _known(r.job))) for r in runs])
+def _facts(runs: Sequence[Run]) -> dict[str, Floats]:
+    """Numbers of each run that the step needs beside its layers, (R,) each."""
+    strategies, jobs = [_known(r.strategy) for r in runs], [_known(r.job) for r in runs]
+    edges = [edge_bytes(_known(r.model), j, shards_of(s)) for r, j, s in zip(runs, jobs, strategies, strict=True)]
+    columns: dict[str, list[float]] = {
+        "m": [s.num_microbatches for s in strategies],
+        "pp": [s.pp for s in strategies],
+        "vpp": [s.vpp for s in strategies],
+        "dp_cp": [s.dp * s.cp // s.gtp for s in strategies],
+        "edp": [s.edp // s.egtp for s in strategies],
+        "world": [s.world_size for s in strategies],
+        "sharding": [SHARDING.index(s.sharding) for s in strategies],
+        "groups": [s.edp if s.ep > 1 else 1 for s in strategies],
+        "imbalance": [j.expert_imbalance for j in jobs],
+        "grad": [j.optimizer.grad_reduce_bytes for j in jobs],
+        "gather": [j.optimizer.param_gather_bytes for j in jobs],
+        "update": [update_bytes(j.optimizer) for j in jobs],
+        "edge": [float(e[0]) for e in edges],
+        "measured": [r.measured_step_s or np.nan for r in runs],
+    }
+    return {name: np.array(values, dtype=float) for name, values in columns.items()}
 
-    return {
-        "m": column(lambda s, j: s.num_microbatches), "pp": column(lambda s, j: s.pp), "vpp": column(lambda s, j: s.vpp),
-        "dp_cp": column(lambda s, j: s.dp * s.cp // s.gtp), "edp": column(lambda s, j: s.edp // s.egtp),
-        "world": column(lambda s, j: s.world_size), "sharding": column(lambda s, j: SHARDING.index(s.sharding)),
-        "grad": column(lambda s, j: j.optimizer.grad_reduce_bytes), "gather": column(lambda s, j: j.optimizer.param_gather_bytes),
-        "groups": column(lambda s, j: s.edp if s.ep > 1 else 1), "imbalance": column(lambda s, j: j.expert_imbalance),
-        "update": column(lambda s, j: update_bytes(j.optimizer)),
-        "edge": np.array([float(edge_bytes(_known(r.model), _known(r.job), shards_of(_known(r.strategy)))[0]) for r in runs]),
-        "measured": np.array([r.measured_step_s or np.nan for r in runs]),
-    }  # fmt: skip
+
+def _sum(index: Ints, values: Floats, size: int) -> Floats:
+    return np.asarray(np.bincount(index, values, size), dtype=float)
 
 
 def pipeline_s(b: Batch, eff: Efficiency) -> tuple[Floats, Floats, Floats]:
@@ -116,7 +129,7 @@ def pipeline_s(b: Batch, eff: Efficiency) -> tuple[Floats, Floats, Floats]:
     seconds = price(b.tables, b.context, eff, b.sizes, b.spans)
     total_N = (seconds.compute_ND + seconds.tp_ND + seconds.cp_ND + seconds.ep_ND + seconds.gtp_ND).sum(axis=1)
     total_N = total_N + b.share_N * np.take_along_axis(seconds.recompute_NC, b.mode_N[:, None], 1)[:, 0]
-    busy_G = np.bincount(b.entry_stage_E, b.blocks_E * total_N[b.entry_cell_E], len(b.run_G))
+    busy_G = _sum(b.entry_stage_E, b.blocks_E * total_N[b.entry_cell_E], len(b.run_G))
     worst_R, sum_R = np.maximum.reduceat(busy_G, b.first_G), np.add.reduceat(busy_G, b.first_G)
     f = b.fact_R
     edge_R = np.where(f["pp"] > 1, boundary_s(b.context, eff, b.spans, f["edge"]), 0.0)

@@ -46,7 +46,8 @@ def balanced(weight_B: Floats, chunks: int) -> Ints:
 
 def _parts(weight_B: Floats, bound: float) -> Ints:
     """Chunk of each block when every chunk takes as much as the bound allows."""
-    chunk, filled, out = 0, 0.0, []
+    out: list[int] = []
+    chunk, filled = 0, 0.0
     for weight in weight_B.tolist():
         if filled + weight > bound * (1 + 1e-12) and out:
             chunk, filled = chunk + 1, 0.0

@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 from pydantic import ConfigDict, Field
 
 from placement.diag import Diagnostic, InputError
-from placement.ir import Chip, Efficiency
+from placement.ir import Chip, Efficiency, Prior
 from placement.spec.fields import Bandwidth, Bytes, Count, Flag, Flops, Real, Schema, Text
 from placement.spec.source import Document, load, validate
 from placement.spec.validate import did_you_mean
@@ -69,6 +69,17 @@ class EfficiencySpec(Schema):
     model_config = ConfigDict(title="an efficiency file")
     provenance: Text
     values: dict[str, Real]
+    residuals: dict[str, Real] = Field(default={}, description="Errors that the fit left, as fractions: for readers, never used")
+
+
+class PriorSpec(Schema):
+    """A constant of the cost model before any run is seen."""
+
+    model_config = ConfigDict(title="a prior")
+    value: Real
+    width: Real
+    meaning: Text
+    source: Text
 
 
 Item = TypeVar("Item", bound=GpuSpec | NicSpec | SwitchSpec)
@@ -128,6 +139,13 @@ def efficiency(path: str | Path | None = None) -> Efficiency:
     """Constants of the cost model: the fitted ones that come with the tool, or the user's calibration file."""
     doc = load(path or CATALOG / "efficiency.yaml", room="catalog")
     return to_efficiency(doc)
+
+
+def priors() -> dict[str, Prior]:
+    """Every constant of the cost model before any run is seen."""
+    doc = load(CATALOG / "priors.yaml", room="catalog")
+    specs = {str(name): validate(doc, PriorSpec, (name,)) for name in doc.tree}
+    return {name: Prior(spec.value, spec.width, spec.meaning, spec.source) for name, spec in specs.items()}
 
 
 def to_efficiency(doc: Document) -> Efficiency:

@@ -13,13 +13,27 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from placement.cost.schedules import misfit
 from placement.diag import Diagnostic, InputError, Label
-from placement.ir import SHARDING, Chip, Cluster, FabricDesign, Job, ModelGraph, Optimizer, Pointwise, Run, Software, State, Strategy, Tier
+from placement.ir import (
+    SHARDING,
+    Chip,
+    Cluster,
+    FabricDesign,
+    Job,
+    ModelGraph,
+    Optimizer,
+    Pointwise,
+    Run,
+    Software,
+    State,
+    Strategy,
+    Tier,
+)
 from placement.spec.catalog import chips
 from placement.spec.model import lower_short
 from placement.spec.model_types import Mla, Transformer
@@ -32,6 +46,7 @@ STACKS = {
     "deepspeed": ("deepspeed", "sagemaker"),
 }  # fmt: skip
 SCHEDULE_NAMES = ("dualpipev", "dualpipe", "zb-v", "zb-h1", "interleaved", "1f1b")
+OVERLAPPED_EXPERTS_SINCE = 2026.0  # Megatron-Bridge performance recipes: moe_a2a_overlap where experts span hosts
 REAL_ROUTER = 1.1  # busiest expert group over the mean where routing is not forced to balance (measured_runs.md, anomaly 8)
 NVLINK_LATENCY_S, NETWORK_LATENCY_S = 1.0e-6, 4.0e-6  # topology.md, section 7
 NEAREST = {  # parts of the same silicon under other names; a row that says more is matched by its own name first
@@ -41,7 +56,7 @@ NEAREST = {  # parts of the same silicon under other names; a row that says more
 _NULL = {"", "~", "null", "none", "n/a", "na", "unknown"}
 
 
-class _CannotExpress(Exception):
+class _CannotExpressError(Exception):
     """Why a row has no prediction; only inside this module."""
 
 
@@ -95,7 +110,7 @@ def read_run(row: Any, index: int, models: dict[str, ModelGraph] | None = None) 
     )  # fmt: skip
     try:
         return _expressed(head, row, spec, {} if models is None else models)
-    except _CannotExpress as e:
+    except _CannotExpressError as e:
         return dataclasses.replace(head, reason=str(e))
     except InputError as e:
         return dataclasses.replace(head, reason="model: " + "; ".join(d.message for d in e.diagnostics))
@@ -112,7 +127,7 @@ def _expressed(head: Run, row: Mapping[str, Any], spec: Mapping[str, Any], model
     job = Job(
         seq_len=seq_len, global_batch=_batch(row, seq_len), precision=precision_name(str(row.get("precision") or "bf16")),
         optimizer=_optimizer(chip, year, sharding),
-        software=Software(stack, year, _overlaps_experts(row)),
+        software=Software(stack, year, _overlaps_experts(row, year, _domain(row, chip, world))),
         expert_imbalance=REAL_ROUTER if "real router" in str(row.get("moe_routing")).lower() else 1.0,
     )  # fmt: skip
     model = _model(spec, row, models)
@@ -127,13 +142,15 @@ def _expressed(head: Run, row: Mapping[str, Any], spec: Mapping[str, Any], model
 
 def synthetic_cluster(chip: Chip, num_gpus: int, domain: int, nic_Bps: float) -> Cluster:
     """GPUs in order, in full NVLink domains of `domain`, joined by one flat network."""
-    per_node = next(n for n in (8 if domain <= 8 else 4, 4, 2, 1) if num_gpus % n == 0 and (domain % n == 0 or num_gpus <= domain))
+    per_node = next(
+        n for n in (8 if domain <= 8 else 4, 4, 2, 1) if num_gpus % n == 0 and (domain % n == 0 or num_gpus <= domain)
+    )
     nodes = num_gpus // per_node
     group_N = np.arange(nodes) // max(1, domain // per_node)
     size_J = np.bincount(group_N) * per_node
     ones, zeros = np.ones(nodes), np.zeros(nodes, dtype=np.int64)
     tiers = (
-        Tier("nvlink", NVLINK_LATENCY_S, group_N, size_J * nic_Bps),
+        Tier("nvlink", NVLINK_LATENCY_S, group_N, np.asarray(size_J * nic_Bps, float)),
         Tier("network", NETWORK_LATENCY_S, zeros, np.array([np.inf])),
     )
     return Cluster(
@@ -156,7 +173,7 @@ def find_chip(hardware: str, notes: str = "") -> Chip:
         return exact
     found = re.search(r"(GB300|GB200|GH200|B300|B200|H800|H200|H100|H20|A100|A800)", hardware.upper())
     if found is None:
-        raise _CannotExpress(f"no GPU like `{hardware}` in the catalogue")
+        raise _CannotExpressError(f"no GPU like `{hardware}` in the catalogue")
     if found[1] == "A100" and "40" in hardware:
         return known["A100-40GB"]
     return known[NEAREST[found[1]]]
@@ -203,12 +220,23 @@ def _model(spec: Mapping[str, Any], row: Mapping[str, Any], models: dict[str, Mo
 def without_rotation(model: ModelGraph) -> ModelGraph:
     """GPT-3 and its kin (plain MLP, tied embeddings) have learned positions or ALiBi: no rotary kernels."""
     types = tuple(
-        dataclasses.replace(t, ops=tuple(o for o in t.ops if not (isinstance(o, Pointwise) and o.kind == "rope"))) for t in model.types
+        dataclasses.replace(t, ops=tuple(o for o in t.ops if not (isinstance(o, Pointwise) and o.kind == "rope")))
+        for t in model.types
     )
     return dataclasses.replace(model, types=types)
 
 
-_ROUTED = ("experts", "topk", "moe_ffn", "shared_experts", "shared_ffn", "dense_first_layers", "moe_every", "groups_limit", "shared_gate")
+_ROUTED = (
+    "experts",
+    "topk",
+    "moe_ffn",
+    "shared_experts",
+    "shared_ffn",
+    "dense_first_layers",
+    "moe_every",
+    "groups_limit",
+    "shared_gate",
+)
 
 
 def _text(value: Any) -> Any:
@@ -232,7 +260,7 @@ def _strategy(
     vpp = _degree(row, "vpp")
     schedule, vpp = _schedule(str(row.get("schedule") or ""), pp, min(vpp, max(1, model.num_blocks // pp)), m)
     if pp > model.num_blocks:
-        raise _CannotExpress(f"{pp} stages for {model.num_blocks} blocks")
+        raise _CannotExpressError(f"{pp} stages for {model.num_blocks} blocks")
     sharding = "zero1" if sharding == "fsdp" and pp > 1 else sharding  # with stages nothing is resharded between microbatches
     return Strategy(tp, cp, ep, etp, dp, pp, vpp, micro_batch, m, schedule, mode, sharding), assumed
 
@@ -264,7 +292,7 @@ def _schedule(name: str, pp: int, vpp: int, m: int) -> tuple[str, int]:
     for schedule, chunks in ((wanted, vpp), ("interleaved", vpp), ("1f1b", 1)):
         if not (schedule == "interleaved" and chunks == 1) and not misfit(schedule, pp, chunks, m):
             return schedule, chunks
-    raise _CannotExpress(f"no schedule runs {m} microbatches on {pp} stages")
+    raise _CannotExpressError(f"no schedule runs {m} microbatches on {pp} stages")
 
 
 def _recompute(row: Mapping[str, Any], model: ModelGraph) -> tuple[str, float]:
@@ -282,7 +310,12 @@ def _sharding(row: Mapping[str, Any], stack: str) -> str:
     if given in SHARDING:
         return given
     fsdp = row.get("fsdp")
-    if stack == "composer" or "sagemaker" in str(row.get("software")).lower() or (_positive(fsdp) and int(fsdp) > 1) or fsdp is True:
+    if (
+        stack == "composer"
+        or "sagemaker" in str(row.get("software")).lower()
+        or (_positive(fsdp) and int(fsdp) > 1)
+        or fsdp is True
+    ):
         return "fsdp"
     return "zero1"
 
@@ -293,26 +326,34 @@ def _optimizer(chip: Chip, year: float, sharding: str) -> Optimizer:
     return Optimizer(grad_reduce_bytes=2.0 if narrow else 4.0)
 
 
-def _overlaps_experts(row: Mapping[str, Any]) -> bool:
+def _overlaps_experts(row: Mapping[str, Any], year: float, domain: int) -> bool:
+    """What the row says; else DualPipe always, and recipes of 2026 where experts span hosts and the schedule allows it."""
     text = f"{row.get('moe_dispatcher')} {row.get('id')} {_mapping(row.get('source')).get('row')}".lower()
-    return "ep overlap on" in text or "1f1b ep overlap" in text or "canonical recipe" in text
+    if "ep overlap o" in text or "1f1b ep overlap" in text or "canonical recipe" in text:
+        return "ep overlap off" not in text
+    if "dualpipe" in str(row.get("schedule")).lower():
+        return True
+    crosses = domain <= 8 and _degree(row, "ep") * _degree(row, "tp") > domain
+    return crosses and year > OVERLAPPED_EXPERTS_SINCE and (_degree(row, "pp") == 1 or _degree(row, "vpp") > 1)
 
 
 def _world(row: Mapping[str, Any]) -> int:
-    if _positive(row.get("n_gpus")):
-        return int(row["n_gpus"])
+    given = row.get("n_gpus")
+    if _positive(given):
+        return int(given)
     degrees = [row.get(n) for n in ("tp", "pp", "cp", "dp")]
     if not _positive(degrees[-1]):
-        raise _CannotExpress("the row gives neither n_gpus nor dp")
-    return int(np.prod([int(d) if _positive(d) else 1 for d in degrees]))
+        raise _CannotExpressError("the row gives neither n_gpus nor dp")
+    return math.prod(int(d) if _positive(d) else 1 for d in degrees)
 
 
 def _batch(row: Mapping[str, Any], seq_len: int) -> int:
-    if _positive(row.get("gbs")):
-        return int(row["gbs"])
+    given = row.get("gbs")
+    if _positive(given):
+        return int(given)
     if _positive(row.get("global_batch_tokens")):
-        return max(1, round(row["global_batch_tokens"] / seq_len))
-    raise _CannotExpress("the row gives no global batch (gbs)")
+        return max(1, round(float(row["global_batch_tokens"]) / seq_len))
+    raise _CannotExpressError("the row gives no global batch (gbs)")
 
 
 def _domain(row: Mapping[str, Any], chip: Chip, world: int) -> int:
@@ -341,11 +382,11 @@ def _degree(row: Mapping[str, Any], name: str, default: int = 1) -> int:
 
 def _whole(value: Any, name: str) -> int:
     if not _positive(value):
-        raise _CannotExpress(f"the row gives no {name}")
+        raise _CannotExpressError(f"the row gives no {name}")
     return int(value)
 
 
-def _positive(value: Any) -> bool:
+def _positive(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e15
 
 

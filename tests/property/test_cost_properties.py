@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What must hold of the cost model whatever the numbers: monotone in speed and bandwidth, parts that sum, no surprises outside the fit."""
+"""What must hold of the cost model whatever the numbers: monotone in speed and bandwidth, parts that sum, no cliffs."""
 
 import dataclasses
 
@@ -19,7 +19,17 @@ from placement.spec.model import lower_short
 EFF = efficiency()
 DENSE = lower_short({"layers": 8, "hidden": 1024, "heads": 16, "kv_heads": 4, "ffn": 4096, "vocab": 32000})
 ROUTED = lower_short(
-    {"layers": 8, "hidden": 1024, "heads": 16, "ffn": 4096, "vocab": 32000, "experts": 32, "topk": 4, "moe_ffn": 512, "dense_first_layers": 1}
+    {
+        "layers": 8,
+        "hidden": 1024,
+        "heads": 16,
+        "ffn": 4096,
+        "vocab": 32000,
+        "experts": 32,
+        "topk": 4,
+        "moe_ffn": 512,
+        "dense_first_layers": 1,
+    }
 )
 CHIPS = ("A100-80GB", "H100", "B200", "GB300")
 
@@ -33,12 +43,17 @@ def strategies(draw, routed: bool) -> Strategy:
     tp, cp, dp, pp = (draw(st.sampled_from(c)) for c in ((1, 2, 4, 8), (1, 2), (1, 2, 8, 64), (1, 2, 4)))
     ep = draw(st.sampled_from([e for e in (1, 2, 8, 16) if routed and tp * cp * dp % e == 0] or [1]))
     m = draw(st.sampled_from((4, 8, 16)))
-    recompute, sharding = draw(st.sampled_from(("none", "selective", "full"))), draw(st.sampled_from(("none", "zero1", "zero2", "fsdp")))
+    recompute, sharding = (
+        draw(st.sampled_from(("none", "selective", "full"))),
+        draw(st.sampled_from(("none", "zero1", "zero2", "fsdp"))),
+    )
     return Strategy(tp, cp, ep, 1, dp, pp, 1, 1, m, "1f1b", recompute, sharding)
 
 
 def cost(model, strategy, hardware, precision="bf16", year=2026.6):
-    job = Job(2048, strategy.dp * strategy.micro_batch * strategy.num_microbatches, precision, software=Software("megatron", year))
+    job = Job(
+        2048, strategy.dp * strategy.micro_batch * strategy.num_microbatches, precision, software=Software("megatron", year)
+    )
     spans = contiguous_spans(hardware, strategy)
     layer = layer_cost(model, job, hardware, EFF, shards_of(strategy), spans)
     return step_cost(model, job, hardware, EFF, strategy, usual_stages(model, strategy, job.seq_len), spans, layer)
@@ -97,7 +112,18 @@ def test_no_cliff_where_the_world_or_the_batch_leaves_the_fit(doublings, m, para
 
     def both(world):
         spans = contiguous_spans(one, Strategy(1, 1, 1, 1, world, 1, 1, 1, m, "1f1b", "none", "zero1"))
-        shown = dp_s(job, one, EFF, dense_params=params, expert_params=0.0, dp_cp=world, edp=1, sharding="zero1", spans=spans, window_s=1.0)
+        shown = dp_s(
+            job,
+            one,
+            EFF,
+            dense_params=params,
+            expert_params=0.0,
+            dp_cp=world,
+            edp=1,
+            sharding="zero1",
+            spans=spans,
+            window_s=1.0,
+        )
         return float(shown[0]) + 0.05 + float(overhead_s(job, one, EFF, world_size=world, num_microbatches=m, busy_s=1.0))
 
     here, there = both(8 * 2**doublings), both(16 * 2**doublings)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Collectives against published NCCL measurements. Busbw as nccl-tests defines it: all-reduce 2 (n-1)/n S/t, all-to-all (n-1)/n S/t.
+"""Collectives against published NCCL measurements, as bus bandwidth of nccl-tests.
+
+All-reduce: 2 (n-1)/n S/t; all-to-all: (n-1)/n S/t.
 
 Numbers typed in from hardware.yaml of the measured collection; its sources are named in each case.
 """
@@ -16,7 +18,9 @@ MiB, GiB = 2.0**20, 2.0**30
 def links(gpu: str, nic_GBps: float, domain: int) -> Links:
     c = chip(gpu)
     one = np.ones(1)
-    return Links(c.nvlink_Bps * one, nic_GBps * 1e9 * one, domain * one, c.nvls * one, c.generation.startswith("blackwell") * one)
+    return Links(
+        c.nvlink_Bps * one, nic_GBps * 1e9 * one, domain * one, c.nvls * one, c.generation.startswith("blackwell") * one
+    )
 
 
 def spans(size: int, local: int, nic_GBps: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -47,7 +51,8 @@ ALL_REDUCE = [
     # 8 x B200, NVIDIA/nccl issue 1807; two hosts, 8 GiB, coreweave/nccl-tests pull 92
     ("B200", 50, 8, 8, 8, 8 * GiB, 830.0), ("B200", 50, 8, 16, 8, 8 * GiB, 690.07),
     # GB200 NVL72, 72 GPUs, coreweave/nccl-tests pull 43
-    ("GB200", 50, 72, 72, 72, 512 * MiB, 586.06), ("GB200", 50, 72, 72, 72, 1 * GiB, 681.17), ("GB200", 50, 72, 72, 72, 2 * GiB, 757.78),
+    ("GB200", 50, 72, 72, 72, 512 * MiB, 586.06), ("GB200", 50, 72, 72, 72, 1 * GiB, 681.17),
+    ("GB200", 50, 72, 72, 72, 2 * GiB, 757.78),
     ("GB200", 50, 72, 72, 72, 4 * GiB, 839.16), ("GB200", 50, 72, 72, 72, 8 * GiB, 834.57),
     # GB200, 20 racks, 1,440 GPUs, coreweave/nccl-tests pull 48
     ("GB200", 50, 72, 1440, 72, 512 * MiB, 150.95), ("GB200", 50, 72, 1440, 72, 1 * GiB, 218.85),
@@ -94,7 +99,7 @@ def test_a_gather_over_nics_is_bound_by_one_nic_for_each_member_of_a_domain():
 def test_a_stage_boundary_inside_a_domain_runs_on_nvlink():
     """One GB at 77 % of 450 GB/s; over a NIC at 98.4 % of 50 GB/s."""
     link, sent = links("H100", 50.0, 8), np.array([1e9])
-    inside = point_to_point_s(link, efficiency(), np.ones((1, 2)), np.zeros((1, 2)), sent)[0]
-    outside = point_to_point_s(link, efficiency(), np.ones((1, 2)), np.array([[1 / 50e9, 0.0]]), sent)[0]
+    inside = point_to_point_s(link, efficiency(), np.zeros((1, 2)), sent)[0]
+    outside = point_to_point_s(link, efficiency(), np.array([[1 / 50e9, 0.0]]), sent)[0]
     assert inside == pytest.approx(1e9 / (0.77 * 450e9))
     assert outside == pytest.approx(1e9 / (0.984 * 50e9))

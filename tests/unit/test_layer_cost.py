@@ -48,7 +48,9 @@ def test_counted_matmul_flops_are_the_published_model_flops(mapping):
     model = lower_short(mapping)
     counted = total_flops(model, ONE, (MATMUL, GROUPED, HEAD))[0]
     for y, block in enumerate(model.types):
-        attention = 3.0 * sum(JOB.seq_len * o.heads * (o.qk_dim + o.v_dim) for o in block.ops if type(o).__name__ == "Attention")
+        attention = 3.0 * sum(
+            JOB.seq_len * o.heads * (o.qk_dim + o.v_dim) for o in block.ops if type(o).__name__ == "Attention"
+        )
         router = sum(6.0 * o.hidden * o.num for o in block.ops if type(o).__name__ == "Experts")
         assert counted[y] == pytest.approx((block_flops(block, JOB.seq_len) - attention - router) * JOB.seq_len, rel=1e-3)
 

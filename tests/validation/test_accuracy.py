@@ -31,7 +31,9 @@ def test_every_run_of_the_public_set_is_predicted(report):
     """No row is dropped and none lacks a prediction; each has the keys that other programs read."""
     assert report["total"] == len(report["runs"]) == 237
     assert all(r["predicted_step_time_s"] is not None and r["reason"] is None for r in report["runs"])
-    assert {"id", "model", "hardware", "core", "measured_step_time_s", "predicted_step_time_s", "reason"} <= set(report["runs"][0])
+    assert {"id", "model", "hardware", "core", "measured_step_time_s", "predicted_step_time_s", "reason"} <= set(
+        report["runs"][0]
+    )
 
 
 def test_errors_over_pairs_are_as_small_as_the_fit_left_them(report):
@@ -66,7 +68,7 @@ def test_the_fast_path_of_the_fit_is_the_path_of_a_plan(runs, report):
 
 
 def test_hiding_expert_communication_helps_as_much_as_published(report):
-    """Qwen3-30B-A3B on 16 H100: 24.71 s without overlap of expert communication, 20.99 s with it (Megatron-Bridge skill page)."""
+    """Qwen3-30B-A3B on 16 H100: 24.71 s without overlap of experts, 20.99 s with it (Megatron-Bridge skill page)."""
     step = {r["id"]: r["predicted_step_time_s"] for r in report["runs"] if r["id"].startswith("skill-ep-overlap")}
     off = next(v for k, v in step.items() if "overlap-off" in k)
     on = next(v for k, v in step.items() if "overlap-on" in k)
