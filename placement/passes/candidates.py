@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice, permutations
 
 import numpy as np
@@ -18,19 +18,55 @@ from placement.passes.grid import Grid, grid_of, leaving_bytes, order_cells, unp
 from placement.passes.sites import Sites, by_name, launcher_default
 from placement.solve.boxchain import box_chains
 
-CHAINS = 6  # box chains taken over from each search; some 40 candidates come of them, 12 ms each at 220,000 GPUs
+CHAINS = 6  # box chains taken over from each search
 Boxes = tuple[tuple[int, ...], ...]
-UNITS = 3  # ways to round the groups' rooms to whole units, for each chain
+UNITS = 3  # ways to round the groups' rooms to whole units
 
 
-def candidates(cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: Sites) -> Iterator[Ints]:
-    """Domain of every cell (C,), for each candidate; none twice."""
-    seen: set[bytes] = set()
-    for domain_C in _all(cluster, strategy, traffic, sites):
-        key = domain_C.tobytes()
-        if key not in seen:
-            seen.add(key)
-            yield domain_C
+@dataclass(frozen=True)
+class Layout:
+    """One way to lay the cells: a grid padded to `sizes`, boxes, speed of the digits inside boxes, units of the groups by level."""
+
+    sizes: tuple[int, ...]
+    chain: Boxes
+    fast: tuple[int, ...]
+    keep: int  # levels whose groups are filled by whole units
+
+
+class Workshop:
+    """Makes layouts into domains of cells (C,). Plain layouts first; `variants` of a good one change one thing at a time."""
+
+    def __init__(self, cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: Sites):
+        self.sites, self.grid, self.tree = sites, grid_of(strategy, traffic, sites.cell), _tree(sites)
+        self.room = int(self.tree.room_LJ[-1].sum()) * sites.block
+        self.boxes = _chains(cluster, self.grid, self.tree, sites.block)
+        self.orders: dict[tuple[object, ...], tuple[Ints, tuple[int, ...]]] = {}
+
+    def plain(self) -> list[Layout]:
+        digits = tuple(range(len(self.grid.sizes)))
+        return [Layout(self.grid.sizes, chain, digits, self.tree.top) for chain in self.boxes]
+
+    def variants(self, layout: Layout) -> list[Layout]:
+        sizes = _paddings(self.grid.sizes, layout.chain, self.room, self.sites.block)
+        fasts = list(islice(permutations(layout.fast), 2 if layout.chain else 6))
+        keeps = range(self.tree.top, max(self.tree.top - UNITS, -1), -1)
+        return [Layout(s, layout.chain, f, k) for s in sizes for f in fasts for k in keeps]
+
+    def cells(self, layout: Layout) -> Ints:
+        key = (layout.sizes, layout.chain, layout.fast)
+        if key not in self.orders:
+            self.orders[key] = order_cells(*key)
+        order_C, ladder = self.orders[key]
+        block = self.sites.block
+        ladder = tuple(sorted({1, *(v // block for v in ladder if v % block == 0)}))
+        domain_C = np.empty(len(order_C), np.int32)
+        domain_C[order_C] = np.repeat(fill(self.tree, len(order_C) // block, ladder, self._units(ladder, layout.keep)), block)
+        return unpad(domain_C, layout.sizes, self.grid.sizes)
+
+    def _units(self, ladder: tuple[int, ...], keep: int) -> tuple[int, ...]:
+        """Units by level: the largest of the ladder that its groups hold, and single blocks beyond `keep` levels."""
+        largest = [max(u for u in ladder if u <= max(int(room_J.max()), 1)) for room_J in self.tree.room_LJ[: self.tree.top]]
+        return tuple(u if level <= keep else 1 for level, u in enumerate(largest)) + (1,)
 
 
 def launcher_cells(cluster: Cluster, strategy: Strategy, sites: Sites, job: Job) -> Ints | None:
@@ -46,21 +82,7 @@ def launcher_cells(cluster: Cluster, strategy: Strategy, sites: Sites, job: Job)
     return domain_CR[:, 0].astype(np.int32)
 
 
-def _all(cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: Sites) -> Iterator[Ints]:
-    yield _by_name(cluster, strategy, sites)
-    grid = grid_of(strategy, traffic, sites.cell)
-    tree = _tree(sites)
-    room = int(tree.room_LJ[-1].sum()) * sites.block
-    for chain in _chains(cluster, grid, tree, sites.block):
-        for sizes in _paddings(grid.sizes, chain, room, sites.block):
-            for order_C, ladder in _orders(sizes, chain, sites.block):
-                for units in _unit_choices(tree, ladder):
-                    domain_C = np.empty(len(order_C), np.int32)
-                    domain_C[order_C] = np.repeat(fill(tree, len(order_C) // sites.block, ladder, units), sites.block)
-                    yield unpad(domain_C, sizes, grid.sizes)
-
-
-def _by_name(cluster: Cluster, strategy: Strategy, sites: Sites) -> Ints:
+def named_cells(cluster: Cluster, strategy: Strategy, sites: Sites) -> Ints:
     """The launcher's order of domains, each with as many cells as it holds."""
     named_N = cluster.tiers[0].group_N[by_name(cluster)]
     _, first = np.unique(named_N, return_index=True)
@@ -86,16 +108,6 @@ def _tree(sites: Sites) -> Tree:
     return tree_of(sites.room_D // sites.block, [*parents, np.zeros_like(sites.chip_D)])
 
 
-def _orders(sizes: tuple[int, ...], chain: Boxes, block: int) -> list[tuple[Ints, tuple[int, ...]]]:
-    """Orders of the cells with their ladders (in blocks): inside boxes one digit runs fast, or the other."""
-    orders: dict[bytes, tuple[Ints, tuple[int, ...]]] = {}
-    for fast in islice(permutations(range(len(sizes))), 2 if chain else 6):
-        order_C, ladder = order_cells(sizes, chain, fast)
-        ladder = tuple(sorted({1, *(v // block for v in ladder if v % block == 0)}))
-        orders.setdefault(order_C.tobytes(), (order_C, ladder))
-    return list(orders.values())
-
-
 def _chains(cluster: Cluster, grid: Grid, tree: Tree, block: int) -> list[Boxes]:
     """Box chains for full and for typical groups, cheapest first, and the plain order."""
     finite = [t.uplink_Bps_J[np.isfinite(t.uplink_Bps_J)] for t in cluster.tiers]
@@ -109,12 +121,3 @@ def _chains(cluster: Cluster, grid: Grid, tree: Tree, block: int) -> list[Boxes]
         rooms = [int(pick(room_J[room_J > 0])) * block for room_J in tree.room_LJ[: len(weights)]]
         chains |= dict.fromkeys(chain for _, chain in box_chains(grid.sizes, rooms, cost, keep=CHAINS))
     return list(chains)
-
-
-def _unit_choices(tree: Tree, ladder: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Units by level: the largest of the ladder that its groups hold, then outer levels relaxed one by one."""
-    top = tree.top
-    largest = [max(u for u in ladder if u <= max(int(room_J.max()), 1)) for room_J in tree.room_LJ]
-    largest[top] = 1
-    choices = [tuple(largest[: keep + 1] + [1] * (top - keep)) for keep in range(top, -1, -1)]
-    return list(dict.fromkeys(choices))[:UNITS]

@@ -9,7 +9,7 @@ the cluster really has, and the exact loads of every candidate decide. The launc
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -20,13 +20,15 @@ from placement.cost.traffic import axis_load
 from placement.diag import Infeasible
 from placement.ir import Cluster, Job, Placement, Strategy, Traffic
 from placement.ir._array import Ints
-from placement.passes.candidates import candidates, launcher_cells
+from placement.passes.candidates import Layout, Workshop, launcher_cells, named_cells
 from placement.passes.rails import rail_conflicts
 from placement.passes.sites import Sites, degraded, expand, launcher_default, sites_of
 
 __all__ = ["capacity", "cell_size", "cells", "launcher_default", "place", "score"]
 
+CellScore = tuple[int, float, float]
 Score = tuple[float, int, float, float]
+REFINED = 2  # plain layouts whose variants are tried
 EVEN = 0.1  # weight of evenly spread load beside the busiest uplinks
 
 
@@ -55,13 +57,27 @@ def place(cluster: Cluster, strategy: Strategy, traffic: Traffic, job: Job) -> P
 
 
 def _best_cells(cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: Sites, job: Job) -> Ints:
-    """The candidate of smallest score; one whose busiest uplinks are worse than the launcher's is none."""
+    """The layout of smallest score; one whose busiest uplinks are worse than the launcher's is none.
+
+    Plain layouts of all box chains are compared first, then the variants of the best of them.
+    """
     launcher_C = launcher_cells(cluster, strategy, sites, job)
-    layouts = list(candidates(cluster, strategy, traffic, sites))
-    layouts += [] if launcher_C is None else [launcher_C]
-    scores = [score_cells(cluster, strategy, traffic, sites, domain_C) for domain_C in layouts]
-    limit = math.inf if launcher_C is None else scores[-1][2]
-    return layouts[min((s, i) for i, s in enumerate(scores) if s[2] <= limit)[1]]
+    fixed = [named_cells(cluster, strategy, sites), *([] if launcher_C is None else [launcher_C])]
+    found = [(score_cells(cluster, strategy, traffic, sites, c), i, c) for i, c in enumerate(fixed)]
+    limit = math.inf if launcher_C is None else found[-1][0][2]
+    shop = Workshop(cluster, strategy, traffic, sites)
+
+    def scored(layouts: Sequence[Layout]) -> list[tuple[CellScore, int, Ints]]:
+        made = [shop.cells(layout) for layout in layouts]
+        return [(score_cells(cluster, strategy, traffic, sites, c), len(found) + i, c) for i, c in enumerate(made)]
+
+    plain = shop.plain()
+    first = scored(plain)
+    ranking = sorted(range(len(plain)), key=lambda i: first[i][:2])
+    found += first
+    for i in ranking[:REFINED]:
+        found += scored(shop.variants(plain[i]))
+    return min((f for f in found if f[0][2] <= limit), key=lambda f: f[:2])[2]
 
 
 def score(cluster: Cluster, strategy: Strategy, traffic: Traffic, placement: Placement) -> Score:
@@ -74,7 +90,7 @@ def score(cluster: Cluster, strategy: Strategy, traffic: Traffic, placement: Pla
 
 def score_cells(
     cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: Sites, domain_C: Ints
-) -> tuple[int, float, float]:  # fmt: skip
+) -> CellScore:  # fmt: skip
     """(stages that mix chip types, seconds of the busiest uplink summed over axes, seconds of all uplinks if loads were even).
 
     Axes are added because they run at different times of a step, tiers are not because a collective streams through all of
@@ -101,7 +117,7 @@ def _slowdown(cluster: Cluster, placement: Placement) -> float:
 
 def _score(
     cluster: Cluster, strategy: Strategy, traffic: Traffic, groups_TU: Ints, chip_U: Ints, unit: int
-) -> tuple[int, float, float]:  # fmt: skip
+) -> CellScore:  # fmt: skip
     worst = dict.fromkeys((term.axis for term in traffic.terms), 0.0)
     total = 0.0
     for tier, group_U in zip(cluster.tiers, groups_TU, strict=True):
