@@ -110,8 +110,8 @@ def pipeline_s(task: Problem, prices: Prices, rows: Rows) -> Floats:
     )  # fmt: skip
 
 
-def step_bound(task: Problem, prices: Prices, rows: Rows) -> Floats:
-    """Least step seconds of each row (every column of a leaf).
+def step_bound(task: Problem, prices: Prices, rows: Rows) -> tuple[Floats, Floats]:
+    """Least step seconds of each row (every column of a leaf), and the pipeline's share of it.
 
     Some stage holds at least the mean of the parameters, and as many whole expert layers as cannot be avoided; what it cannot
     hide is convex in them. A stage that is busier
@@ -136,7 +136,7 @@ def step_bound(task: Problem, prices: Prices, rows: Rows) -> Floats:
     update = optimizer_s(job, hw, eff, **once, shard_dense=np.where(sharded, dp_cp, 1), shard_expert=np.where(sharded, edp, 1))
     busy = pipeline + shown + update
     world = rows["tp"] * rows["cp"] * rows["dp"] * rows["pp"]
-    return np.asarray(busy + overhead_s(job, hw, eff, world_size=world, num_microbatches=m, busy_s=busy))
+    return np.asarray(busy + overhead_s(job, hw, eff, world_size=world, num_microbatches=m, busy_s=busy)), pipeline
 
 
 def outer_spans(cluster: Cluster, rows: Rows) -> Spans:

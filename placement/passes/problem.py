@@ -15,6 +15,7 @@ from placement.cost.spans import spans_of
 from placement.cost.step import step_cost
 from placement.cost.traffic import tier_bytes, traffic
 from placement.ir import AXES, RECOMPUTE, Candidate, Cluster, Efficiency, Job, ModelGraph, Placement, Spans, Stages, StepCost, Strategy, Traffic
+from placement.ir._array import Floats, Ints
 from placement.passes.partition import partition
 
 
@@ -61,6 +62,41 @@ def relax(task: Problem, strategy: Strategy, layer: LayerCost | None = None, k: 
     moved = traffic(task.model, task.job, strategy, stages, layer, k)
     cost = step_cost(task.model, task.job, task.hw, task.efficiency, strategy, stages, spans, layer, k=k)
     return Relaxed(strategy, stages, moved, cost)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """The pipeline of one shape (schedule, pp, vpp, microbatches), cut for one set of block times without a memory limit.
+
+    A makespan is the longest path, so it grows with every time and scales with all of them: block times that are nowhere
+    less than `a` times these cannot be cut into a pipeline that is shorter than `a` times this one. Where some blocks are
+    quicker than that, a path loses no more than what they lack, once a microbatch.
+    """
+
+    seconds: float
+    num_microbatches: int
+    time_YD: Floats
+    count_Y: Ints
+    edge_bytes: float
+
+    def least_s(self, layer: LayerCost, k: int) -> float:
+        """Least pipeline seconds of row `k` of `layer`: the best of taking any block type for the measure."""
+        time_YD, edge = layer.total_KYD[k], float(layer.edge_K[k]) / self.edge_bytes
+        alpha_A = np.minimum((time_YD / np.maximum(self.time_YD, 1e-30)).min(axis=1), edge)
+        lack_AYD = np.maximum(alpha_A[:, None, None] * self.time_YD - time_YD, 0.0)
+        lost_A = self.num_microbatches * np.einsum("ayd,y->a", lack_AYD, self.count_Y)
+        return float((alpha_A * self.seconds - lost_A).max())
+
+
+def pace(task: Problem, strategy: Strategy, layer: LayerCost, k: int) -> Pace:
+    """The pace of a strategy's shape, at the block times of row `k`."""
+    roomy = replace(task, hw=replace(task.hw, chip=replace(task.hw.chip, hbm_bytes=np.inf)))
+    found = relax(roomy, replace(strategy, recompute="none"), layer, k)
+    seconds = 0.0
+    if isinstance(found, Relaxed):
+        parts = found.cost.parts_s
+        seconds = found.cost.step_s - parts["dp"] - parts["optimizer"] - parts["overhead"]
+    return Pace(seconds, strategy.num_microbatches, layer.total_KYD[k], task.model.count_Y, float(layer.edge_K[k]))
 
 
 def realise(task: Problem, strategy: Strategy, stages: Stages, placement: Placement) -> Candidate:

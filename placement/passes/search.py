@@ -5,7 +5,8 @@ Land and Doig 1960; the order is that of A*: always open what promises most. Fou
 is no higher than anything below it:
 
     outer row    tp, cp, micro_batch, dp, pp with its cheapest shard     opened many at a time into
-    leaf         a whole strategy, bound in closed form                   cut into stages, which makes it
+    leaf         a whole strategy, bound in closed form                   paced by a pipeline of the same shape, then
+                                                                          cut into stages, which makes it
     relaxed      stages, simulated on ideal spans                         placed, which makes it
     candidate    an exact placement with its predicted step
 """
@@ -15,15 +16,16 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from placement.cost.layers import LayerCost
 from placement.diag import Infeasible
 from placement.ir import SCHEDULES, SHARDING, Candidate, Search, Strategy
 from placement.ir._array import Floats
 from placement.passes.place import place
-from placement.passes.problem import Problem, Relaxed, realise, relax
+from placement.passes.problem import Pace, Problem, Relaxed, pace, realise, relax
 from placement.passes.strategies import Rows, length, space, strategy_of
 from placement.passes.tree import BOUND, MEMORY, Shelf, Tree, allowed_recompute, grow, open_rows
 
@@ -57,6 +59,7 @@ class _State:
     cut: int = 0
     placed: list[Candidate] = field(default_factory=list)
     shelves: dict[int, Shelf] = field(default_factory=dict)
+    paces: dict[tuple[str, int, int, int], Pace] = field(default_factory=dict)
     floor_s: float = np.inf  # least relaxed cost of the strategies that were placed
 
     def push(self, bound_s: float, kind: int, payload: object) -> None:
@@ -78,15 +81,16 @@ class _State:
         return min(self.heap[0][0] if self.heap else np.inf, self.outer_bound_s)
 
 
-CANDIDATE, RELAXED, LEAF = 0, 1, 2
+RELAXED, PACED, LEAF = range(3)
 
 
 @dataclass(frozen=True)
 class _Leaves:
-    """A batch of leaves by ascending bound, and the position of the next one."""
+    """A batch of leaves by ascending bound, the pipeline's share of the bounds, and the position of the next one."""
 
     rows: Rows
     bound_S: Floats
+    pipeline_S: Floats
     at: int
 
 
@@ -116,12 +120,15 @@ def _step(task: Problem, state: _State) -> None:
         _open_outer(task, state)
         return
     bound_s, kind, _, payload = heapq.heappop(state.heap)
-    if kind == LEAF:
-        assert isinstance(payload, _Leaves)
-        _open_leaf(task, state, payload)
-    else:
+    if kind == RELAXED:
         assert isinstance(payload, Relaxed)
         _place(task, state, payload, bound_s)
+        return
+    assert isinstance(payload, _Leaves)
+    if kind == LEAF:
+        _pace(task, state, payload)
+    else:
+        _cut(task, state, payload, bound_s)
 
 
 def _open_outer(task: Problem, state: _State) -> None:
@@ -129,30 +136,57 @@ def _open_outer(task: Problem, state: _State) -> None:
     batch = OUTER_BATCH if state.placed else FIRST_BATCH
     hi = min(lo + batch, len(state.tree.bound_S))
     state.next_outer = hi
-    rows, bound_S, rejected, scored = open_rows(task, state.tree, lo, hi, state.upper_s, state.shelves)
+    rows, bound_S, pipeline_S, rejected, scored = open_rows(task, state.tree, lo, hi, state.upper_s, state.shelves)
     state.rejected += rejected
     state.scored_leaves += scored
     if not length(rows):
         return
-    leaves = _Leaves(rows, bound_S, 0)
+    leaves = _Leaves(rows, bound_S, pipeline_S, 0)
     if bound_S[0] < PROBE * state.upper_s:
-        _open_leaf(task, state, leaves)
+        _push_rest(state, leaves)
+        _cut(task, state, leaves, float(bound_S[0]))
     else:
         state.push(float(bound_S[0]), LEAF, leaves)
 
 
-def _open_leaf(task: Problem, state: _State, leaves: _Leaves) -> None:
-    """Cut the best leaf of a batch into stages; the rest of the batch goes back."""
+def _push_rest(state: _State, leaves: _Leaves) -> None:
+    rest = leaves.at + 1
+    if rest < length(leaves.rows):
+        state.push(float(leaves.bound_S[rest]), LEAF, replace(leaves, at=rest))
+
+
+def _pace(task: Problem, state: _State, leaves: _Leaves) -> None:
+    """Sharpen the bound of the best leaf of a batch by a pipeline of the same shape; the rest of the batch goes back."""
+    _push_rest(state, leaves)
     i = leaves.at
-    if i + 1 < length(leaves.rows):
-        state.push(float(leaves.bound_S[i + 1]), LEAF, _Leaves(leaves.rows, leaves.bound_S, i + 1))
+    strategy = leaf_strategy(task, leaves.rows, i)
+    shape = (strategy.schedule, strategy.pp, strategy.vpp, strategy.num_microbatches)
+    layer, k = _layer(state, leaves)
+    if shape not in state.paces:
+        state.paces[shape] = pace(task, strategy, layer, k)
+    paced_s = state.paces[shape].least_s(layer, k)
+    # a longer pipeline also gives the gradients a wider window, at most `dp_window` of one microbatch
+    gain = max(1.0 - task.efficiency["dp_window"] / strategy.num_microbatches, 0.0)
+    bound_s = float(leaves.bound_S[i]) + gain * max(paced_s - float(leaves.pipeline_S[i]), 0.0)
+    if bound_s < state.upper_s:
+        state.push(bound_s, PACED, leaves)
+    else:
+        state.rejected[BOUND] += 1
+
+
+def _layer(state: _State, leaves: _Leaves) -> tuple[LayerCost, int]:
+    rows, i = leaves.rows, leaves.at
+    return state.shelves[int(rows["head"][i])].prices.layer, int(rows["k"][i])
+
+
+def _cut(task: Problem, state: _State, leaves: _Leaves, bound_s: float) -> None:
+    """Cut a leaf into stages."""
     state.cut += 1
-    shelf = state.shelves[int(leaves.rows["head"][i])]
-    found = relax(task, leaf_strategy(task, leaves.rows, i), shelf.prices.layer, int(leaves.rows["k"][i]))
+    found = relax(task, leaf_strategy(task, leaves.rows, leaves.at), *_layer(state, leaves))
     if isinstance(found, str):
         state.rejected[found] += 1
         return
-    bound_s = max(found.cost.step_s, float(leaves.bound_S[i]))
+    bound_s = max(found.cost.step_s, bound_s)
     if bound_s < PROBE * state.upper_s:
         _place(task, state, found, bound_s)  # much better than all before: what it costs exactly prunes the rest
     else:

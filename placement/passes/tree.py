@@ -148,8 +148,8 @@ def shelf(task: Problem, tree: Tree, h: int) -> Shelf:
 
 def open_rows(
     task: Problem, tree: Tree, lo: int, hi: int, upper_s: float, shelves: dict[int, Shelf]
-) -> tuple[Rows, Floats, Counter[str], int]:
-    """Leaves below the outer rows lo..hi whose bound is under `upper_s`, with their bounds, ascending.
+) -> tuple[Rows, Floats, Floats, Counter[str], int]:
+    """Leaves below the outer rows lo..hi whose bound is under `upper_s`, with their bounds, ascending, and the pipeline's share.
 
     Also what was rejected and why, and how many leaves were scored. `shelves` keeps the priced shards of heads: columns `head`
     and `k` of a leaf point into them.
@@ -237,23 +237,23 @@ def _open_leaves(task: Problem, rows: Rows, tree: Tree, rejected: Counter[str]) 
 
 def _bounded(
     task: Problem, rows: Rows, priced: Prices, upper_s: float, rejected: Counter[str]
-) -> tuple[Rows, Floats, Counter[str], int]:
+) -> tuple[Rows, Floats, Floats, Counter[str], int]:
     """Leaves that may beat `upper_s` and may fit memory, with their step bound, ascending."""
     scored = length(rows)
     if not scored:
-        return rows, np.zeros(0), rejected, 0
-    bound = step_bound(task, priced, rows)
+        return rows, np.zeros(0), np.zeros(0), rejected, 0
+    bound, pipeline = step_bound(task, priced, rows)
     quick = bound < upper_s
     rejected[BOUND] += int((~quick).sum())
-    rows, bound = take(rows, quick), bound[quick]
+    rows, bound, pipeline = take(rows, quick), bound[quick], pipeline[quick]
     if length(rows):
         fits = memory_least(task, priced, rows) <= limit_bytes(task.job, task.hw)
         rejected[MEMORY] += int((~fits).sum())
-        rows, bound = take(rows, fits), bound[fits]
+        rows, bound, pipeline = take(rows, fits), bound[fits], pipeline[fits]
     order = np.argsort(bound, kind="stable")
     kept = {n: v[order].astype(np.int32) for n, v in rows.items() if n not in ("k", "below")}
     kept["k"] = kept.pop("shelf_k")
-    return kept, bound[order], rejected, scored
+    return kept, bound[order], pipeline[order], rejected, scored
 
 
 def memory_least(task: Problem, priced: Prices, rows: Rows) -> Floats:
