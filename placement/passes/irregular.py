@@ -23,8 +23,13 @@ def irregular_candidates(task: Problem) -> Ints:
 
 
 def _exact(task: Problem) -> Ints:
-    cost_PIJ = span_costs(task)
+    total_B, stages = task.count_BY @ _least_seconds_Y(task), task.strategy.pp
+    cap = 2 * total_B[-1] / stages + float(np.diff(total_B).max())  # longer spans are not looked at unless that is needed
+    cost_PIJ = span_costs(task, cap)
     found = min_max_chain(cost_PIJ)
+    if found is None or found[0] > cap:
+        cost_PIJ = span_costs(task, np.inf)
+        found = min_max_chain(cost_PIJ)
     if found is None:
         return np.zeros((0, task.strategy.num_chunks + 1), dtype=np.int64)
     load, cuts = found
@@ -34,10 +39,22 @@ def _exact(task: Problem) -> Ints:
     return np.unique(np.stack([cuts, *(min_sum_chain(cost_PIJ, load * (1 + 1e-9), w) for w in weights)]), axis=0)
 
 
-def span_costs(task: Problem) -> Floats:
-    """Seconds of blocks i..j-1 as stage p in the cheapest mode that fits, (P, B + 1, B + 1), infinite where none does."""
+def _least_seconds_Y(task: Problem) -> Floats:
+    """Seconds of a block on the fastest stage in the fastest mode."""
+    work, comm = (t[:, task.modes].min(axis=1) for t in task.time_YM)
+    return np.asarray(work * task.slow_P.min() + comm)
+
+
+def span_costs(task: Problem, cap_s: float) -> Floats:
+    """Seconds of blocks i..j-1 as stage p in the cheapest mode that fits, (P, B + 1, B + 1), infinite where none does.
+
+    Also infinite where even the fastest stage would take more than `cap_s`, or too few blocks are left for the other stages.
+    """
     blocks = task.model.num_blocks
     i, j = np.triu_indices(blocks + 1, 1)
+    total_B = task.count_BY @ _least_seconds_Y(task)
+    short = total_B[j] - total_B[i] <= cap_s
+    i, j = i[short], j[short]
     count_NY = task.count_BY[j] - task.count_BY[i]
     width_N = np.where(i > 0, task.width_B[i], 0.0) + np.where(j < blocks, task.width_B[j], 0.0)
     stages = task.strategy.pp
@@ -45,8 +62,9 @@ def span_costs(task: Problem) -> Floats:
     tied = [np.where(both[:, None], 0, -1) * np.ones((1, 2), dtype=np.int64) for both in inside]
     out = np.full((stages, blocks + 1, blocks + 1), np.inf)
     for p in range(stages):
-        one = np.broadcast_to(count_NY[:, None, None, :], (len(i), 1, 1, count_NY.shape[1]))
-        out[p, i, j] = score_counts(task.stage(p), one, width_N[:, None], tied).load_NP[:, 0]
+        at = np.flatnonzero((i >= p) & (blocks - j >= stages - 1 - p))
+        some = [t[at] for t in tied]
+        out[p, i[at], j[at]] = score_counts(task.stage(p), count_NY[at, None, None, :], width_N[at, None], some).load_NP[:, 0]
     return out
 
 
