@@ -20,10 +20,10 @@ class Names:
 
     def add(self, names: Strings | Sequence[str]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
         text = encode(names)
-        size = np.char.str_len(text).astype(np.uint32)
         width = text.itemsize
         letters = np.zeros((len(text), width + 1), np.uint8)
         letters[:, :width] = text.view(np.uint8).reshape(len(text), width)
+        size = (letters != 0).sum(axis=1, dtype=np.uint32)
         offset = self._size + np.concatenate([[0], np.cumsum(size[:-1].astype(np.int64) + 1)])[: len(text)]
         part = letters[np.arange(width + 1) <= size[:, None]]
         self._parts.append(part)
@@ -36,5 +36,10 @@ class Names:
 
 def encode(names: Strings | Sequence[str]) -> npt.NDArray[np.bytes_]:
     """Names as UTF-8 in fixed-width bytes, contiguous; sorting them is sorting by strcmp."""
-    array = np.asarray(names, dtype=np.str_)
-    return np.ascontiguousarray(np.char.encode(array, "utf-8") if array.size else np.empty(0, "S1"))
+    array = np.ascontiguousarray(names, dtype=np.str_)
+    if not array.size or not array.itemsize:
+        return np.zeros(array.shape, "S1")
+    code = array.view(np.uint32).reshape(len(array), -1)
+    if int(code.max()) < 128:  # one byte a letter: five times faster than encoding name by name
+        return code.astype(np.uint8).view(f"S{code.shape[1]}").ravel()
+    return np.ascontiguousarray(np.char.encode(array, "utf-8"))

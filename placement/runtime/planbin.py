@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -57,14 +58,19 @@ def pack(sections: Mapping[Section, Records], *, digest: bytes, flags: int, coun
     at = _aligned(HEADER.itemsize + entry.nbytes)
     for i, (section, records) in enumerate(sorted(sections.items())):
         assert records.dtype == RECORDS[section], section
-        entry[i] = (section, records.itemsize, at, len(records), crc32c(records.tobytes()), 0)
+        entry[i] = (section, records.itemsize, at, len(records), crc32c(_raw(records)), 0)
         at = _aligned(at + records.nbytes)
-    file = bytearray(at)
-    file[HEADER.itemsize : HEADER.itemsize + entry.nbytes] = entry.tobytes()
+    file = np.zeros(at, np.uint8)
+    file[: HEADER.itemsize] = np.frombuffer(_header(entry, at, digest, flags, counts), np.uint8)
+    file[HEADER.itemsize : HEADER.itemsize + entry.nbytes] = _raw(entry)
     for row, (_, records) in zip(entry, sorted(sections.items()), strict=True):
-        file[int(row["offset"]) : int(row["offset"]) + records.nbytes] = records.tobytes()
-    file[: HEADER.itemsize] = _header(entry, at, digest, flags, counts)
-    return bytes(file)
+        file[int(row["offset"]) : int(row["offset"]) + records.nbytes] = _raw(records)
+    return file.tobytes()
+
+
+def _raw(records: Records) -> npt.NDArray[np.uint8]:
+    """The bytes of a table, without copying them."""
+    return np.ascontiguousarray(records).view(np.uint8).reshape(-1)
 
 
 def _header(entry: Records, file_size: int, digest: bytes, flags: int, counts: Mapping[str, int]) -> bytes:
@@ -85,12 +91,13 @@ def _header(entry: Records, file_size: int, digest: bytes, flags: int, counts: M
     return header.tobytes()
 
 
-def content(sections: Mapping[Section, Records]) -> list[bytes]:
-    """What the plan digest covers of the sections: type, record size and count, then the records, in order of type."""
-    parts = []
+def plan_digest(text: str, sections: Mapping[Section, Records]) -> bytes:
+    """SHA-256 of the text of a plan, then for each section in order of type its type, record size, count, and records."""
+    whole = sha256(text.encode())
     for section, records in sorted(sections.items()):
-        parts += [f"{int(section)} {records.itemsize} {len(records)};".encode(), np.ascontiguousarray(records).tobytes()]
-    return parts
+        whole.update(f"{int(section)} {records.itemsize} {len(records)};".encode())
+        whole.update(_raw(records).data)
+    return whole.digest()
 
 
 def unpack(buffer: Any, file: str) -> PlanBin:

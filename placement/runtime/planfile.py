@@ -19,7 +19,7 @@ from placement.ir import RECOMPUTE, Placement, Plan, Stages, Strategy
 from placement.runtime import tables
 from placement.runtime.atomic import replace_directory
 from placement.runtime.layout import Section
-from placement.runtime.planbin import PlanBin, content, pack, unpack
+from placement.runtime.planbin import PlanBin, pack, plan_digest, unpack
 from placement.runtime.planjson import FORMAT_VERSION, dump, plan_dict, stable, strategy_of
 
 PLAN_FILES = ("plan.json", "plan.bin", "inputs")
@@ -73,9 +73,9 @@ def assemble(plan: Plan, inputs: Mapping[str, bytes]) -> Bundle:
     sections = tables.tables(plan)
     flags = tables.flags(plan, sections)
     tree = stable(plan_dict(plan, inputs, flags))
-    digest = sha256(b"".join([dump(tree).encode(), *content(sections)]))
-    binary = pack(sections, digest=digest.digest(), flags=flags, counts=tables.counts(plan, sections))
-    tree["digest"] = digest.hexdigest()
+    digest = plan_digest(dump(tree), sections)
+    binary = pack(sections, digest=digest, flags=flags, counts=tables.counts(plan, sections))
+    tree["digest"] = digest.hex()
     tree["files"] = {"plan.bin": {"bytes": len(binary), "sha256": sha256(binary).hexdigest()}}
     copies = {f"inputs/{_plain(name)}": data for name, data in inputs.items()}
     return Bundle(tree, {"plan.json": dump(tree).encode(), "plan.bin": binary, **copies})
@@ -112,7 +112,7 @@ def load_plan(path: Path | str) -> LoadedPlan:
 def content_digest(loaded: LoadedPlan) -> str:
     """The plan digest, computed again from what was read."""
     tree = {k: v for k, v in loaded.json.items() if k not in ("digest", "files")}
-    return sha256(b"".join([dump(tree).encode(), *content(loaded.bin.sections)])).hexdigest()
+    return plan_digest(dump(tree), loaded.bin.sections).hex()
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -55,8 +55,11 @@ def _lines(rank: npt.NDArray[np.void], words: dict[str, Letters]) -> str:
 
 
 def _digits(value_R: npt.NDArray[np.integer]) -> Letters:
-    low = int(value_R.min(initial=0))
-    return np.arange(low, int(value_R.max(initial=0)) + 1).astype(np.bytes_)[value_R.astype(np.int64) - low]
+    """Numbers as text; through a table where they repeat."""
+    low, high = int(value_R.min()), int(value_R.max())
+    if high - low > len(value_R):
+        return value_R.astype(np.bytes_)
+    return np.arange(low, high + 1).astype(np.bytes_)[value_R.astype(np.int64) - low]
 
 
 def _matrix(text_R: Letters) -> npt.NDArray[np.uint8]:

@@ -94,7 +94,7 @@ def _ranks_and_hosts(plan: Plan, names: Names) -> tuple[Records, Records]:
     cluster, strategy = plan.cluster, plan.chosen.strategy
     gpu_R = plan.chosen.placement.gpu_R
     node_R, slot_R = np.divmod(gpu_R, cluster.gpus_per_node)
-    used_N = np.unique(node_R)
+    used_N = np.flatnonzero(np.bincount(node_R, minlength=cluster.num_nodes))
     used_H = used_N[np.argsort(encode(cluster.host_N[used_N]), kind="stable")]
     host_N = np.zeros(cluster.num_nodes, np.int64)
     host_N[used_H] = np.arange(len(used_H))
