@@ -43,8 +43,10 @@ class Workshop:
         self.orders: dict[tuple[object, ...], tuple[Ints, tuple[int, ...]]] = {}
 
     def plain(self) -> list[Layout]:
+        """Every box chain, also without its inner boxes: where rooms are uneven, whole runs beat boxes that do not fit."""
         digits = tuple(range(len(self.grid.sizes)))
-        return [Layout(self.grid.sizes, chain, digits, self.tree.top) for chain in self.boxes]
+        chains = dict.fromkeys(chain[level:] for level in range(len(self.tree.room_LJ)) for chain in self.boxes)
+        return [Layout(self.grid.sizes, chain, digits, self.tree.top) for chain in chains]
 
     def variants(self, layout: Layout) -> list[Layout]:
         sizes = _paddings(self.grid.sizes, layout.chain, self.room, self.sites.block)
