@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ import typer
 from placement.cli import output
 from placement.cli.exit import Exit
 from placement.cli.options import Format, ModelFile, Out, TopologyFile
+from placement.diag import PlanError
 
 if TYPE_CHECKING:
     from placement.cli.inputs import Inputs
@@ -76,6 +78,9 @@ def plan(
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of every random choice.", show_default=False)] = None,
     top: Annotated[int, typer.Option(min=0, help="Runners-up to list below the plan.")] = 0,
     fmt: Out = Format.TEXT,
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Let the referee check the plan before it is written.")
+    ] = True,
     no_progress: Annotated[bool, typer.Option("--no-progress", help="No bar and no progress lines.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only errors on stderr.")] = False,
     verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Seconds of each step; -vv also runners-up.")] = 0,
@@ -88,6 +93,8 @@ def plan(
         _check_target(Path(out))
     inputs = _read(model, topology, job, pin or (), voice, max_gpus=gpus, spares=spares, effort=effort, seed=seed)
     bundle = _bundle(_compile(inputs, voice), inputs)
+    if verify:
+        _verify(bundle, inputs, voice)
     if out is not None:
         _write(bundle, Path(out), voice)
     if fmt is Format.JSON:
@@ -129,6 +136,20 @@ def _bundle(plan: Plan, inputs: Inputs) -> Bundle:
     from placement.runtime import assemble
 
     return assemble(plan, inputs.files)
+
+
+def _verify(bundle: Bundle, inputs: Inputs, voice: Voice) -> None:
+    """Let the referee check the finished files in a place of their own. Raises PlanError before `--out` is touched."""
+    from placement.runtime import load_plan, write_plan
+    from placement.verify import verify
+
+    with tempfile.TemporaryDirectory(prefix="placement-") as scratch:
+        write_plan(bundle, Path(scratch) / "plan")
+        loaded = load_plan(Path(scratch) / "plan")
+        found, took_s = timed(lambda: verify(loaded, inputs.cluster, inputs.model, inputs.job, inputs.efficiency))
+    if not found.ok:
+        raise PlanError(found.diagnostics)
+    voice.did("Verified", f"{len(found.checks)} checks", took_s)
 
 
 def _write(bundle: Bundle, out: Path, voice: Voice) -> None:

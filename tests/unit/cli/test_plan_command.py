@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`placement plan` from files to a plan directory, and everything that can go wrong on the way."""
 
+import dataclasses
 import json
 import re
 
@@ -33,7 +34,7 @@ def test_plan_writes_a_directory_and_one_screen(planned):
     assert out.startswith("Plan   tp ")
     for text in ("8 of 8 GPUs work", "launcher default", "Where a step goes", "How far from the best", "Search  "):
         assert text in out
-    assert [line.split()[0] for line in err.splitlines()] == ["Loaded", "Loaded", "Searched", "Wrote", "next:"]
+    assert [line.split()[0] for line in err.splitlines()] == ["Loaded", "Loaded", "Searched", "Verified", "Wrote", "next:"]
     assert sorted(p.name for p in folder.iterdir()) == ["inputs", "plan.bin", "plan.json"]
     assert sorted(p.name for p in (folder / "inputs").iterdir()) == ["efficiency.yaml", "model.yaml", "topology.yaml"]
 
@@ -183,3 +184,48 @@ def test_pins_and_spares_are_read_strictly():
     assert spare_policy("racks=8") == Spares("racks", 8)
     assert spare_policy("none") == Spares("none", 0)
     assert spare_policy(None) is None
+
+
+def test_a_plan_that_the_referee_refuses_is_not_written(run, model_file, monkeypatch, tmp_path):
+    """A plan that fails verification is exit code 4 with the broken rules, and leaves no directory."""
+    real = command._compile
+
+    def lying(inputs, voice):
+        plan = real(inputs, voice)
+        return dataclasses.replace(plan, baseline=dataclasses.replace(plan.baseline, mfu=plan.baseline.mfu / 2))
+
+    monkeypatch.setattr(command, "_compile", lying)
+    code, out, err = run("plan", model_file, "tiny", "-o", tmp_path / "p")
+    assert (code, out) == (4, "")
+    assert "error[verify/" in err
+    assert not (tmp_path / "p").exists()
+    assert run("plan", model_file, "tiny", "-o", tmp_path / "p", "--no-verify").code == 0
+
+
+def test_verify_command_passes_a_good_plan_and_names_what_is_broken(run, planned):
+    """`placement verify DIR` lists its checks; after an edit of plan.json it exits with 4, in text and in JSON."""
+    _, folder = planned
+    code, out, err = run("verify", folder)
+    assert (code, err) == (0, "")
+    assert out.rstrip().endswith("checks, all passed")
+    path = folder / "plan.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"spare_gpus": 0', '"spare_gpus": 1'), encoding="utf-8")
+    code, out, _ = run("verify", folder)
+    assert code == 4
+    assert "FAILED" in out
+    assert "error[verify/plan-digest]" in out
+    code, out, _ = run("verify", folder, "--format", "json")
+    tree = json.loads(out)
+    assert (code, tree["ok"]) == (4, False)
+    assert {c["name"] for c in tree["checks"] if not c["ok"]} >= {"plan-digest"}
+
+
+def test_verify_against_another_topology_is_stale(run, planned, tmp_path):
+    """With a node drained since, the plan is stale: exit code 4, and the node is named."""
+    _, folder = planned
+    now = tmp_path / "now.yaml"
+    text = (folder / "inputs" / "topology.yaml").read_text(encoding="utf-8")
+    now.write_text(text + "exceptions:\n  - {state: drained, nodes: n1-0}\n", encoding="utf-8")
+    code, out, _ = run("verify", folder, "--topology", now)
+    assert code == 4
+    assert "n1-0" in out
