@@ -120,14 +120,11 @@ class _Count:
         scaled = (copies * moved[0], copies * moved[1], copies * moved[2])
         self.layer.kernels.append(Kernel(kind, copies * 2.0 * m * k * n, scaled, cast, **facts))  # type: ignore[arg-type]
 
-    def ring(self, which: str, payload: float, back: float) -> None:
-        """A payload gathered or scattered once forward and `back` times backward."""
-        sums, calls = getattr(self.layer, f"{which}_bytes"), getattr(self.layer, f"{which}_calls", None)
-        sums[0] += payload
-        sums[1] += back * payload
-        if calls is not None:
-            calls[0] += 1.0
-            calls[1] += back
+    def tensor(self, forward: tuple[float, ...], backward: tuple[float, ...]) -> None:
+        """Payloads of the collectives of sequence parallelism."""
+        for direction, payloads in enumerate((forward, backward)):
+            self.layer.tp_bytes[direction] += sum(payloads)
+            self.layer.tp_calls[direction] += len(payloads)
 
     def matmul(self, op: Matmul) -> None:
         tp, layer = self.d.tp, self.layer
@@ -137,10 +134,11 @@ class _Count:
         cheap = column and op.inp < layer.block.hidden  # up-projection of MLA from its latent
         self.gemm("matmul", m, k, n, cheap=cheap)
         layer.dense += k * n
-        if column and not self.gathered:
-            self.ring("tp", 2.0 * self.tokens * op.inp, 2.0)
+        if column and not self.gathered:  # gather; scatter of the input gradient, gather again for the weight's
+            scattered, gathered = 2.0 * self.tokens * op.inp, self.element * self.tokens * op.inp
+            self.tensor((gathered,), (scattered, gathered))
         if row:
-            self.ring("tp", 2.0 * self.tokens * op.out, 1.0)
+            self.tensor((2.0 * self.tokens * op.out,), (self.element * self.tokens * op.out,))
         if row or self.before != ("matmul", op.inp):  # matmuls that read one input keep it once
             stored = self.element * k * (self.tokens if row else self.local)
             after_activation = row and isinstance(self.before, Pointwise) and self.before.kind == "act"
@@ -162,7 +160,8 @@ class _Count:
             kernel = Kernel("attention", flop, span=keys, width=width, cheap=self.old)
         self.layer.kernels.append(kernel)
         exchanged = op.latent_dim or op.kv_heads * width / min(d.tp, op.kv_heads)
-        self.ring("cp", 2.0 * tokens * d.cp * exchanged, 2.0)
+        self.layer.cp_bytes[0] += 2.0 * tokens * d.cp * exchanged
+        self.layer.cp_bytes[1] += 4.0 * tokens * d.cp * exchanged
         self.keep(2.0 * tokens * (heads * op.qk_dim + max(1.0, op.kv_heads / d.tp) * width))
         if self.old:
             scores = tokens * sequence * heads
@@ -212,11 +211,11 @@ class _Count:
         if op.lookup:
             moved = self.local * op.hidden
             self.layer.kernels.append(Kernel("move", moved=(4.0 * moved, 8.0 * moved, 0.0)))
-            self.ring("tp", payload, 1.0)
+            self.tensor((payload,), (payload,))
             return
         logits = self.tokens * op.vocab / self.d.tp
         self.layer.kernels.append(Kernel("head", 2.0 * self.tokens * part, (6.0 * logits, 8.0 * logits, 0.0)))
-        self.ring("tp", payload, 2.0)
+        self.tensor((payload,), (payload, payload))
         self.keep(6.0 * logits)
 
     def opaque(self, op: Opaque) -> None:

@@ -13,6 +13,7 @@ from placement.verify.links import Lie, Machine, ring_s, together
 
 FUSED_SINCE = 2026.3
 OVERLAP_SINCE = 2023.6
+FUSED_LOSS_SINCE = 2025.6
 SHARE = {"attention": (1.0, 2.5, 0.0)}  # of forward FLOPs, by direction; matmuls (1, 1, 1)
 
 
@@ -88,7 +89,9 @@ def block_time(layer: Layer, s: Setting) -> BlockTime:
     parts = [kernel_s(kernel, s) for kernel in layer.kernels]
     launch = 0.0
     if layer.experts:
-        launch = s.eff["launch_moe_s"] * s.drift_moe()
+        quantised = s.family == "hopper" and precision_run(s.job, s.m.chip) != "bf16"  # expert by expert, small kernels
+        by_expert = s.eff["launch_expert_s"] * layer.experts.num / s.d.ep if quantised else 0.0
+        launch = (s.eff["launch_moe_s"] + by_expert) * s.drift_moe()
     elif layer.is_layer:
         launch = s.eff["launch_dense_s"]
     compute = tuple(sum(p[i] for p in parts) + launch / 3.0 for i in range(3))
@@ -112,13 +115,15 @@ def kernel_s(kernel: Kernel, s: Setting) -> tuple[float, float, float]:
     rate, eff = flop_rate(kernel, s), s.eff
     ragged = 1.0 / eff["misaligned"] if kernel.ragged else 1.0
     clock = 1.0 / s.chip_speed()  # element-wise kernels follow the clock
+    fused = 1.0 / (1.0 + math.exp(-8.0 * (s.job.software.year - FUSED_LOSS_SINCE)))
+    loss = eff["loss"] ** (1.0 - fused) * eff["loss_fused"] ** fused
     weight = {
-        "matmul": eff["matmul_bytes"], "grouped": eff["matmul_bytes"], "attention": 0.0, "head": eff["loss"] * clock,
+        "matmul": eff["matmul_bytes"], "grouped": eff["matmul_bytes"], "attention": 0.0, "head": loss * clock,
         "move": eff["move"] * clock, "permute": eff["permute"] * s.drift_moe() * ragged * clock, "scores": eff["scores"],
     }[kernel.kind]  # fmt: skip
     cast = eff["cast"] * clock
     if kernel.kind == "grouped":
-        cast = eff["cast_moe"] * s.drift_moe() * ragged * s.power("cast_hopper", s.family == "hopper") * clock
+        cast = eff["cast_moe"] * s.drift_moe() * ragged * clock
     share = SHARE.get(kernel.kind, (1.0, 1.0, 1.0))
     casts = (*kernel.cast, 0.0)
     seconds = [

@@ -62,6 +62,7 @@ CASES = {
     "mlperf": ("llama3-70b", dataclasses.replace(LLAMA, software=Software("mlperf", 2026.5), precision="nvfp4"), R3, {}),
     "experts": ("deepseek-v3", DEEPSEEK, V3 | {"schedule": "interleaved", "vpp": 4}, {}),
     "expert shards": ("deepseek-v3", DEEPSEEK, V3 | {"ep": 8, "etp": 2, "egtp": 2, "gtp": 4}, {}),
+    "hopper experts": ("deepseek-v3", dataclasses.replace(DEEPSEEK, precision="fp8"), V3, HOPPER),
     "wide experts": ("deepseek-v3", DEEPSEEK, V3 | {"ep": 64, "dp": 32, "pp": 4}, {}),
     "overlap": (
         "deepseek-v3",
