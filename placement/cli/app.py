@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from placement import __version__
-from placement.cli import accuracy, diff, explain, model, plan, schema, show, topology, verify, why
+from placement.cli import accuracy, calibrate, diff, explain, model, plan, schema, show, topology, verify, why
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True, add_completion=True)
 app.command()(plan.plan)
@@ -19,6 +19,7 @@ app.command()(diff.diff)
 app.add_typer(topology.app, name="topology")
 app.add_typer(model.app, name="model")
 app.command()(accuracy.accuracy)
+app.command()(calibrate.calibrate)
 app.command()(explain.explain)
 app.command()(schema.schema)
 
