@@ -69,7 +69,9 @@ class EfficiencySpec(Schema):
     model_config = ConfigDict(title="an efficiency file")
     provenance: Text
     values: dict[str, Real]
-    residuals: dict[str, Real] = Field(default={}, description="Errors that the fit left, as fractions: for readers, never used")
+    residuals: dict[str, Real] = Field(
+        default={}, description="Errors that the fit left, as fractions; for readers only"
+    )
 
 
 class PriorSpec(Schema):

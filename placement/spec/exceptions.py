@@ -12,12 +12,11 @@ import numpy as np
 from placement.diag import Severity
 from placement.fabric.capacity import effective, share
 from placement.fabric.pattern import Pattern
-from placement.hostlist import HostlistError, expand, fold
+from placement.hostlist import HostlistError, fold
 from placement.ir import State
 from placement.ir._array import Bools, Floats, Ints, Strings
 from placement.spec.switches import Links, find_links, find_switches
 from placement.spec.topology import ExceptionSchema
-from placement.spec.validate import did_you_mean
 
 if TYPE_CHECKING:
     from placement.spec.lower import Layout, Reader
@@ -164,56 +163,27 @@ def _left(item: ExceptionSchema) -> float:
 def names(reader: Reader, path: KeyPath, text: str) -> Strings:
     """The names of a host list; none, with a finding, if it cannot be read."""
     try:
-        return expand(text)
+        return reader.lookup.expand(text)
     except HostlistError as error:
         reader.report(path, "host-list", error.message, help=error.help)
         return np.array([], dtype=np.str_)
-
-
-def positions(known: Strings, wanted: Strings) -> Ints:
-    """Index of each wanted name among unique known ones, -1 where there is none."""
-    order = np.argsort(known)
-    at = np.minimum(np.searchsorted(known, wanted, sorter=order), len(known) - 1)
-    found = order[at]
-    return np.where(known[found] == wanted, found, -1)
 
 
 def find(reader: Reader, path: KeyPath, what: str, known: Strings, wanted: Strings) -> Ints:
     """Positions of names that exist; the others are one finding."""
     if not len(wanted):
         return np.array([], dtype=np.int64)
-    at = positions(known, wanted)
+    at = reader.lookup.positions(what, known, wanted)
     missing = wanted[at < 0]
     if len(missing):
         first = str(missing[0])
         others = f", nor are {len(missing) - 1:,} more" if len(missing) > 1 else ""
-        plural = "switches" if what == "switch" else f"{what}s"
-        help = _suggest(first, known) or f"{plural} are named `{fold(known, 90)}`"
-        reader.report(
-            path,
-            f"unknown-{what}",
-            f"`{first}` is no {what} of this cluster{others}",
-            help=help,
-            objects=tuple(missing[:100].tolist()),
-        )
+        message = f"`{first}` is no {what} of this cluster{others}"
+        shown = reader.lookup.once(f"pattern {what}", lambda: fold(known, 90))
+        named = f"{'switches' if what == 'switch' else what + 's'} are named `{shown}`"
+        help = reader.lookup.suggest(first, known) or named
+        reader.report(path, f"unknown-{what}", message, help=help, objects=tuple(missing[:100].tolist()))
     return at[at >= 0]
-
-
-def _suggest(word: str, known: Strings) -> str:
-    """Did you mean: the names with the same numbers, else the near ones of a small set."""
-    import re
-
-    if re.sub(r"[0-9]+", "#", word) == re.sub(r"[0-9]+", "#", str(known[0])) and len(word) == len(str(known[0])):
-        return ""  # the right pattern, a number that there is not
-    numbers = [int(n) for n in re.findall(r"[0-9]{1,15}", word)]
-    if len(known) > 2000 and numbers:
-        tail = np.strings.endswith(known, re.findall(r"[0-9]+", word)[-1][-2:])
-        known = known[tail]
-    same = [str(k) for k in known.tolist() if [int(n) for n in re.findall(r"[0-9]{1,15}", k)] == numbers] if numbers else []
-    if same:
-        return f"did you mean `{same[0]}`?"
-    text = did_you_mean(word, known.tolist()) if len(known) <= 2000 else ""
-    return text if text.startswith("did you") else ""
 
 
 def _set_state(
@@ -275,7 +245,7 @@ def _slots(reader: Reader, layout: Layout, path: KeyPath, text: str, what: str, 
         message = f"`{bad}` is no {what}: a host has {len(set(labels.values()))}"
         reader.report(path, f"unknown-{what}", message, help=f"{what}s are numbered from 0 to {max(labels.values())}")
     ok = number >= 0
-    at = positions(layout.host_N, host[ok]) if ok.any() else np.array([], np.int64)
+    at = reader.lookup.positions("node", layout.host_N, host[ok]) if ok.any() else np.array([], np.int64)
     find(reader, path, "node", layout.host_N, host[ok][at < 0])
     return at[at >= 0], number[ok][at >= 0]
 

@@ -19,6 +19,7 @@ from placement.fabric.pattern import Pattern, TierSpec, build
 from placement.ir import Chip, Cluster, Tier
 from placement.ir._array import Floats, Ints, Strings
 from placement.spec.catalog import GpuSpec, chips, nics, switches, to_chip
+from placement.spec.lookup import Lookup
 from placement.spec.names import PatternError, Template, padded, template
 from placement.spec.source import Document, KeyPath
 from placement.spec.topology import MAX_NODES, Racks, TierSchema, Topology
@@ -43,6 +44,7 @@ class Reader:
 
     def __init__(self, spec: Topology, doc: Document) -> None:
         self.spec, self.doc, self.found = spec, doc, Collector()
+        self.lookup = Lookup(budget=8 * sum(r.count * r.nodes for r in spec.racks) * spec.node.gpus + 100_000)
 
     def report(self, path: KeyPath, name: str, message: str, *, severity: Severity = Severity.ERROR, **more: Any) -> None:
         self.found.add(finding(self.doc, path, name, message, severity=severity, **more))

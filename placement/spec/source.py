@@ -18,8 +18,9 @@ from placement.spec.validate import validate
 
 __all__ = ["Document", "KeyPath", "load", "parse", "validate"]
 
-MAX_BYTES = 32 << 20  # a hand-written file is under 100 kB; 237 published runs are 0.6 MB
-MAX_NODES = 1_000_000  # values after expanding aliases
+MAX_BYTES = 16 << 20  # a hand-written file is under 100 kB; 237 published runs are 0.6 MB
+MAX_NODES = 250_000  # values after expanding aliases; those runs are 15,000
+MAX_FINDINGS = 100  # of reading; nobody reads more
 MAX_DEPTH = 64
 
 KeyPath = tuple[str | int, ...]
@@ -159,6 +160,8 @@ class _Builder:
         self.found.add(
             Diagnostic(f"input/{name}", message, primary=Label(Span(self.file, *place)), secondary=secondary, help=help)
         )
+        if len(self.found.found) >= MAX_FINDINGS:
+            raise InputError(self.found.found)
 
     def stop(self, name: str, message: str, place: Place, help: str = "") -> None:
         """Report and give up on this file."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from placement.fabric.pattern import Pattern, TierPattern
+from placement.hostlist import HostlistError
 from placement.ir._array import Ints, Strings
 from placement.spec.names import PatternError, Template, template
 
@@ -83,7 +84,7 @@ def _all_switches(reader: Reader, pattern: Pattern) -> tuple[Strings, Ints]:
 def _lookup(reader: Reader, path: KeyPath, wanted: Strings, pattern: Pattern) -> Ints:
     from placement.spec.exceptions import find
 
-    known, rows = _all_switches(reader, pattern)
+    known, rows = reader.lookup.once("switches", lambda: _all_switches(reader, pattern))
     if not len(known):
         reader.report(path, "unknown-switch", "the fabric of this cluster has no switches", help="describe them under `fabric`")
         return rows
@@ -108,10 +109,10 @@ def find_links(reader: Reader, path: KeyPath, text: str, pattern: Pattern, count
         return []
     lower = _lookup(reader, path, names(reader, path, ends[0]), pattern).tolist()
     upper = _lookup(reader, path, names(reader, path, ends[1]), pattern).tolist()
-    if len(lower) * len(upper) > 1_000_000:
-        reader.report(
-            path, "absurd-number", f"the exception names {len(lower) * len(upper):,} pairs of switches", help="name fewer"
-        )
+    try:
+        reader.lookup.spend(10 * len(lower) * len(upper))
+    except HostlistError as error:
+        reader.report(path, "host-list", error.message)
         return []
     out: Links = []
     for low in lower:

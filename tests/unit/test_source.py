@@ -101,7 +101,7 @@ def test_alias_bomb_is_refused_in_little_memory() -> None:
     (message,) = findings(text)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert message.startswith("input/too-many-values: the file holds more than 1,000,000 values, aliases expanded @")
+    assert message.startswith("input/too-many-values: the file holds more than 250,000 values, aliases expanded @")
     assert peak < 5e6
 
 
