@@ -8,11 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
 from placement.diag import Diagnostic
 from placement.ir._array import Bools, Floats, Ints, Strings, digest, freeze
+
+
+Frozen = TypeVar("Frozen", Bools, Ints)
 
 
 class State(IntEnum):
@@ -131,12 +135,27 @@ class Cluster:
     @cached_property
     def whole_N(self) -> Bools:
         """Nodes whose every GPU is usable: the unit of placement by default (DESIGN §8.3)."""
-        return _read_only(self.usable_NG.all(axis=1))
+        return _read_only(np.asarray(self.usable_NG.all(axis=1)))
+
+    @cached_property
+    def whole_J(self) -> Ints:
+        """GPUs of each NVLink domain that sit on whole nodes."""
+        domain = self.tiers[0]
+        nodes_J = np.bincount(domain.group_N[self.whole_N], minlength=domain.num_groups)
+        return _read_only(nodes_J.astype(np.int64) * self.gpus_per_node)
+
+    @cached_property
+    def parent_TJ(self) -> Ints:
+        """Group of each NVLink domain at every tier."""
+        parent_TJ = np.zeros((len(self.tiers), self.tiers[0].num_groups), np.int32)
+        for row_J, tier in zip(parent_TJ, self.tiers, strict=True):
+            row_J[self.tiers[0].group_N] = tier.group_N
+        return _read_only(parent_TJ)
 
     def digest(self) -> str:
         return digest(self)
 
 
-def _read_only(array: Bools) -> Bools:
+def _read_only(array: Frozen) -> Frozen:
     array.setflags(write=False)
     return array
