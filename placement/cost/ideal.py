@@ -96,13 +96,10 @@ def _strides(size: Mapping[str, Ints]) -> dict[str, Ints]:
 
 def _rooms(cluster: Cluster, cell_S: Ints, ragged: bool) -> list[_Room]:
     gpus_J = domain_gpus(cluster, ragged)
-    domain_N, num = cluster.tiers[0].group_N, len(gpus_J)
     sizes_K, which_S = _distinct(cell_S)
     cells_KJ = gpus_J // sizes_K[:, None]
     rooms = []
-    for tier in cluster.tiers:
-        parent_J = np.zeros(num, np.int64)
-        parent_J[domain_N] = tier.group_N
+    for tier, parent_J in zip(cluster.tiers, cluster.parent_TJ, strict=True):
         full_KJ = np.array([np.bincount(parent_J, weights=row, minlength=tier.num_groups) for row in cells_KJ])
         usable_J = np.bincount(parent_J, weights=gpus_J, minlength=tier.num_groups) > 0
         rooms.append(_Room(

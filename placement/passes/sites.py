@@ -43,13 +43,10 @@ def sites_of(cluster: Cluster, strategy: Strategy, job: Job, avoid_N: Bools | No
     node_G = gpu_G // cluster.gpus_per_node
     domain_G = domain_N[node_G]
     gpu_G = gpu_G[np.lexsort((degraded(cluster)[node_G], domain_G))]
-    parent_TD = np.zeros((len(cluster.tiers), num), np.int32)
-    for t, tier in enumerate(cluster.tiers):
-        parent_TD[t, domain_N] = tier.group_N
     chip_D = np.zeros(num, np.int64)
     np.maximum.at(chip_D, domain_N, cluster.chip_N)
     first_D = np.concatenate([[0], np.cumsum(np.bincount(domain_G, minlength=num))[:-1]])
-    return Sites(cell, int(granule(cluster, cell, loose)) // cell, gpu_G, first_D, room_D, parent_TD, chip_D)
+    return Sites(cell, int(granule(cluster, cell, loose)) // cell, gpu_G, first_D, room_D, cluster.parent_TJ, chip_D)
 
 
 def degraded(cluster: Cluster) -> Bools:
