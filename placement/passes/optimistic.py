@@ -101,6 +101,18 @@ def fullest(task: Problem, value_SY: Floats, pp_S: Ints) -> Floats:
     return load_S
 
 
+def fullest_params(task: Problem, prices: Prices, rows: Rows) -> tuple[Floats, Floats]:
+    """Dense and expert parameters that some stage holds at least: the mean, or the whole blocks of one type. (S,) each."""
+    k, pp = rows["k"], rows["pp"]
+    dense, expert = prices.dense_K[k] / pp, prices.expert_K[k] / pp
+    for y, n in enumerate(task.model.count_Y.tolist()):
+        most = -(-n // pp)
+        dense_y, expert_y = most * prices.layer.dense_KY[k, y], most * prices.layer.expert_KY[k, y]
+        more = dense_y + expert_y > dense + expert
+        dense, expert = np.where(more, dense_y, dense), np.where(more, expert_y, expert)
+    return dense, expert
+
+
 def pipeline_s(task: Problem, prices: Prices, rows: Rows) -> Floats:
     """Least seconds of the pipeline of each row (columns k, pp, vpp, schedule, num_microbatches)."""
     k = rows["k"]
@@ -113,16 +125,14 @@ def pipeline_s(task: Problem, prices: Prices, rows: Rows) -> Floats:
 def step_bound(task: Problem, prices: Prices, rows: Rows) -> tuple[Floats, Floats]:
     """Least step seconds of each row (every column of a leaf), and the pipeline's share of it.
 
-    Some stage holds at least the mean of the parameters, and as many whole expert layers as cannot be avoided; what it cannot
-    hide is convex in them. A stage that is busier
+    Some stage holds at least as many parameters as `fullest_params`; what it cannot hide is convex in them. A stage that is busier
     than the mean hides more, but every second more in its microbatch costs `num_microbatches` seconds of pipeline: so the
     widest window worth having is the pipeline bound over the microbatches (for a batch of few microbatches, twice as wide as
     gradients can use).
     """
     job, hw, eff, k = task.job, task.hw, task.efficiency, rows["k"]
     pipeline = pipeline_s(task, prices, rows)
-    dense = prices.dense_K[k] / rows["pp"]
-    expert = np.maximum(prices.expert_K[k] / rows["pp"], fullest(task, prices.layer.expert_KY[k], rows["pp"]))
+    dense, expert = fullest_params(task, prices, rows)
     dp_cp, edp = rows["dp"] * rows["cp"] // rows["gtp"], rows["edp"] // rows["egtp"]
     m = rows["num_microbatches"]
     wide = dp_windows(rows["pp"], rows["vpp"])  # interleaving hides more: the drain of a stage's other chunks

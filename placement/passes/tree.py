@@ -26,7 +26,7 @@ from placement.passes.strategies import (
 
 DIVISIBILITY = "divisibility: batch, sequence or experts do not split evenly"
 SIZE = "more GPUs than are usable"
-CELLS = "tensor and expert groups do not fit the NVLink domains"
+CELLS = "groups do not fit NVLink domains and whole nodes"
 SCHEDULE = "the schedule does not run at these degrees"
 MEMORY = "memory"
 BOUND = "slower than the plan, by bound"
@@ -108,24 +108,34 @@ def _outer_bound(task: Problem, space: Space, head: Rows, experts: Rows, rows: R
         best = np.concatenate([[np.inf], np.minimum.accumulate(priced.total_K[at][order])])
         cost_HP[h] = best[np.searchsorted(held_K[at][order], room_P, "right")]
     block_HY = priced.block_KY.reshape(length(head), per_head, -1).min(axis=1)
-    fwd_H = priced.fwd_K.reshape(-1, per_head).min(axis=1)
+    fwd_H, bwd_H = (x.reshape(-1, per_head).min(axis=1) for x in (priced.fwd_K, priced.bwd_K))
     last_H = priced.last_K.reshape(-1, per_head).min(axis=1)
     m = task.job.global_batch // (rows["dp"] * rows["micro_batch"])
     total = cost_HP[head_S, np.searchsorted(pps, rows["pp"])]
     load = fullest(task, block_HY[head_S], rows["pp"])
-    return _least_makespan(task, space, rows["pp"], m, np.minimum(fwd_H[head_S], total), total, load, last_H[head_S])
+    return _least_makespan(task, space, rows["pp"], m, np.minimum(fwd_H, bwd_H)[head_S], fwd_H[head_S], total, load, last_H[head_S])
 
 
-def _least_makespan(task: Problem, space: Space, pp: Ints, m: Ints, fwd: Floats, total: Floats, load: Floats, last: Floats) -> Floats:
-    """Makespan bound of the best schedule of the space, interleaved as finely as the blocks allow. (S,)"""
+def _least_makespan(
+    task: Problem, space: Space, pp: Ints, m: Ints, half: Floats, fwd: Floats, total: Floats, load: Floats, last: Floats
+) -> Floats:
+    """Makespan bound of the best schedule of the space, interleaved as finely as the blocks allow. (S,)
+
+    `fwd` and `half` are least forward seconds and the least of forward and backward over all shards; `total` is infinite where
+    no shard fits. A short batch under 1F1B is bounded by the larger of forward and backward, which `half` cannot overstate.
+    """
     best = np.full(len(pp), np.inf)
     known = np.isfinite(total)
     total = np.where(known, total, 0.0)
+    fwd = np.minimum(fwd, total)
     for name in sorted({schedule for schedule, _ in space.leaves}):
         finest = max(v for s, v in space.leaves if s == name)
         vpp = np.clip(task.model.num_blocks // pp, 1, finest) if name == "interleaved" else np.full(len(pp), finest)
         runs = m >= pp if name == "interleaved" else np.ones(len(pp), bool)
         seconds = makespan_bound(name, pp, vpp, m, fwd, total - fwd, load, last)
+        if name == "1f1b":
+            short = np.maximum(total + (m - 1) * np.maximum(half / pp, last), m * total / pp)
+            seconds = np.where(m <= pp, short, seconds)
         best = np.where(runs, np.minimum(best, seconds), best)
     single = m * total
     return np.asarray(np.where(known, np.where(pp == 1, single, best), np.inf))
@@ -203,8 +213,9 @@ def _fold(task: Problem, rows: Rows, rejected: Counter[str]) -> Rows:
     cell = cell_sizes(rows, largest_domain(task.cluster, task.job.ragged))
     sizes, which = np.unique(cell, return_inverse=True)
     room = capacity(task.cluster, sizes, task.job.ragged, task.job.spares)[which]
-    world = stage[even] * rows["pp"]
-    fits = (world % cell == 0) & (world // cell <= room)
+    world, node = stage[even] * rows["pp"], task.cluster.gpus_per_node
+    whole = (world % node == 0) | (world < node) | task.job.ragged
+    fits = (world % cell == 0) & (world // cell <= room) & whole
     rejected[CELLS] += int(rows["below"][~fits].sum())
     return take(rows, fits)
 
