@@ -23,7 +23,7 @@ class Lookup:
     def __init__(self, budget: int) -> None:
         self.left = budget
         self.suggestions = SUGGESTIONS
-        self._order: dict[str, Ints] = {}
+        self._sorted: dict[str, tuple[Ints, Strings]] = {}
         self._made: dict[str, object] = {}
 
     def expand(self, text: str) -> Strings:
@@ -46,12 +46,12 @@ class Lookup:
 
     def positions(self, what: str, known: Strings, wanted: Strings) -> Ints:
         """Index of each wanted name among unique known ones of a kind, -1 where there is none."""
-        order = self._order.get(what)
-        if order is None:
-            order = self._order[what] = np.argsort(known)
-        at = np.minimum(np.searchsorted(known, wanted, sorter=order), len(known) - 1)
-        found = order[at]
-        return np.where(known[found] == wanted, found, -1)
+        if what not in self._sorted:
+            ascending = np.argsort(known)
+            self._sorted[what] = (ascending, known[ascending])
+        order, names = self._sorted[what]
+        at = np.minimum(np.searchsorted(names, wanted.astype(names.dtype)), len(known) - 1)
+        return np.where(names[at] == wanted, order[at], -1)
 
     def suggest(self, word: str, known: Strings) -> str:
         """Did you mean: the name with the same numbers, else the nearest of a small set, else nothing."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from placement.diag import InputError
 from placement.fabric import validate
 from placement.fabric.capacity import share, spread
 from placement.ir import Cluster, State
@@ -162,3 +163,17 @@ def test_lanes() -> None:
     live = np.array([[1, 1, 1, 0], [1, 1, 1, 1], [0, 0, 0, 0], [1, 0.5, 1, 1]], dtype=float)
     assert share(live).tolist() == [0.5, 1.0, 0.0, 0.5]
     assert spread(live).tolist() == [0.75, 1.0, 0.0, 0.5]
+
+
+def test_longer_names_are_other_names() -> None:
+    """A name that begins like a known one is not that one."""
+    with pytest.raises(InputError, match="`n0-0x` is no node of this cluster"):
+        broken("tiny", "state: failed, nodes: n0-0x")
+
+
+def test_many_exceptions_are_bounded() -> None:
+    """Lists that name far more objects than there are get refused before they are expanded, each or all together."""
+    with pytest.raises(InputError) as caught:
+        broken("tiny", *["state: failed, nodes: 'n[0-49999]-0'"] * 3)
+    messages = [d.message for d in caught.value.diagnostics if d.name == "topology/host-list"]
+    assert messages == ["the list names 50,000 objects, more than 64"]
