@@ -17,34 +17,38 @@ Report = Mapping[str, Any]
 def efficiency_text(eff: Efficiency, report: Report) -> str:
     """A calibration file: constants to five digits (runs repeat to a percent at best), and what the fit left."""
     lines = [
-        "# Constants of the cost model. Meaning, source and width of each: priors.yaml. Written by `placement calibrate`.",
+        "# Constants of the cost model, written by `placement calibrate`. Meaning, source and prior of each: priors.yaml.",
+        "# Residuals: absolute error of the step time as a fraction, over (model, hardware) pairs of published runs.",
         f"provenance: {json.dumps(eff.provenance)}",
         "values:",
         *(f"  {name}: {value:.5g}" for name, value in sorted(eff.values.items())),
-        "residuals: # error over (model, hardware) pairs, as a fraction",
-        *(f"  {name}: {value:.4g}" for name, value in residuals(report).items()),
+        "residuals:",
+        *(f"  {name}: {value:.4f}" for name, value in residuals(report).items()),
     ]
     return "\n".join(lines) + "\n"
 
 
 def residuals(report: Report) -> dict[str, float]:
-    """Errors of the core runs and of all: fitted, and with pairs left out where that was done."""
-    fits = {"fit": report["fit"]} | ({"left_out": report["left_out"]["pair"]} if "left_out" in report else {})
+    """Errors of the fit, and of fits with pairs, models or GPUs left out where that was done."""
     return {
-        f"{fit}_{part}_{kind}": scores[part][kind]
-        for fit, scores in fits.items()
-        for part in ("core", "all")
+        f"{name} {part} {kind}".replace(" ", "_"): scores[kind]
+        for name, fit in fits(report).items()
+        for part, scores in fit.items()
         for kind in ("median", "mean", "p90")
-        if scores[part][kind] is not None
+        if scores[kind] is not None
     }
+
+
+def fits(report: Report) -> dict[str, Any]:
+    """Scores by name of the fit: `fitted`, `pair left out`, …"""
+    return {"fitted": report["fit"]} | {f"{name} left out": scores for name, scores in report.get("left_out", {}).items()}
 
 
 def screen(report: Report) -> str:
     """The text of `calibrate`."""
-    fits = {"fitted": report["fit"]} | {f"{name} left out": scores for name, scores in report.get("left_out", {}).items()}
     rows = [
         [name, part, str(s["pairs"]), str(s["runs"]), *(percent(s[k]) for k in ("median", "mean", "p90"))]
-        for name, scores in fits.items()
+        for name, scores in fits(report).items()
         for part, s in scores.items()
         if s["pairs"]
     ]

@@ -11,6 +11,16 @@ import pytest
 from tests.unit.cli.conftest import toy_plan, write
 
 SIDES = ("plan", "ranks", "stages", "traffic", "memory", "groups", "tree")
+BROKEN = """\
+name: broken
+gpu: H1000
+node: {gpus: 2, nics: 2, nic_speed: 400}
+nvlink: {nodes: 1, latency: 1 us}
+racks:
+  - {count: 0, nodes: 2}
+fabric:
+  tier: []
+"""
 QUESTIONS = (("rank", "5"), ("stage", "0"), ("stage", "1"), ("node", "n1-0"), ("axis", "dp"), ("axis", "ep"))
 
 
@@ -149,3 +159,50 @@ def test_no_plan_there(run, tmp_path):
     code, _, err = run("show", tmp_path / "nothing")
     assert code == 4
     assert "is it a plan directory?" in err
+
+
+def test_topology_screen(run, golden):
+    """`topology show tiny`: counts that can be checked by hand in the sketch of its file."""
+    code, out, err = run("topology", "show", "tiny")
+    assert (code, err) == (0, "")
+    golden("cli/topology-show.txt", out)
+
+
+def test_model_screen(run, golden):
+    """`model show llama3-70b`: the published 70.6 B parameters."""
+    code, out, err = run("model", "show", "llama3-70b", "--seq-len", "8192")
+    assert (code, err) == (0, "")
+    golden("cli/model-show.txt", out)
+
+
+def test_validate_contract(run, tmp_path, golden):
+    """Findings of a broken topology: all at once, in text with carets and as JSON with the published keys; exit code 1."""
+    path = tmp_path / "broken.yaml"
+    path.write_text(BROKEN, encoding="utf-8")
+    code, out, err = run("topology", "validate", path)
+    assert (code, err) == (1, "")
+    golden("cli/topology-validate.txt", out.replace(str(path), "broken.yaml"))
+    code, out, _ = run("topology", "validate", path, "--format", "json")
+    tree = json.loads(out)
+    assert code == 1
+    assert tree["summary"]["errors"] == len(tree["diagnostics"])
+    first = tree["diagnostics"][0]
+    assert {"severity", "name", "message", "objects", "where", "help"} <= set(first)
+    assert set(first["where"]) == {"file", "line", "column"}
+
+
+def test_validate_of_good_files(run):
+    """A good file is one line and exit code 0; as JSON it has the counts."""
+    assert run("topology", "validate", "tiny").out == "ok: tiny, 4 nodes, 8 GPUs, 8 usable\n"
+    tree = json.loads(run("topology", "validate", "tiny", "--format", "json").out)
+    assert (tree["diagnostics"], tree["summary"]["errors"], tree["summary"]["gpus"]) == ([], 0, 8)
+    assert run("model", "validate", "llama3-70b").out.startswith("ok: llama3-70b, ")
+    assert json.loads(run("model", "validate", "llama3-70b", "--format", "json").out)["diagnostics"] == []
+
+
+@pytest.mark.parametrize("kind", ["topology", "model", "job", "plan"])
+def test_schema_is_json_schema(run, kind):
+    """`placement schema KIND` prints a JSON Schema document."""
+    code, out, _ = run("schema", kind)
+    assert code == 0
+    assert json.loads(out)["$schema"].startswith("http://json-schema.org/draft-07")
