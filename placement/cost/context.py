@@ -24,7 +24,7 @@ WEIGHT_BYTES = {"bf16": 2.0, "fp8": 1.0, "mxfp8": 1.03125, "nvfp4": 0.5625}  # w
 UNFUSED_BEFORE = 2022.9  # FlashAttention and sequence parallelism came into the stacks during 2022
 OVERLAP_SINCE = 2023.6  # Megatron overlaps gradient reduction and parameter gathers from the second half of 2023
 FUSED_LOSS_SINCE = 2025.6  # cross entropy of Transformer Engine in the recipes of Megatron-Bridge
-FUSED_MOE_AFTER = 2026.3  # CUDA graphs over MoE layers, fused permutation and grouped quantisation: Megatron 26.04 and later
+FUSED_MOE_SINCE = 2026.35  # CUDA graphs over MoE layers, fused permutation and grouped quantisation: Megatron 26.04 and later
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from placement.cost import collectives as net
 from placement.cost import count as kinds
-from placement.cost.context import FUSED_LOSS_SINCE, FUSED_MOE_AFTER, GENERATIONS, MATMULS, Context, take
+from placement.cost.context import FUSED_LOSS_SINCE, FUSED_MOE_SINCE, GENERATIONS, MATMULS, Context, take
 from placement.cost.count import Cells, Tables, Work
 from placement.ir import AXES, Efficiency, Spans
 from placement.ir._array import Bools, Floats, Ints
@@ -98,9 +98,15 @@ def launch_s(cells: Cells, c: Context, eff: Efficiency) -> Floats:
 def moe_drift(c: Context, eff: Efficiency) -> Floats:
     """Slow-down of the overheads of routed layers with the age of the software, relative to the middle of 2025."""
     age = np.clip(c.year - 2025.5, -4.0, 1.2)
-    fused = (c.year > FUSED_MOE_AFTER) & (c.generation == GENERATIONS.index("blackwell"))
-    drift = np.exp(-eff["drift_moe"] * age) * eff["air_moe"] ** c.air * eff["fused_moe"] ** fused
+    fused = fused_moe(c)
+    drift = np.exp(-eff["drift_moe"] * age) * eff["air_moe"] ** (c.air * (1.0 - fused)) * eff["fused_moe"] ** fused
     return np.asarray(drift)
+
+
+def fused_moe(c: Context) -> Floats:
+    """Share of stacks of that year that run routed layers in fused kernels and graphs: Blackwell, from the spring of 2026."""
+    late = 1.0 / (1.0 + np.exp(-20.0 * (c.year - FUSED_MOE_SINCE)))
+    return np.asarray(late * (c.generation == GENERATIONS.index("blackwell")))
 
 
 def dense_drift(c: Context, eff: Efficiency) -> Floats:
@@ -123,9 +129,8 @@ def flop_rate(work: Work, c: Context, eff: Efficiency) -> Floats:
     attention = attention * np.where(c.composer, early, 1.0)
     attention = attention * np.where(c.torch, eff["attention_torch"], 1.0)
     speed = chip_speed(c, eff) / dense_drift(c, eff)
-    fused = (c.year > FUSED_MOE_AFTER) & (c.generation == 2)
     layer = c.peak_low * matmul[c.matmul] * eff["mlperf"] ** c.mlperf * chip_speed(c, eff)
-    grouped = layer * eff["grouped"] * np.where(fused, eff["grouped_fused"], 1.0) * eff["misaligned"] ** work.ragged_R
+    grouped = layer * eff["grouped"] * eff["grouped_fused"] ** fused_moe(c) * eff["misaligned"] ** work.ragged_R
     grouped = grouped / (1.0 + eff["grouped_thin"] * work.thin_R)
     narrow = np.maximum(1.0, 256.0 / work.head_R) ** eff["attention_width"]
     core = c.peak_bf16 * attention * speed / ((1.0 + eff["attention_span"] / work.span_R) * narrow)
@@ -145,8 +150,8 @@ def byte_weights(work: Work, c: Context, eff: Efficiency) -> tuple[Floats, Float
     clock = 1.0 / chip_speed(c, eff)
     fused = 1.0 / (1.0 + np.exp(-8.0 * (c.year - FUSED_LOSS_SINCE)))
     loss = eff["loss"] * (eff["loss_fused"] / eff["loss"]) ** fused
-    plain = np.full(len(kind), eff["matmul_bytes"])
-    by_kind = [plain, plain, np.zeros(len(kind)), loss * clock, eff["move"] * clock, eff["permute"] * drift * ragged * clock]
+    plain, grouped = np.full(len(kind), eff["matmul_bytes"]), np.full(len(kind), eff["grouped_bytes"])
+    by_kind = [plain, grouped, np.zeros(len(kind)), loss * clock, eff["move"] * clock, eff["permute"] * drift * ragged * clock]
     weight = np.select([kind == k for k in range(6)], by_kind, eff["scores"])
     cast = np.where(kind == kinds.GROUPED, eff["cast_moe"] * drift * ragged, eff["cast"]) * clock
     return np.asarray(weight), np.asarray(cast)
