@@ -110,7 +110,7 @@ def _bound(plan: Plan) -> dict[str, Any]:
 def _certificate(plan: Plan) -> dict[str, Any]:
     c = plan.certificate
     tiers = {t: {"lower_bytes": c.lower_bytes[t], "plan_bytes": c.plan_bytes[t], "method": c.method[t]} for t in c.lower_bytes}
-    return {"tiers": tiers, "gap": c.gap}
+    return {"tiers": tiers, "joint_bytes": c.joint_bytes, "gap": c.gap}
 
 
 def _search(plan: Plan) -> dict[str, Any]:

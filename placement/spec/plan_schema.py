@@ -45,7 +45,9 @@ def plan_schema() -> Schema:
         predicted=_cost(),
         baseline=_cost() | {"description": "The same strategy in the launcher's default order."},
         bound=_object(step_time_s=_AMOUNT, gap={"type": ["number", "null"]}, proven=_FLAG),
-        certificate=_object(tiers=_map(_object(lower_bytes=_AMOUNT, plan_bytes=_AMOUNT, method=_TEXT)), gap={"type": "number"}),
+        certificate=_object(tiers=_map(_object(lower_bytes=_AMOUNT, plan_bytes=_AMOUNT, method=_TEXT)), gap={"type": "number"},
+            joint_bytes=_AMOUNT | {"description": "Lower bound of the bytes of all tiers together; 0: none."},
+        ),
         search=_object(
             enumerated=_COUNT, feasible=_COUNT, scored=_COUNT, stopped_by=_TEXT, rejected=_map(_COUNT),
             runners_up=_list(_object(strategy=_strategy(), step_time_s=_AMOUNT)),

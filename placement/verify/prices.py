@@ -198,7 +198,7 @@ def certificate(case: Case, found: Findings) -> None:
     if sorted(stated) != sorted(names):
         found.broken(f"the certificate has tiers {sorted(stated)}, the cluster {sorted(names)}")
         return
-    sent = stage_bytes(Pricing(case, case.node_R))
+    sent, joint = stage_bytes(Pricing(case, case.node_R)), case.tree["certificate"]["joint_bytes"]
     slots = case.cluster.gpus_per_node
     tried = {
         "the plan": case.node_R, "the launcher's order": case.default_node_R, "the plan in reverse": case.node_R[::-1],
@@ -206,6 +206,9 @@ def certificate(case: Case, found: Findings) -> None:
     }  # fmt: skip
     for label, node_R in tried.items():
         derived = tier_bytes(case, sent, node_R)
+        every = math.fsum(axis[name] for axis in derived.values() for name in names)
+        if joint > every * (1.0 + 1e-9) + 1e-6:
+            found.broken(f"the lower bound of all tiers, {joint:.6g} B, is refuted by {label}: {every:.6g} B")
         for name in names:
             total = math.fsum(axis[name] for axis in derived.values())
             if label == "the plan":
@@ -215,6 +218,6 @@ def certificate(case: Case, found: Findings) -> None:
                     f"the lower bound of {name}, {stated[name]['lower_bytes']:.6g} B, is refuted by {label}: {total:.6g} B"
                 )
     lower, plan = (math.fsum(stated[n][k] for n in names) for k in ("lower_bytes", "plan_bytes"))
-    if lower > 0:
-        found.close("`certificate.gap`", case.tree["certificate"]["gap"], plan / lower - 1.0, 1e-6, 1e-8)
+    lower = max(lower, joint)
+    found.close("`certificate.gap`", case.tree["certificate"]["gap"], plan / lower - 1.0 if lower > 0 else 0.0, 1e-6, 1e-8)
     found.detail = f"{lower:.4g} of {plan:.4g} B must leave; {len(tried)} placements tried"

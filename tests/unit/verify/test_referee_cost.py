@@ -71,6 +71,7 @@ CASES = {
         {},
     ),
     "short vocabulary": ("qwen3-235b-a22b", Job(4096, 512, "nvfp4"), {"tp": 4, "dp": 32, "pp": 4, "ep": 16}, {}),
+    "tied in a stage": ("multimodal-graph", Job(4096, 64), {"tp": 2, "dp": 8}, {}),
     "graph with vision": ("multimodal-graph", Job(4096, 64), {"tp": 2, "dp": 8, "pp": 4}, {}),
 }
 
@@ -161,6 +162,7 @@ def test_every_changed_number_is_caught(moe, path, checks) -> None:
         (("traffic",), [], {"traffic"}),
         (("predicted", "fullest_stage"), 7, {"memory"}),
         (("certificate", "tiers"), {}, {"certificate"}),
+        (("certificate", "joint_bytes"), 1e20, {"certificate"}),
         (("predicted", "breakdown_s"), {}, {"step-time", "throughput"}),
     ],
 )
