@@ -36,12 +36,12 @@ def domain_gpus(cluster: Cluster, ragged: bool = False, spares: Spares | None = 
     else:
         gpus_N = cluster.usable_NG.sum(axis=1) if ragged else cluster.whole_N * cluster.gpus_per_node
         gpus_N = gpus_N if avoid_N is None else gpus_N * ~avoid_N
-        gpus_J = np.bincount(group_N, weights=gpus_N, minlength=size).astype(np.int64)
+        gpus_J = np.asarray(np.bincount(group_N, weights=gpus_N, minlength=size), np.int64)
     if spares is None or spares.count == 0:
         return gpus_J
     if spares.policy == "per_rack":
         slots_J = np.bincount(group_N, weights=cluster.state_N != State.ABSENT, minlength=size).astype(np.int64)
-        return np.minimum(gpus_J, np.maximum(slots_J - spares.count, 0) * cluster.gpus_per_node)
+        gpus_J = np.minimum(gpus_J, np.maximum(slots_J - spares.count, 0) * cluster.gpus_per_node)
     if spares.policy == "racks":
         kept = np.lexsort((-np.arange(size), -gpus_J))[: spares.count]
         gpus_J = np.where(np.isin(np.arange(size), kept), 0, gpus_J)

@@ -15,7 +15,6 @@ import numpy as np
 from placement.diag import Diagnostic
 from placement.ir._array import Bools, Floats, Ints, Strings, digest, freeze
 
-
 Frozen = TypeVar("Frozen", Bools, Ints)
 
 

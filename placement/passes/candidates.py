@@ -20,55 +20,55 @@ from placement.solve.boxchain import box_chains
 
 CHAINS = 6  # box chains taken over from each search
 Boxes = tuple[tuple[int, ...], ...]
-UNITS = 3  # ways to round the groups' rooms to whole units
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One way to lay the cells: a grid padded to `sizes`, boxes, speed of the digits inside boxes, units of the groups by level."""
+    """One way to lay the cells: the grid padded to `sizes`, boxes, order of the digits inside boxes, units of the groups."""
 
     sizes: tuple[int, ...]
     chain: Boxes
     fast: tuple[int, ...]
-    keep: int  # levels whose groups are filled by whole units
+    skip: int = 0  # inner boxes that are not kept whole
+    free: int = 0  # outer levels whose groups are not filled by whole units
 
 
 class Workshop:
     """Makes layouts into domains of cells (C,). Plain layouts first; `variants` of a good one change one thing at a time."""
 
-    def __init__(self, cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: Sites):
+    def __init__(self, cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: Sites) -> None:
         self.sites, self.grid, self.tree = sites, grid_of(strategy, traffic, sites.cell), _tree(sites)
         self.room = int(self.tree.room_LJ[-1].sum()) * sites.block
         self.boxes = _chains(cluster, self.grid, self.tree, sites.block)
-        self.orders: dict[tuple[object, ...], tuple[Ints, tuple[int, ...]]] = {}
+        self.orders: dict[tuple[object, ...], Ints] = {}
 
     def plain(self) -> list[Layout]:
         """Every box chain, also without its inner boxes: where rooms are uneven, whole runs beat boxes that do not fit."""
         digits = tuple(range(len(self.grid.sizes)))
         chains = dict.fromkeys(chain[level:] for level in range(len(self.tree.room_LJ)) for chain in self.boxes)
-        return [Layout(self.grid.sizes, chain, digits, self.tree.top) for chain in chains]
+        return [Layout(self.grid.sizes, chain, digits) for chain in chains]
 
     def variants(self, layout: Layout) -> list[Layout]:
         sizes = _paddings(self.grid.sizes, layout.chain, self.room, self.sites.block)
         fasts = list(islice(permutations(layout.fast), 2 if layout.chain else 6))
-        keeps = range(self.tree.top, max(self.tree.top - UNITS, -1), -1)
-        return [Layout(s, layout.chain, f, k) for s in sizes for f in fasts for k in keeps]
+        rules = dict.fromkeys([(0, 0), (0, 1), *((skip, 0) for skip in range(1, len(layout.chain) + 1))])
+        return [Layout(s, layout.chain, f, skip, free) for s in sizes for f in fasts for skip, free in rules]
 
     def cells(self, layout: Layout) -> Ints:
         key = (layout.sizes, layout.chain, layout.fast)
         if key not in self.orders:
             self.orders[key] = order_cells(*key)
-        order_C, ladder = self.orders[key]
-        block = self.sites.block
-        ladder = tuple(sorted({1, *(v // block for v in ladder if v % block == 0)}))
+        order_C, block = self.orders[key], self.sites.block
+        volumes = [math.prod(box) for box in layout.chain[layout.skip :]]
+        ladder = tuple(sorted({1, *(v // block for v in volumes if v % block == 0)}))
         domain_C = np.empty(len(order_C), np.int32)
-        domain_C[order_C] = np.repeat(fill(self.tree, len(order_C) // block, ladder, self._units(ladder, layout.keep)), block)
+        domain_C[order_C] = np.repeat(fill(self.tree, len(order_C) // block, ladder, self._units(ladder, layout.free)), block)
         return unpad(domain_C, layout.sizes, self.grid.sizes)
 
-    def _units(self, ladder: tuple[int, ...], keep: int) -> tuple[int, ...]:
-        """Units by level: the largest of the ladder that its groups hold, and single blocks beyond `keep` levels."""
+    def _units(self, ladder: tuple[int, ...], free: int) -> tuple[int, ...]:
+        """Units by level: the largest of the ladder that its groups hold, and single blocks on the `free` outermost levels."""
         largest = [max(u for u in ladder if u <= max(int(room_J.max()), 1)) for room_J in self.tree.room_LJ[: self.tree.top]]
-        return tuple(u if level <= keep else 1 for level, u in enumerate(largest)) + (1,)
+        return (*largest[: len(largest) - free], *[1] * free, 1)
 
 
 def launcher_cells(cluster: Cluster, strategy: Strategy, sites: Sites, job: Job) -> Ints | None:

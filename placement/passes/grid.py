@@ -71,10 +71,10 @@ def leaving_bytes(grid: Grid, boxes_BD: Ints) -> Floats:
     return total_B
 
 
-def order_cells(sizes: Sequence[int], chain: Sequence[Sequence[int]], fast: Sequence[int]) -> tuple[Ints, tuple[int, ...]]:
-    """Cells in the order that fills box after box of a chain, and the numbers of cells that make whole boxes (the ladder).
+def order_cells(sizes: Sequence[int], chain: Sequence[Sequence[int]], fast: Sequence[int]) -> Ints:
+    """Cells in the order that fills box after box of a chain.
 
-    `fast`: digits in order of speed inside a box. Ends of digits that a box does not divide come last, in an order of their own.
+    `fast`: digits in order of speed inside a box. Ends of digits that no box divides come last, in an order of their own.
     """
     rest_C = np.arange(int(np.prod(sizes)))
     coord_DC = []
@@ -86,8 +86,7 @@ def order_cells(sizes: Sequence[int], chain: Sequence[Sequence[int]], fast: Sequ
     for box in (*chain, sizes):
         keys += [coord_DC[d] % box[d] // inner[d] for d in fast if box[d] > inner[d]]
         inner = box
-    ladder = sorted({1, *(int(np.prod(box)) for box in chain)})
-    return np.lexsort([*keys, _ends(coord_DC, sizes, chain)]), tuple(ladder)
+    return np.lexsort([*keys, _ends(coord_DC, sizes, chain)])
 
 
 def _ends(coord_DC: Sequence[Ints], sizes: Sequence[int], chain: Sequence[Sequence[int]]) -> Ints:
