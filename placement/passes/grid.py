@@ -101,8 +101,8 @@ def unpad(value_C: Ints, padded: Sequence[int], sizes: Sequence[int]) -> Ints:
     """Values of the cells of a grid from those of a larger one."""
     if tuple(padded) == tuple(sizes):
         return value_C
-    whole = value_C.reshape(tuple(reversed(padded)))
-    return np.ascontiguousarray(whole[tuple(slice(size) for size in reversed(sizes))]).ravel()
+    whole = np.asarray(value_C.reshape(tuple(reversed(padded))), np.int64)
+    return np.ascontiguousarray(whole[tuple(slice(size) for size in reversed(sizes))]).reshape(-1).astype(np.int32)
 
 
 def _arcs(extent_BD: Ints, size_D: Ints) -> Floats:

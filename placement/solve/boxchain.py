@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from placement.ir._array import Bools, Floats, Ints
+from placement.solve._array import Bools, Floats, Ints
 
 Chain = tuple[float, tuple[tuple[int, ...], ...]]
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from placement.ir._array import Floats, Ints
+from placement.solve._array import Floats, Ints
 from placement.solve.layercake import minimise
 
 Hull = tuple[Floats, Ints]  # slopes, descending, and widths

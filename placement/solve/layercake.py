@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from placement.ir._array import Floats, Ints
+from placement.solve._array import Floats, Ints
 
 COUNTED_STEPS = 40_000  # vector operations up to which the number of slices is tracked exactly (about 0.1 s)
 
