@@ -33,7 +33,8 @@ class Work:
     """Rows of computation. `flop_R` forward FLOPs; `byte_RD` memory traffic; `cast_RD` traffic of quantisation.
 
     `span_R` keys a query of an attention row sees, counted twice if causal; `head_R` its qk + v width; `thin_R` 1 / narrower
-    side of an expert's matrices; `ragged_R` 1 where a side is no multiple of 128; `cheap_R` selective recompute repeats it.
+    side of an expert's matrices; `few_R` 1 / tokens that one expert sees; `ragged_R` 1 where a side is no
+    multiple of 128; `cheap_R` selective recompute repeats it.
     """
 
     cell_R: Ints
@@ -44,6 +45,7 @@ class Work:
     span_R: Floats
     head_R: Floats
     thin_R: Floats
+    few_R: Floats
     ragged_R: Floats
     cheap_R: Bools
 
@@ -158,6 +160,7 @@ class _Counter:
         span: float = 1.0,
         head: float = 1.0,
         thin: Floats | float = 0.0,
+        few: Floats | float = 0.0,
         ragged: float = 0.0,
         cheap: bool = False,
     ) -> None:
@@ -165,7 +168,7 @@ class _Counter:
         self.rows.append({
             "kind": kind, "flop": self.zero + flop, "byte": np.stack([self.zero + b for b in moved], -1),
             "cast": np.stack([self.zero + (b if quantised else 0.0) for b in cast], -1),
-            "span": span, "head": head, "thin": self.zero + thin, "ragged": ragged, "cheap": cheap,
+            "span": span, "head": head, "thin": self.zero + thin, "few": self.zero + few, "ragged": ragged, "cheap": cheap,
         })  # fmt: skip
 
     def add(self, name: str, *by_direction: Floats | float) -> None:
@@ -210,8 +213,9 @@ class _Counter:
         x, y, weight = m * k, m * n, k * n
         moved = (w * (x + weight) + 2 * y, w * (y + weight) + 2 * x, w * (x + y) + 8 * weight)
         # quantise the input going forward and the output gradient going back, in both orientations: read 2, write 1 + 1
+        few = 1.0 / m if kind == GROUPED else 0.0
         self.row(kind, flop=groups * 2.0 * x * n, moved=[groups * b for b in moved],
-                 cast=(groups * 4 * x, groups * 4 * y, 0.0), thin=thin, ragged=ragged, cheap=cheap)  # fmt: skip
+                 cast=(groups * 4 * x, groups * 4 * y, 0.0), thin=thin, few=few, ragged=ragged, cheap=cheap)  # fmt: skip
 
     def attention(self, op: Attention) -> None:
         heads = op.heads / self.tp
@@ -317,7 +321,7 @@ def _rows(counters: Sequence[_Counter], num: int) -> Work:
         cell_R=np.concatenate([shard + y for y, _ in flat]),
         kind_R=spread("kind").astype(np.int64), flop_R=spread("flop"),
         byte_RD=np.concatenate([row["byte"] for _, row in flat]), cast_RD=np.concatenate([row["cast"] for _, row in flat]),
-        span_R=spread("span"), head_R=spread("head"), thin_R=spread("thin"), ragged_R=spread("ragged"),
+        span_R=spread("span"), head_R=spread("head"), thin_R=spread("thin"), few_R=spread("few"), ragged_R=spread("ragged"),
         cheap_R=spread("cheap").astype(bool),
     )  # fmt: skip
 

@@ -61,8 +61,7 @@ def contiguous_spans(hw: Hardware, strategy: Strategy) -> Spans:
     stride_A = np.array([strategy.stride(a) for a in AXES])
     members_A = np.clip(hw.domain_gpus // stride_A, 1, n_A)
     leaves_A = members_A < n_A
-    edges_A = np.where(np.array(AXES) == "pp", (n_A - members_A) / n_A, 1.0 / members_A)
-    ring_A = np.where(leaves_A, edges_A, 0.0) / hw.nic_Bps
+    ring_A = np.where(leaves_A, 1.0 / members_A, 0.0) / hw.nic_Bps
     clique_A = np.where(leaves_A, (n_A - members_A) / np.maximum(n_A - 1, 1), 0.0) / hw.nic_Bps
     none_A = np.zeros_like(ring_A)
     return Spans(np.stack([members_A, n_A], -1), np.stack([ring_A, none_A], -1), np.stack([clique_A, none_A], -1))

@@ -126,12 +126,12 @@ def flop_rate(work: Work, c: Context, eff: Efficiency) -> Floats:
     matmul = np.array([eff[n] for n in MATMULS])
     attention = np.array([eff[f"attention_{g}"] for g in GENERATIONS])[c.generation]
     early = eff["attention_composer"] * np.where(c.generation == 1, eff["attention_composer_hopper"], 1.0)
-    attention = attention * np.where(c.composer, early, 1.0)
+    attention = attention * np.where(c.composer, early, 1.0) * eff["attention_ultra"] ** c.ultra
     attention = attention * np.where(c.torch, eff["attention_torch"], 1.0)
     speed = chip_speed(c, eff) / dense_drift(c, eff)
     layer = c.peak_low * matmul[c.matmul] * eff["mlperf"] ** c.mlperf * chip_speed(c, eff)
     grouped = layer * eff["grouped"] * eff["grouped_fused"] ** fused_moe(c) * eff["misaligned"] ** work.ragged_R
-    grouped = grouped / (1.0 + eff["grouped_thin"] * work.thin_R)
+    grouped = grouped / ((1.0 + eff["grouped_thin"] * work.thin_R) * (1.0 + eff["grouped_rows"] * work.few_R))
     narrow = np.maximum(1.0, 256.0 / work.head_R) ** eff["attention_width"]
     core = c.peak_bf16 * attention * speed / ((1.0 + eff["attention_span"] / work.span_R) * narrow)
     head = c.peak_bf16 * matmul[c.matmul_bf16] * speed
