@@ -35,7 +35,7 @@ def markdown(results: Results) -> str:
             "",
             "## Growth with the cluster",
             "",
-            "`moe-10t` on `gb300-220k` with its number of racks changed. Where the model does not fit, the run ends with exit code 3.",
+            "`moe-10t` on `gb300-220k` with its number of racks changed. Exit code 3: the model does not fit there.",
             "",
             "| GPUs | wall | peak memory | strategies | scored in full | chosen | GPUs at work | predicted step | proven |",
             "|--:|--:|--:|--:|--:|---|--:|--:|---|",

@@ -2,7 +2,8 @@
 """`python -m benchmarks.scoring MODEL TOPOLOGY`: strategies a second that the vectorised bound scores. Prints one number.
 
 It does what the search does before it knows any plan: opens outer rows in order of their bound into whole strategies and bounds
-each in step time and memory. Pricing of shards, tests of divisibility and sorting are inside the time; reading files and growing the tree are not.
+each in step time and memory. Pricing of shards, tests of divisibility and sorting are inside the time; reading files and
+growing the tree are not.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def main(model_path: str, topology_path: str) -> None:
     scored = lo = 0
     start = time.perf_counter()
     while scored < ENOUGH and lo < len(tree.bound_S):
-        scored += open_rows(task, tree, lo, lo + BATCH, math.inf, shelves)[3]
+        scored += open_rows(task, tree, lo, lo + BATCH, math.inf, shelves)[-1]
         lo += BATCH
     seconds = time.perf_counter() - start
     print(f"{scored / seconds:.0f}")
