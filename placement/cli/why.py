@@ -55,10 +55,17 @@ def _rank(loaded: LoadedPlan, cluster: Cluster, name: str) -> Answer:
 
 
 def _stage(loaded: LoadedPlan, cluster: Cluster, name: str) -> Answer:
-    from placement.report.why_stage import stage_facts, stage_text
+    from placement.cli.inputs import plan_inputs
+    from placement.passes.neighbours import neighbours
+    from placement.passes.problem import problem
+    from placement.report.why_stage import alternative_facts, stage_facts, stage_text
 
     stage = _number(name, "stage", loaded.strategy.pp)
     facts = stage_facts(cluster, loaded.json, loaded.strategy, loaded.placement.gpu_R, stage)
+    inputs = plan_inputs(loaded)
+    task = problem(inputs.cluster, inputs.model, inputs.job, inputs.efficiency)
+    found = neighbours(task, loaded.strategy, loaded.stages, loaded.placement, stage)
+    facts["alternatives"] = alternative_facts(loaded.json, inputs.model.block_names, found, stage)
     return facts, stage_text(facts)
 
 

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,11 @@ from placement.report.strategy import clip, layers_text
 from placement.report.text import change, counted, gib, seconds, si, table
 from placement.report.why_rank import sent_bytes
 
+if TYPE_CHECKING:
+    from placement.passes.neighbours import Neighbour
+
 Tree = Mapping[str, Any]
+OTHERS = 6  # alternatives on the screen
 
 
 def stage_facts(cluster: Cluster, tree: Tree, strategy: Strategy, gpu_R: Ints, stage: int) -> dict[str, Any]:
@@ -40,6 +44,9 @@ def stage_facts(cluster: Cluster, tree: Tree, strategy: Strategy, gpu_R: Ints, s
         "ranks": [int(ranks_R[0]), int(ranks_R[-1])],
         "hosts": s["hosts"],
         "groups": {t.name: len(np.unique(t.group_N[nodes])) for t in cluster.tiers},
+        "step_time_s": tree["predicted"]["step_time_s"],
+        "default_s": tree["baseline"]["step_time_s"],
+        "alternatives": [],
         "next": _boundary(cluster, tree, strategy, gpu_R, ranks_R) if stage + 1 < strategy.pp else None,
         "where": place(cluster.source, "racks", "node"),
     }
@@ -53,6 +60,22 @@ def _boundary(cluster: Cluster, tree: Tree, strategy: Strategy, gpu_R: Ints, ran
         "meets": {t.name: int(n) for t, n in zip(cluster.tiers, counts, strict=False) if n},
         "bytes_per_rank": sent_bytes(tree, "pp", int(ranks_R[0]) // strategy.stage_ranks),
     }
+
+
+def alternative_facts(tree: Tree, names: Sequence[str], found: Sequence[Neighbour], stage: int) -> list[dict[str, Any]]:
+    """Other cuts as records: which block goes where, the step, and which stage is then the slowest."""
+    chosen_s = tree["predicted"]["step_time_s"]
+    return [
+        {
+            "block": names[n.block],
+            "move": "to" if n.giver == stage else "from",
+            "stage": n.taker if n.giver == stage else n.giver,
+            "step_time_s": n.step_s,
+            "slower_s": None if n.step_s is None else n.step_s - chosen_s,
+            "slowest_stage": n.slowest,
+        }
+        for n in found
+    ]
 
 
 def stage_text(f: Mapping[str, Any]) -> str:
@@ -72,7 +95,23 @@ def stage_text(f: Mapping[str, Any]) -> str:
         meets = ", ".join(f"{name} {n:,}" for name, n in f["next"]["meets"].items())
         rows.append(["next stage", "", f"partners meet at: {meets}, {sent}"])
     where = [f"  --> {f['where']}"] if f["where"] else []
-    return "\n".join([f"stage {f['stage']} = {layers_text(f['layers'], 72)}", *table(rows, "<><"), *where])
+    return "\n".join([f"stage {f['stage']} = {layers_text(f['layers'], 72)}", *table(rows, "<><"), *_others(f), *where])
+
+
+def _others(f: Mapping[str, Any]) -> list[str]:
+    """The chosen cut beside those that differ in one block, and the launcher's default order."""
+    chosen = f["step_time_s"]
+    rows = [["", "step time", ""], ["chosen", seconds(chosen), ""]]
+    for a in f["alternatives"][:OTHERS]:
+        title = f"{a['block']} {a['move']} stage {a['stage']} instead"
+        if a["step_time_s"] is None:
+            rows.append([title, "-", "does not fit the memory"])
+        else:
+            rows.append(
+                [title, seconds(a["step_time_s"]), change(a["step_time_s"], chosen), f"stage {a['slowest_stage']} is slowest"]
+            )
+    rows.append(["launcher default", seconds(f["default_s"]), change(f["default_s"], chosen)])
+    return ["", *table(rows, "<>>")]
 
 
 def _full(mine: float, fullest: float) -> str:

@@ -21,6 +21,7 @@ racks:
 fabric:
   tier: []
 """
+PRICED = "step time\n"  # numbers below it follow the constants of the cost model
 QUESTIONS = (("rank", "5"), ("stage", "0"), ("stage", "1"), ("node", "n1-0"), ("axis", "dp"), ("axis", "ep"))
 
 
@@ -37,7 +38,20 @@ def test_why_text(run, golden, plan_dir, kind, name):
     """Each question has an answer that ends at a line of the topology file."""
     code, out, err = run("why", plan_dir, kind, name)
     assert (code, err) == (0, "")
-    golden(f"cli/why-{kind}-{name}.txt", out.replace(str(plan_dir), "PLAN"))
+    told, _, rest = out.replace(str(plan_dir), "PLAN").partition(PRICED)
+    golden(f"cli/why-{kind}-{name}.txt", told + PRICED + rest[rest.index("  -->") :] if rest else told)
+
+
+def test_why_stage_compares_with_other_cuts(run, plan_dir):
+    """Below a stage stand the cuts that differ in one block, with their steps, and the launcher's default order."""
+    out = run("why", plan_dir, "stage", "0").out
+    assert re.search(r"  chosen +1\.00 s\n", out)
+    assert re.search(r"  layer\.1 to stage 1 instead +[\d.]+ m?s +[+-][\d.]+ % +stage [01] is slowest\n", out)
+    assert re.search(r"  launcher default +1\.25 s +\+25\.0 %\n", out)
+    found = json.loads(run("why", plan_dir, "stage", "0", "--format", "json").out)["alternatives"]
+    assert [(a["block"], a["move"], a["stage"]) for a in sorted(found, key=lambda a: a["block"])] == [
+        ("layer.1", "to", 1), ("layer.2", "from", 1),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("side", SIDES)
