@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every format that a topology can be read from, one line each. Modules load when a file needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from placement.diag import Diagnostic
+from placement.ingest.source import Source
+from placement.ir import Wired
+
+Reading = tuple[Wired, tuple[Diagnostic, ...]]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A foreign format. Its module `placement.ingest.<module>` has
+
+    `looks_like(name: str, head: str) -> bool`   whether a file's name and first 64 KiB are of this format: cheap, never raises
+    `read(source: Source) -> Reading`            the value and every diagnostic; InputError only where nothing can be used
+
+    A module that reads several formats has `looks_like_<suffix>` and `read_<suffix>`; `suffix` says which.
+    """
+
+    name: str
+    title: str
+    module: str
+    suffix: str = ""
+
+    def looks_like(self, name: str, head: str) -> bool:
+        test: Callable[[str, str], bool] = self._function("looks_like")
+        return test(name, head)
+
+    def read(self, source: Source) -> Reading:
+        function: Callable[[Source], Reading] = self._function("read")
+        return function(source)
+
+    def _function(self, name: str) -> Any:
+        module = import_module(f"placement.ingest.{self.module}")
+        return getattr(module, f"{name}_{self.suffix}" if self.suffix else name)
+
+
+# In order of detection: the ones with the clearest marks first.
+FORMATS: dict[str, Format] = {f.name: f for f in ()}
