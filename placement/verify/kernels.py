@@ -29,7 +29,8 @@ class Kernel:
     cast: tuple[float, float] = (0.0, 0.0)
     span: float = 1.0
     width: float = 1.0
-    thin: float = 0.0
+    thin: float = 0.0  # 1 / narrower side of an expert's matrices
+    few: float = 0.0  # 1 / tokens of an expert
     ragged: bool = False
     cheap: bool = False  # selective recompute repeats it
 
@@ -175,8 +176,8 @@ class _Count:
         up, down, here = (2 if op.gated else 1) * op.ffn / d.etp, op.ffn / d.etp, op.num / d.ep
         each = mine * d.ep * d.etp * op.topk / op.num * busiest  # tokens of one expert, from all ranks of its group
         ragged, thin = op.hidden % 128 > 0 or op.ffn % 128 > 0, 1.0 / min(op.hidden, down)
-        self.gemm("grouped", each, op.hidden, up, here, thin=thin, ragged=ragged)
-        self.gemm("grouped", each, down, op.hidden, here, thin=thin, ragged=ragged)
+        self.gemm("grouped", each, op.hidden, up, here, thin=thin, few=1.0 / each, ragged=ragged)
+        self.gemm("grouped", each, down, op.hidden, here, thin=thin, few=1.0 / each, ragged=ragged)
         visits = mine * op.topk * busiest
         moved = visits * (16.0 * op.hidden + (18.0 if op.gated else 12.0) * op.ffn) / 2.0
         layer.kernels.append(Kernel("permute", moved=(moved, moved, 0.0), ragged=ragged))

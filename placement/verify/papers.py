@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from placement.ir import State
+from placement.ir import Experts, Matmul, ModelGraph, Opaque, State, Vocab
 from placement.verify.case import Case
 from placement.verify.findings import Findings
 
@@ -66,6 +66,24 @@ def plan_digest(case: Case, found: Findings) -> None:
     found.detail = whole.hexdigest()[:12]
 
 
+def _parameters(model: ModelGraph) -> int:
+    """Parameters of the model, operation by operation; what a pair of tied blocks shares counts once."""
+    dense_Y, vocab_Y, expert_Y = [], [], []
+    for block in model.types:
+        vocab = sum(op.vocab * op.hidden for op in block.ops if isinstance(op, Vocab))
+        matrices = sum(op.inp * op.out + (op.out if op.bias else 0) for op in block.ops if isinstance(op, Matmul))
+        routers = sum(op.hidden * op.num for op in block.ops if isinstance(op, Experts))
+        given = sum(op.params for op in block.ops if isinstance(op, Opaque))
+        expert_Y.append(
+            sum(op.num * (3 if op.gated else 2) * op.hidden * op.ffn for op in block.ops if isinstance(op, Experts))
+        )
+        dense_Y.append(block.norm_params + vocab + matrices + routers + given)
+        vocab_Y.append(vocab)
+    kinds = model.type_B.tolist()
+    shared = [min(vocab_Y[kinds[a]], vocab_Y[kinds[b]]) or min(dense_Y[kinds[a]], dense_Y[kinds[b]]) for a, b in model.tied]
+    return int(sum(dense_Y[k] + expert_Y[k] for k in kinds) - sum(shared))
+
+
 def facts(case: Case, found: Findings) -> None:
     """What plan.json repeats of cluster and model is what they say."""
     cluster, model = case.cluster, case.model
@@ -81,6 +99,6 @@ def facts(case: Case, found: Findings) -> None:
     for name, value in expected.items():
         found.expect(f"`cluster.{name}` in plan.json", told[name], value)
     found.close("`cluster.hbm_bytes` in plan.json", told["hbm_bytes"], min(c.hbm_bytes for c in cluster.chips), 1e-9)
-    for name, count in {"name": model.name, "layers": len(model.block_names)}.items():
+    for name, count in {"name": model.name, "layers": len(model.block_names), "parameters": _parameters(model)}.items():
         found.expect(f"`model.{name}` in plan.json", case.tree["model"][name], count)
     found.detail = f"{cluster.name}, {model.name}"

@@ -11,10 +11,15 @@ from placement.verify.case import Degrees
 from placement.verify.kernels import ELEMENT, Kernel, Layer, precision_run
 from placement.verify.links import Lie, Machine, ring_s, together
 
-FUSED_SINCE = 2026.3
+FUSED_SINCE = 2026.35
 OVERLAP_SINCE = 2023.6
 FUSED_LOSS_SINCE = 2025.6
 SHARE = {"attention": (1.0, 2.5, 0.0)}  # of forward FLOPs, by direction; matmuls (1, 1, 1)
+
+
+def _since(year: float, change: float, steepness: float) -> float:
+    """Share of stacks that have made a change by a year."""
+    return 1.0 / (1.0 + math.exp(-steepness * (year - change)))
 
 
 @dataclass(frozen=True)
@@ -34,31 +39,30 @@ class Setting:
     @property
     def naive(self) -> float:
         """Share of the stacks of that year that overlap no communication."""
-        return 1.0 / (1.0 + math.exp(8.0 * (self.job.software.year - OVERLAP_SINCE)))
+        return 1.0 - _since(self.job.software.year, OVERLAP_SINCE, 8.0)
 
     def shown(self, share: float) -> float:
         """A share of communication that shows, all of it in stacks without overlap."""
         return self.naive + (1.0 - self.naive) * share
 
     @property
-    def fused(self) -> bool:
-        return self.job.software.year > FUSED_SINCE and self.m.blackwell
+    def fused(self) -> float:
+        """Share of the stacks of that year that run routed layers in fused kernels and graphs."""
+        return _since(self.job.software.year, FUSED_SINCE, 20.0) if self.m.blackwell else 0.0
 
     @property
     def air_cooled(self) -> bool:
         return self.m.blackwell and not self.m.chip.form.startswith("nvl")
 
-    def power(self, name: str, on: bool) -> float:
-        return self.eff[name] if on else 1.0
+    def power(self, name: str, share: float) -> float:
+        """A factor that applies to a share of the cases."""
+        return float(self.eff[name] ** share)
 
     def drift_moe(self) -> float:
         """Slow-down of the overheads of routed layers with the age of the software, against the middle of 2025."""
         age = min(max(self.job.software.year - 2025.5, -4.0), 1.2)
-        return (
-            math.exp(-self.eff["drift_moe"] * age)
-            * self.power("air_moe", self.air_cooled)
-            * self.power("fused_moe", self.fused)
-        )
+        aged = math.exp(-self.eff["drift_moe"] * age) * self.power("fused_moe", self.fused)
+        return aged * self.power("air_moe", (1.0 - self.fused) * self.air_cooled)
 
     def drift_dense(self) -> float:
         year = self.job.software.year
@@ -115,10 +119,10 @@ def kernel_s(kernel: Kernel, s: Setting) -> tuple[float, float, float]:
     rate, eff = flop_rate(kernel, s), s.eff
     ragged = 1.0 / eff["misaligned"] if kernel.ragged else 1.0
     clock = 1.0 / s.chip_speed()  # element-wise kernels follow the clock
-    fused = 1.0 / (1.0 + math.exp(-8.0 * (s.job.software.year - FUSED_LOSS_SINCE)))
+    fused = _since(s.job.software.year, FUSED_LOSS_SINCE, 8.0)
     loss = eff["loss"] ** (1.0 - fused) * eff["loss_fused"] ** fused
     weight = {
-        "matmul": eff["matmul_bytes"], "grouped": eff["matmul_bytes"], "attention": 0.0, "head": loss * clock,
+        "matmul": eff["matmul_bytes"], "grouped": eff["grouped_bytes"], "attention": 0.0, "head": loss * clock,
         "move": eff["move"] * clock, "permute": eff["permute"] * s.drift_moe() * ragged * clock, "scores": eff["scores"],
     }[kernel.kind]  # fmt: skip
     cast = eff["cast"] * clock
@@ -142,9 +146,10 @@ def flop_rate(kernel: Kernel, s: Setting) -> float:
     )
     if kernel.kind == "grouped":
         rate = layers * eff["grouped"] * s.power("grouped_fused", s.fused) * s.power("misaligned", kernel.ragged)
-        return rate / (1.0 + eff["grouped_thin"] * kernel.thin)
+        return rate / ((1.0 + eff["grouped_thin"] * kernel.thin) * (1.0 + eff["grouped_rows"] * kernel.few))
     if kernel.kind == "attention":
         rate = chip.peak_flops["bf16"] * eff[f"attention_{family}"] * speed / s.drift_dense() * _stack_attention(s)
+        rate *= s.power("attention_ultra", chip.generation == "blackwell_ultra")
         narrow = max(1.0, 256.0 / kernel.width) ** eff["attention_width"]
         return float(rate / ((1.0 + eff["attention_span"] / kernel.span) * narrow))
     if kernel.kind == "head":

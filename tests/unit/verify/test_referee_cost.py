@@ -63,6 +63,8 @@ CASES = {
     "experts": ("deepseek-v3", DEEPSEEK, V3 | {"schedule": "interleaved", "vpp": 4}, {}),
     "expert shards": ("deepseek-v3", DEEPSEEK, V3 | {"ep": 8, "etp": 2, "egtp": 2, "gtp": 4}, {}),
     "hopper experts": ("deepseek-v3", dataclasses.replace(DEEPSEEK, precision="fp8"), V3, HOPPER),
+    "blackwell ultra": ("deepseek-v3", DEEPSEEK, V3, {"generation": "blackwell_ultra"}),
+    "air-cooled": ("deepseek-v3", dataclasses.replace(DEEPSEEK, software=Software("megatron", 2025.3)), V3, {"form": "hgx"}),
     "wide experts": ("deepseek-v3", DEEPSEEK, V3 | {"ep": 64, "dp": 32, "pp": 4}, {}),
     "overlap": (
         "deepseek-v3",
