@@ -148,6 +148,9 @@ def _verify(bundle: Bundle, inputs: Inputs, voice: Voice) -> None:
         loaded = load_plan(Path(scratch) / "plan")
         found, took_s = timed(lambda: verify(loaded, inputs.cluster, inputs.model, inputs.job, inputs.efficiency))
     if not found.ok:
+        output.note(
+            "compiler and referee disagree, so nothing is written; please report it (`--no-verify` writes the plan as it is)"
+        )
         raise PlanError(found.diagnostics)
     voice.did("Verified", f"{len(found.checks)} checks", took_s)
 

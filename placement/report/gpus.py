@@ -44,14 +44,17 @@ def _why(tree: Tree) -> str:
     if limit is not None and tree["world_size"] + replica > limit:
         return f"because the job asks for at most {limit:,} GPUs"
     larger = [r for r in tree["search"]["runners_up"] if _world(r["strategy"]) > tree["world_size"]]
-    if larger:
+    if larger and not tree["bound"]["proven"]:
         best = min(larger, key=lambda r: r["step_time_s"])
         slower = best["step_time_s"] / tree["predicted"]["step_time_s"] - 1
-        other = f"the best strategy on {_world(best['strategy']):,} GPUs"
-        return f"because more are not faster: {other} takes {percent(slower)} longer"
+        return f"because the best strategy found on more, {_world(best['strategy']):,} GPUs, takes {percent(slower)} longer"
     if spare := tree["spare_gpus"] if tree["whole_nodes"] and tree["spare_gpus"] < tree["cluster"]["gpus_per_node"] else 0:
         return f"because {'its node has' if spare == 1 else 'their nodes have'} a failed GPU and nodes are used whole"
-    how = "no strategy on more GPUs can be faster" if tree["bound"]["proven"] else "no faster strategy on more GPUs was found"
+    how = (
+        "no strategy on more GPUs is faster (proven)"
+        if tree["bound"]["proven"]
+        else "no faster strategy on more GPUs was found"
+    )
     kept = _policy(job["spares"])
     batch = f"a replica takes {replica:,} and dp divides the batch of {job['global_batch']:,}"
     return f"because {how}{kept}: {batch}"

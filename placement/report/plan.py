@@ -15,6 +15,7 @@ from placement.report.style import PLAIN, Style, safe
 from placement.report.text import bar, change, fold_rows, percent, seconds, si, table
 
 Tree = Mapping[str, Any]
+REACHED = 5e-4  # gaps below this print as zero
 EXPOSED = ("tp", "cp", "ep", "pp", "dp")
 
 
@@ -97,7 +98,7 @@ def _bounds(tree: Tree) -> Iterator[str]:
     stopped = tree["search"]["stopped_by"]
     if not bound["proven"] and stopped:
         verdict += f", the search stopped at its {stopped}"
-    distance = "" if gap is None else f"; this plan takes {percent(gap)} more"
+    distance = "" if gap is None else "; this plan reaches it" if gap < REACHED else f"; this plan takes {percent(gap)} more"
     rows = [["strategy", verdict], ["bound", f"no strategy can take less than {seconds(bound['step_time_s'])}{distance}"]]
     certificate = tree["certificate"]
     if certificate["tiers"]:

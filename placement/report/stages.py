@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from placement.hostlist import expand
 from placement.report.strategy import clip, layers_text
 from placement.report.text import gib, seconds
 
@@ -55,8 +56,15 @@ def _cells(stage: Tree) -> Sequence[str]:
         layers_text(layer_names(stage)),
         seconds(stage["busy_s"]),
         gib(memory_bytes(stage)),
-        clip(stage["hosts"], HOSTS_WIDTH),
+        hosts_text(stage["hosts"]),
     ]
+
+
+def hosts_text(hosts: str) -> str:
+    """A host list that fits its column; if it is cut, with the number of hosts."""
+    if len(hosts) <= HOSTS_WIDTH:
+        return hosts
+    return f"{clip(hosts, HOSTS_WIDTH - 8)} ({len(expand(hosts)):,})"
 
 
 def _marks(stage: Tree, slowest: float, usual: str) -> str:

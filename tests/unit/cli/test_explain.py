@@ -33,9 +33,9 @@ SOURCES = "".join(path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rg
 def test_every_name_in_the_code_has_a_page(name):
     """Each diagnostic can be explained; where only the end of its name is in the code, some room must explain it."""
     if name.startswith("*/"):
-        assert slug(name) in {slug(n) for n in names()}
+        assert slug(name) in {slug(n) for n in names()}, f"write a page for {name} in placement/report/pages"
     else:
-        assert page_of(name) is not None
+        assert page_of(name) is not None, f"write a page for {name} in placement/report/pages"
 
 
 @pytest.mark.parametrize("name", names())
