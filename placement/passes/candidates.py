@@ -95,9 +95,11 @@ def named_cells(cluster: Cluster, strategy: Strategy, sites: Sites) -> Ints:
 def _paddings(sizes: tuple[int, ...], chain: Boxes, room: int, block: int) -> list[tuple[int, ...]]:
     """The grid as it is, and with its digits rounded up so that the largest boxes possible divide them, if spares allow."""
     found = [sizes]
+    if block > 1:  # cells share nodes, and a node whose other cell is padding would not be whole
+        return found
     for box in reversed(chain):
         padded = tuple(-(-size // extent) * extent for size, extent in zip(sizes, box, strict=True))
-        if padded != sizes and math.prod(padded) <= room and math.prod(padded) % block == 0:
+        if padded != sizes and math.prod(padded) <= room:
             return [*found, padded]
     return found
 

@@ -33,27 +33,32 @@ def box_chains(
     for level, capacity in enumerate(capacities):
         boxes_BD = boxes(sizes, capacity, slack)
         cost_B = cost(level, boxes_BD)
-        paths = _step(paths, boxes_BD, cost_B, sizes, keep)
+        grown = _step(paths, boxes_BD, cost_B, sizes, keep)
+        if not grown:  # no larger box nests: the level makes do with those of the level inside
+            boxes_BD = np.array(sorted(paths))
+            grown = _step(paths, boxes_BD, cost(level, boxes_BD), sizes, keep)
+        paths = grown
     found = sorted(path for ends in paths.values() for path in ends)
     return found[:keep]
 
 
 def boxes(sizes: Sequence[int], capacity: int, slack: float = 4.0) -> Ints:
-    """Boxes of at most `capacity` points and at least a `slack`-th of what fits, in lexicographic order. (B, D)"""
+    """Boxes of at most `capacity` points and at least a `slack`-th of the largest such, in lexicographic order. (B, D)"""
     capacity = min(capacity, int(np.prod(sizes)))
     found = np.ones((1, 0), np.int64)
     for size in sizes:
         extents = np.array(_extents(size, capacity), np.int64)
         found = np.column_stack([np.repeat(found, len(extents), axis=0), np.tile(extents, len(found))])
         found = found[found.prod(axis=1) <= capacity]
-    return np.asarray(found[found.prod(axis=1) * slack >= capacity])
+    volume_B = found.prod(axis=1)
+    return np.asarray(found[volume_B * slack >= volume_B.max()])
 
 
 def _extents(size: int, capacity: int) -> list[int]:
     """Divisors, and for a size with few of them the numbers 2^a 3^b, which leave a ragged end."""
     found = {d for d in range(1, min(size, capacity) + 1) if size % d == 0}
     small = {2**a * 3**b for a in range(21) for b in range(4) if 2**a * 3**b <= min(size, capacity)}
-    return sorted(found | small if size > 8 else found)
+    return sorted(found | small if size > 4 else found)
 
 
 def _step(

@@ -34,8 +34,7 @@ class Crossing:
 
     @property
     def gain_K(self) -> Floats:
-        gain_K: Floats = np.diff(self.profile_K)
-        return gain_K
+        return np.asarray(self.profile_K[1:] - self.profile_K[:-1], np.float64)
 
     def phi(self, size_S: Ints) -> Ints:
         return np.asarray(np.minimum(size_S, self.lines), np.int64)
@@ -43,7 +42,7 @@ class Crossing:
 
 def ring(size: int, weight: float) -> Floats:
     """Profile of a closed ring: k-1 edges, all of them when it is whole. Two members are joined by two edges."""
-    profile_K = weight * np.maximum(np.arange(size + 1.0) - 1, 0)
+    profile_K: Floats = weight * np.maximum(np.arange(size + 1.0) - 1, 0)
     profile_K[size] = weight * size if size > 1 else 0.0
     return profile_K
 

@@ -8,9 +8,11 @@ import pytest
 
 from placement.diag import Infeasible
 from placement.ir import Job, Placement, Spares, Strategy, Term, Traffic
+from placement.passes.candidates import Workshop
 from placement.passes.fill import deal, fill, tree_of
 from placement.passes.place import launcher_default, place, score
 from placement.passes.rails import rail_conflicts
+from placement.passes.sites import sites_of
 from placement.solve.boxchain import box_chains, boxes
 from tests import clusters
 
@@ -129,7 +131,7 @@ def test_box_chains_find_the_squarest_boxes() -> None:
 
 def test_boxes_fit_and_are_not_too_small() -> None:
     found = boxes([6, 4], 6, slack=2.0)
-    assert {tuple(b) for b in found.tolist()} == {(1, 4), (2, 2), (3, 1), (3, 2), (6, 1)}
+    assert {tuple(b) for b in found.tolist()} == {(1, 4), (2, 2), (3, 1), (3, 2), (4, 1), (6, 1)}
 
 
 def test_dealing_keeps_units_whole() -> None:
@@ -141,3 +143,20 @@ def test_fill_prefers_groups_that_hold_whole_units() -> None:
     """Groups of room 4 and 3, need 4, unit 4: all in the first."""
     tree = tree_of(np.array([2, 2, 2, 1]), [np.array([0, 0, 1, 1]), np.zeros(4, int)])
     assert fill(tree, 4, (1, 4), (1, 4, 1)).tolist() == [0, 0, 1, 1]
+
+
+def test_chains_exist_where_no_box_nests() -> None:
+    """Seven cells over groups of two and five: nothing but single cells divides 7, and the level still gets a box."""
+    chains = box_chains([7, 1], [2, 5], lambda _, b: 7 / b[:, 0], keep=2)
+    assert all(len(boxes) == 2 for _, boxes in chains) and chains
+
+
+def test_cells_that_share_nodes_leave_no_node_half_used() -> None:
+    """Two cells of 3 to a node of 6, unequal rooms: every layout, padded ones too, puts an even number into each domain."""
+    cluster = clusters.regular(6, 5, (2, 3, 4), failed_nodes=[1, 4, 8, 9, 10, 11, 18, 19, 23, 24, 26, 29, 33, 36, 37])
+    strategy = clusters.strategy(ep=3, dp=141, pp=2)
+    sites = sites_of(cluster, strategy, JOB)
+    shop = Workshop(cluster, strategy, ring(strategy, edp=1.0, pp=1.0), sites)
+    layouts = [v for layout in shop.plain() for v in shop.variants(layout)]
+    assert sites.block == 2 and len(layouts) > 10
+    assert all((np.bincount(shop.cells(layout)) % 2 == 0).all() for layout in layouts)
