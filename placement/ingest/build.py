@@ -80,8 +80,8 @@ class Builder:
     def cable(
         self, a: int, port_a: int, b: int, port_b: int, line: int = 0, *, rate: str = "", Bps: float = 0.0, width: int = 0,
         label_a: str = "", label_b: str = "", back: int = 0,
-    ) -> None:  # fmt: skip
-        """Add one physical cable. `rate` as written (`4xNDR`) gives speed and width unless these are given."""
+    ) -> int:  # fmt: skip
+        """Add one physical cable and return its index. `rate` as written (`4xNDR`) gives speed and width unless these are given."""
         labels = self._labels
         code_a = labels.setdefault(label_a[:MAX_TEXT], len(labels))
         code_b = labels.setdefault(label_b[:MAX_TEXT], len(labels))
@@ -89,6 +89,15 @@ class Builder:
         self._cable.append(
             (a, b, port_a, port_b, code_a, code_b, Bps or rate_Bps(rate), code, width or lanes(rate), line, back)
         )
+        return len(self._cable) - 1
+
+    def set_back(self, cable: int, line: int) -> None:
+        """Note the line at which the other end of a cable says the same."""
+        self._cable[cable] = (*self._cable[cable][:-1], line)
+
+    def set_lid(self, device: int, lid: int) -> None:
+        row = self._device[device]
+        self._device[device] = (*row[:6], lid, *row[7:])
 
     def host(self, name: str, line: int = 0, groups: Sequence[tuple[str, str]] = (), **facts: object) -> None:
         """Say something about a host: keys as the columns of `Hosts` without their index (`domain`, `rack`, `gpus` ...).

@@ -44,4 +44,8 @@ class Format:
 
 
 # In order of detection: the ones with the clearest marks first.
-FORMATS: dict[str, Format] = {f.name: f for f in ()}
+_ALL = (
+    Format("ibnetdiscover", "ibnetdiscover output: links by GUID and port", "ibnetdiscover"),
+    Format("ibnetdiscover-ports", "ibnetdiscover -p output: one line a port", "ibnetdiscover", "ports"),
+)
+FORMATS: dict[str, Format] = {f.name: f for f in _ALL}
