@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from placement.ir import Cluster, Efficiency, Job, ModelGraph, Plan, StepCost
 
@@ -21,11 +22,13 @@ def compile_plan(cluster: Cluster, model: ModelGraph, job: Job, efficiency: Effi
     """
     from placement.passes.bound import certify
     from placement.passes.place import launcher_default
-    from placement.passes.problem import problem, realise
+    from placement.passes.problem import polish, problem, realise
     from placement.passes.search import search
 
     task = problem(cluster, model, job, efficiency)
-    chosen, seen = search(task, observe)
+    best, seen = search(task, observe)
+    chosen = polish(task, best)
+    seen = replace(seen, bound_s=min(seen.bound_s, chosen.cost.step_s))
     observe("baseline", 0, 1, "launcher's default order")
     default = realise(task, chosen.strategy, chosen.stages, launcher_default(cluster, chosen.strategy, job))
     observe("certificate", 0, 1, "lower bounds for any placement")

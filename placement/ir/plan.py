@@ -28,7 +28,8 @@ class Candidate:
 class Search:
     """What the strategy search saw. `rejected`: reason -> number of strategies. `scored`: evaluated in full.
 
-    `bound_s`: no strategy of the space can be faster than this; `proven`: no other strategy can beat the chosen one.
+    `bound_s`: no strategy of the space can be faster than this with stages cut as ours are; `proven`: no other strategy can
+    beat the chosen one. `any_stages_s`: a weaker bound that holds however the layers are cut.
     `runners_up`: (strategy, predicted step seconds), best first.
     """
 
@@ -40,6 +41,7 @@ class Search:
     proven: bool
     runners_up: tuple[tuple[Strategy, float], ...] = ()
     stopped_by: str = ""
+    any_stages_s: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import combinations
 from math import comb
 from typing import TYPE_CHECKING
@@ -46,7 +47,10 @@ def partition(
     task = problem(model, job, hw, strategy, layer, k, slow_P)
     if comb(model.num_blocks - 1, strategy.num_chunks - 1) <= FEW:
         return _stages(_best(task, every_cut(model.num_blocks, strategy.num_chunks)))
-    best = _best(task, run_candidates(task) if is_run(task) else irregular_candidates(task))
+    cuts = run_candidates(task) if is_run(task) else irregular_candidates(task)
+    if strategy.vpp > 1 and len(cuts):
+        cuts = np.concatenate([cuts, lightest(task, window_cuts(model.num_blocks, strategy.num_chunks))])
+    best = _best(task, cuts)
     if best is None and is_run(task) and len(run_candidates(task, narrow=True)):
         best = _best(task, irregular_candidates(task))  # skip edges alone decide whether it fits
     return _stages(None if best is None else _refined(task, *best, refine))
@@ -57,6 +61,42 @@ def _stages(found: tuple[Ints, Ints, float] | None) -> Stages | str:
         return "memory"
     cut_C, mode_P, _ = found
     return Stages(np.repeat(np.arange(len(cut_C) - 1), np.diff(cut_C)), tuple(RECOMPUTE[m] for m in mode_P.tolist()))
+
+
+@lru_cache(maxsize=256)
+def window_cuts(blocks: int, chunks: int) -> Ints:
+    """Even cuts whose larger chunks lie side by side, (N, C + 1): the window of larger chunks starts anywhere, the first chunk
+    (it has the embedding) may have one block more, the last (it has the head) one less.
+
+    Interleaved stages feel a large chunk where a wave of microbatches enters and leaves: one window meets each wave once.
+    """
+    found: dict[bytes, Ints] = {}
+    for first, last in ((0, 0), (1, 0), (0, -1), (1, -1)):
+        each, wide = divmod(blocks - first - last, chunks)
+        for start in range(chunks - wide + 1):
+            size_C = np.full(chunks, each)
+            size_C[start : start + wide] += 1
+            size_C[0] += first
+            size_C[-1] += last
+            if size_C.min() > 0:
+                found.setdefault(size_C.tobytes(), size_C)
+    sizes = np.array(list(found.values()), dtype=np.int64).reshape(-1, chunks)
+    return np.concatenate([np.zeros((len(sizes), 1), np.int64), np.cumsum(sizes, axis=1)], axis=1)
+
+
+LATE, EARLY = 8, 3  # windows that are worth simulating
+NEAR = 1.01  # loads that count as equal
+
+
+def lightest(task: Problem, cut_NC: Ints) -> Ints:
+    """The few cuts whose fullest stage has least to do; of many equals the latest windows, where waves drain, and the earliest."""
+    load_N = score(task, cut_NC).load_NP.max(axis=1, initial=0.0)
+    least = float(load_N.min(initial=np.inf))
+    if not np.isfinite(least):
+        return cut_NC[:0]
+    equal = np.flatnonzero(load_N <= least * NEAR)
+    late = equal[np.argsort(cut_NC[equal].sum(axis=1), kind="stable")]
+    return cut_NC[np.concatenate([late[:LATE], late[LATE:][-EARLY:]])]
 
 
 def every_cut(blocks: int, chunks: int) -> Ints:
@@ -82,9 +122,10 @@ def _refined(task: Problem, cut_C: Ints, mode_P: Ints, seconds: float, budget: i
     """Move one or two blocks between any two chunks while that helps; only where all such moves are cheap to simulate."""
     s = task.strategy
     while True:
-        moves = moved(cut_C)
-        budget -= len(moves) * s.num_chunks * min(s.num_microbatches, 6 * s.pp)
-        found = _best(task, moves) if budget > 0 and len(moves) else None
+        size_C = np.diff(cut_C)
+        moves = int((size_C > 1).sum() + (size_C > 2).sum()) * (s.num_chunks - 1)
+        budget -= moves * s.num_chunks * min(s.num_microbatches, 6 * s.pp)
+        found = _best(task, moved(cut_C)) if budget > 0 and moves else None
         if found is None or found[2] >= seconds * (1 - 1e-9):
             return cut_C, mode_P, seconds
         cut_C, mode_P, seconds = found

@@ -115,3 +115,18 @@ def _layer(task: Problem, strategy: Strategy, spans: Spans) -> LayerCost:
 
 def _first(spans: Spans) -> Spans:
     return Spans(spans.members[0], spans.ring_spB[0], spans.a2a_spB[0])
+
+
+DEEP = 5_000_000  # candidate x node steps that polishing may simulate: about a second
+
+
+def polish(task: Problem, found: Candidate) -> Candidate:
+    """The same strategy and placement with stages cut more carefully than the search had time for; never slower."""
+    layer = _layer(task, found.strategy, spans_of(task.cluster, found.strategy, found.placement))
+    free = replace(found.strategy, recompute="auto" if len(task.job.recompute) > 1 else found.strategy.recompute)
+    stages = partition(task.model, task.job, task.hw, free, layer, refine=DEEP)
+    if isinstance(stages, str):
+        return found
+    strategy = replace(found.strategy, recompute=max(stages.recompute_P, key=RECOMPUTE.index))
+    better = realise(task, strategy, stages, found.placement)
+    return better if better.cost.step_s < found.cost.step_s else found

@@ -32,6 +32,7 @@ from placement.passes.tree import BOUND, MEMORY, Shelf, Tree, allowed_recompute,
 Observe = Callable[[str, int, int, str], None]
 OUTER_BATCH = 512  # outer rows opened at a time, once a plan says what is too slow
 FIRST_BATCH = 32  # before that
+SLACK = 1e-5  # ideal spans keep more members on NVLink than any placement, whose share of a ring costs microseconds more
 PROBE = 0.9  # a relaxed strategy this much faster than the best plan is placed at once
 
 
@@ -61,6 +62,7 @@ class _State:
     shelves: dict[int, Shelf] = field(default_factory=dict)
     paces: dict[tuple[str, int, int, int], Pace] = field(default_factory=dict)
     floor_s: float = np.inf  # least relaxed cost of the strategies that were placed
+    any_stages_s: float = np.inf  # least bound in closed form of all leaves
 
     def push(self, bound_s: float, kind: int, payload: object) -> None:
         self.serial += 1
@@ -68,7 +70,8 @@ class _State:
 
     @property
     def upper_s(self) -> float:
-        return min((c.cost.step_s for c in self.placed), default=np.inf)
+        """Step of the best plan, with the slack that bounds need to prune safely."""
+        return min((c.cost.step_s for c in self.placed), default=np.inf) * (1.0 + SLACK)
 
     @property
     def outer_bound_s(self) -> float:
@@ -141,6 +144,7 @@ def _open_outer(task: Problem, state: _State) -> None:
     state.scored_leaves += scored
     if not length(rows):
         return
+    state.any_stages_s = min(state.any_stages_s, float(bound_S[0]))
     leaves = _Leaves(rows, bound_S, pipeline_S, 0)
     if bound_S[0] < PROBE * state.upper_s:
         _push_rest(state, leaves)
@@ -195,8 +199,8 @@ def _cut(task: Problem, state: _State, leaves: _Leaves, bound_s: float) -> None:
 
 def _place(task: Problem, state: _State, relaxed: Relaxed, bound_s: float) -> None:
     placement = place(task.cluster, relaxed.strategy, relaxed.traffic, task.job)
-    state.floor_s = min(state.floor_s, bound_s)
     state.placed.append(realise(task, relaxed.strategy, relaxed.stages, placement))
+    state.floor_s = min(state.floor_s, bound_s, state.placed[-1].cost.step_s)
 
 
 def leaf_strategy(task: Problem, rows: Rows, i: int) -> Strategy:
@@ -210,6 +214,7 @@ def _summary(state: _State, stopped: str) -> Search:
     bound_s = min(state.bound_s, state.floor_s)
     rejected = _settled(state)
     ranked = sorted(state.placed, key=lambda c: (c.cost.step_s, _key(c.strategy)))
+    bound_s = min(bound_s, ranked[0].cost.step_s)
     return Search(
         enumerated=state.tree.enumerated,
         feasible=state.tree.enumerated - sum(n for reason, n in rejected.items() if reason != BOUND),
@@ -219,6 +224,7 @@ def _summary(state: _State, stopped: str) -> Search:
         proven=not stopped,
         runners_up=tuple((c.strategy, c.cost.step_s) for c in ranked[1:]),
         stopped_by=stopped,
+        any_stages_s=min(state.any_stages_s, state.outer_bound_s, bound_s),
     )
 
 
