@@ -38,7 +38,7 @@ def hardware(cluster: Cluster, chip: int | None = None) -> Hardware:
     of_chip = healthy if chip is None else healthy & (cluster.chip_N == chip)
     nodes = np.flatnonzero(of_chip if of_chip.any() else np.ones_like(healthy))
     used = np.unique(cluster.chip_N[nodes])
-    slowest = min((cluster.chips[int(i)] for i in used), key=lambda c: c.peak("bf16"))
+    slowest = min((cluster.chips[int(i)] for i in used), key=lambda c: (c.peak("bf16"), c.hbm_bytes, c.name))
     domains = np.bincount(cluster.tiers[0].group_N[nodes])
     return Hardware(
         chip=slowest,

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# N node
 """Published training runs -> what the cost model predicts: a synthetic cluster, a model, a job and a strategy each.
 
 A row that cannot be expressed keeps its place with a reason; nothing is dropped. Missing degrees are inferred: a degree that is
@@ -15,29 +14,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
-import numpy as np
-
 from placement.cost.schedules import misfit
 from placement.diag import Diagnostic, InputError, Label
 from placement.ir import (
     SHARDING,
     Chip,
-    Cluster,
-    FabricDesign,
     Job,
     ModelGraph,
     Optimizer,
     Pointwise,
     Run,
     Software,
-    State,
     Strategy,
-    Tier,
 )
 from placement.spec.catalog import chips
 from placement.spec.model import lower_short
 from placement.spec.model_types import Mla, Transformer
 from placement.spec.source import Document, load
+from placement.spec.synthetic import synthetic_cluster
 
 NIC_GBITS = {"ampere": 200.0, "hopper": 400.0, "blackwell": 400.0, "blackwell_ultra": 800.0}  # hardware.yaml, one GPU
 DOMAIN = {"ampere": 8, "hopper": 8}  # GPUs of an NVLink domain where a row does not say
@@ -48,7 +42,6 @@ STACKS = {
 SCHEDULE_NAMES = ("dualpipev", "dualpipe", "zb-v", "zb-h1", "interleaved", "1f1b")
 OVERLAPPED_EXPERTS_SINCE = 2026.0  # Megatron-Bridge performance recipes: moe_a2a_overlap where experts span hosts
 REAL_ROUTER = 1.1  # busiest expert group over the mean where routing is not forced to balance (measured_runs.md, anomaly 8)
-NVLINK_LATENCY_S, NETWORK_LATENCY_S = 1.0e-6, 4.0e-6  # topology.md, section 7
 NEAREST = {  # parts of the same silicon under other names; a row that says more is matched by its own name first
     "A100": "A100-80GB", "A800": "A100-80GB", "H100": "H100", "H200": "H200", "H800": "H800", "H20": "H100", "GH200": "GH200",
     "B200": "B200", "GB200": "GB200", "B300": "B300", "GB300": "GB300",
@@ -132,33 +125,11 @@ def _expressed(head: Run, row: Mapping[str, Any], spec: Mapping[str, Any], model
     )  # fmt: skip
     model = _model(spec, row, models)
     mode, share = _recompute(row, model)
-    strategy, assumed = _strategy(row, model, job, world, mode, sharding)
+    strategy, assumed = _strategy(row, model, job, world, mode, sharding, chip.hbm_bytes)
     cluster = synthetic_cluster(chip, strategy.world_size, _domain(row, chip, world), _nic_Bps(row, chip))
     return dataclasses.replace(
         head, cluster=cluster, model=model, job=job, strategy=strategy, recompute_share=share, num_gpus=strategy.world_size,
         assumed=assumed,
-    )  # fmt: skip
-
-
-def synthetic_cluster(chip: Chip, num_gpus: int, domain: int, nic_Bps: float) -> Cluster:
-    """GPUs in order, in full NVLink domains of `domain`, joined by one flat network."""
-    per_node = next(
-        n for n in (8 if domain <= 8 else 4, 4, 2, 1) if num_gpus % n == 0 and (domain % n == 0 or num_gpus <= domain)
-    )
-    nodes = num_gpus // per_node
-    group_N = np.arange(nodes) // max(1, domain // per_node)
-    size_J = np.bincount(group_N) * per_node
-    ones, zeros = np.ones(nodes), np.zeros(nodes, dtype=np.int64)
-    tiers = (
-        Tier("nvlink", NVLINK_LATENCY_S, group_N, np.asarray(size_J * nic_Bps, float)),
-        Tier("network", NETWORK_LATENCY_S, zeros, np.array([np.inf])),
-    )
-    return Cluster(
-        name=f"{num_gpus} x {chip.name}", chips=(chip,), gpus_per_node=per_node, tiers=tiers, chip_N=zeros,
-        state_N=np.full(nodes, State.OK), gpu_ok_NG=np.ones((nodes, per_node), dtype=bool), nic_Bps_N=nic_Bps * ones,
-        speed_N=ones, host_N=np.char.add("node", np.char.zfill(np.arange(nodes).astype(str), 6)),
-        domain_name_J=np.char.add("domain", np.arange(len(size_J)).astype(str)), rail_G=np.arange(per_node), num_planes=1,
-        rails_connected=True, design=FabricDesign({}, {}),
     )  # fmt: skip
 
 
@@ -244,7 +215,7 @@ def _text(value: Any) -> Any:
 
 
 def _strategy(
-    row: Mapping[str, Any], model: ModelGraph, job: Job, world: int, mode: str, sharding: str
+    row: Mapping[str, Any], model: ModelGraph, job: Job, world: int, mode: str, sharding: str, hbm_bytes: float
 ) -> tuple[Strategy, tuple[str, ...]]:
     """Degrees of a row; those it leaves open become 1, and what does not divide becomes the next that does."""
     assumed = tuple(n for n in ("tp", "pp", "cp", "mbs", "vpp", "recompute") if row.get(n) is None)
@@ -261,8 +232,16 @@ def _strategy(
     schedule, vpp = _schedule(str(row.get("schedule") or ""), pp, min(vpp, max(1, model.num_blocks // pp)), m)
     if pp > model.num_blocks:
         raise _CannotExpressError(f"{pp} stages for {model.num_blocks} blocks")
+    if sharding == "zero1" and pp == 1 and _unsharded_bytes(model, job, tp, ep * etp) > hbm_bytes:
+        sharding, assumed = "fsdp", (*assumed, "fsdp")  # weights and gradients alone overflow a GPU: they must be sharded
     sharding = "zero1" if sharding == "fsdp" and pp > 1 else sharding  # with stages nothing is resharded between microbatches
     return Strategy(tp, cp, ep, etp, dp, pp, vpp, micro_batch, m, schedule, mode, sharding), assumed
+
+
+def _unsharded_bytes(model: ModelGraph, job: Job, tp: int, expert_ranks: int) -> float:
+    """Bytes of bf16 weights and main gradients of one GPU when data parallelism shards only the optimizer."""
+    routed = sum(int(n) * t.expert_params for n, t in zip(model.count_Y, model.types, strict=True))
+    return ((model.num_params - routed) / tp + routed / expert_ranks) * (2.0 + job.optimizer.grad_bytes)
 
 
 def _expert_tp(row: Mapping[str, Any], model: ModelGraph, tp: int, ep: int, stage_ranks: int) -> int:
