@@ -21,12 +21,12 @@ def accuracy(
     fmt: Out = Format.TEXT,
 ) -> int:
     """Predict published runs with their own strategies, and compare with what was measured."""
+    from placement.cli.inputs import read_constants
     from placement.passes.accuracy import accuracy as predict
     from placement.report.accuracy import screen
-    from placement.spec.catalog import efficiency as constants
     from placement.spec.runs import load_runs
 
-    report = predict(load_runs(runs), constants(efficiency))
+    report = predict(load_runs(runs), read_constants(efficiency))
     if fmt is Format.JSON:
         output.result_json(report | {"format_version": output.FORMAT_VERSION})
     else:

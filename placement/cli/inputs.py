@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from placement.diag import Collector, InputError
+from placement.diag import Collector, Diagnostic, InputError, Label, Span
 
 if TYPE_CHECKING:
     from placement.ir import Cluster, Efficiency, Job, ModelGraph, Spares
@@ -35,16 +35,29 @@ class Inputs:
 def read_inputs(model: str, topology: str, job: str | None, pinned: Mapping[str, str], options: Mapping[str, Any]) -> Inputs:
     """Every input of `placement plan`; the errors of all files are raised together."""
     from placement.spec import load_cluster, load_job, load_model
-    from placement.spec.catalog import efficiency
 
     found = Collector()
     graph, defaults = gathered(found, lambda: load_model(model)) or (None, None)
     cluster = gathered(found, lambda: load_cluster(topology))
     task = gathered(found, lambda: load_job(job, defaults, dict(pinned), **options))
-    constants = gathered(found, lambda: efficiency(task.calibration if task else None))
+    constants = gathered(found, lambda: read_constants(task.calibration if task else None))
     found.raise_if_errors()
     assert cluster and graph and task and constants
     return Inputs(cluster, graph, task, constants, _files(model, topology, job, task.calibration))
+
+
+def read_constants(path: str | None) -> Efficiency:
+    """Constants of the cost model: the fitted ones, or a calibration file, which must have all of them."""
+    from placement.spec.catalog import efficiency, priors
+
+    found = efficiency(path)
+    missing = sorted(set(priors()) - set(found.values)) if path is not None else []
+    if missing:
+        message = f"the calibration file lacks {len(missing)} of the {len(priors())} constants"
+        where = Label(Span(str(path)))
+        help = "write it again with `placement calibrate` of this version"
+        raise InputError([Diagnostic("catalog/missing-constant", message, primary=where, help=help, objects=tuple(missing))])
+    return found
 
 
 def gathered(found: Collector, read: Callable[[], T]) -> T | None:
@@ -100,12 +113,11 @@ def pins(given: Sequence[str]) -> dict[str, str]:
 def plan_inputs(loaded: LoadedPlan, topology: str | None = None) -> Inputs:
     """What a plan directory was made from, read again from its own copies; `topology` replaces the cluster."""
     from placement.spec import load_model
-    from placement.spec.catalog import efficiency
 
     folder = loaded.path / "inputs"
     constants = str(folder / EFFICIENCY) if EFFICIENCY in loaded.inputs else None
     model, defaults = load_model(str(folder / MODEL))
-    return Inputs(plan_cluster(loaded, topology), model, _job_again(loaded, defaults), efficiency(constants))
+    return Inputs(plan_cluster(loaded, topology), model, _job_again(loaded, defaults), read_constants(constants))
 
 
 def _job_again(loaded: LoadedPlan, defaults: Mapping[str, Any]) -> Job:

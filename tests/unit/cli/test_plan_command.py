@@ -10,6 +10,7 @@ import pytest
 from placement.cli import plan as command
 from placement.cli.inputs import pins, spare_policy
 from placement.ir import Spares
+from placement.spec.catalog import CATALOG
 
 KEYS = {
     "world_size": int, "spare_gpus": int, "strategy": dict, "predicted": dict, "baseline": dict, "bound": dict, "search": dict,
@@ -176,6 +177,18 @@ def test_a_bug_asks_for_a_report(run, model_file, monkeypatch, tmp_path):
     (bundle,) = tmp_path.glob("placement-error-*.txt")
     assert str(bundle) in err
     assert "Traceback" in bundle.read_text(encoding="utf-8")
+
+
+def test_a_calibration_file_must_be_whole(run, model_file, tmp_path):
+    """Constants that are missing are named, instead of failing in the middle of the search."""
+    (tmp_path / "eff.yaml").write_text("provenance: mine\nvalues: {air: 1.0}\n", encoding="utf-8")
+    (tmp_path / "job.yaml").write_text("calibration: eff.yaml\n", encoding="utf-8")
+    code, out, err = run("plan", model_file, "tiny", "--job", tmp_path / "job.yaml")
+    assert (code, out) == (1, "")
+    assert "error[catalog/missing-constant]" in err
+    (tmp_path / "eff.yaml").write_bytes((CATALOG / "efficiency.yaml").read_bytes())
+    assert run("plan", model_file, "tiny", "--job", tmp_path / "job.yaml", "-o", tmp_path / "p").code == 0
+    assert run("verify", tmp_path / "p").code == 0
 
 
 def test_pins_and_spares_are_read_strictly():
