@@ -27,5 +27,5 @@ def diff(
     if fmt is Format.JSON:
         output.result_json(facts)
     else:
-        output.result(diff_text(facts, left.json, right.json))
+        output.plain(diff_text(facts, left.json, right.json))
     return Exit.DIFFERENT if exit_code and facts["different"] else Exit.OK

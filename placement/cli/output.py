@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from placement.report.style import Style, style_of
+from placement.report.style import Style, safe, style_of
 
 FORMAT_VERSION = "1.0"
 
@@ -18,6 +18,11 @@ FORMAT_VERSION = "1.0"
 def result(text: str) -> None:
     """Write one result to stdout, ending in a newline."""
     _write(text if text.endswith("\n") or not text else text + "\n")
+
+
+def plain(text: str) -> None:
+    """Write a result that has no colours of ours: whatever control character is in it came from a file."""
+    result("\n".join(safe(line) for line in text.split("\n")))
 
 
 def stream(chunks: Iterable[str]) -> None:

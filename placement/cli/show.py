@@ -106,7 +106,7 @@ def _tree(loaded: LoadedPlan, fmt: TableFormat) -> None:
     if fmt is TableFormat.JSON:
         output.result_json(facts)
     else:
-        output.result(tree_text(facts))
+        output.plain(tree_text(facts))
 
 
 def _table(fmt: TableFormat, name: str, rows: Sequence[Mapping[str, Any]], text: Callable[[], str]) -> None:
@@ -116,7 +116,7 @@ def _table(fmt: TableFormat, name: str, rows: Sequence[Mapping[str, Any]], text:
     elif fmt is TableFormat.CSV:
         output.stream(_csv(rows))
     else:
-        output.result(text())
+        output.plain(text())
 
 
 def _csv(rows: Iterable[Mapping[str, Any]]) -> Iterable[str]:

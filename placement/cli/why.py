@@ -42,7 +42,7 @@ def why(
     if fmt is Format.JSON:
         output.result_json(facts)
     else:
-        output.result(text)
+        output.plain(text)
     return Exit.OK
 
 

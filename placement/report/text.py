@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from placement.report.style import columns, pad
+from placement.report.style import columns, pad, safe
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _SI = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
@@ -78,9 +78,13 @@ def bar(share: float, width: int = 44) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], align: str = "", gap: int = 3, indent: int = 2) -> list[str]:
-    """Rows as aligned lines. `align` has `<` or `>` per column (default left); trailing spaces are cut."""
+    """Rows as aligned lines. `align` has `<` or `>` per column (default left); trailing spaces are cut.
+
+    Cells may hold names from files, so control characters are replaced; colour is added outside of tables.
+    """
     if not rows:
         return []
+    rows = [[safe(cell) for cell in row] for row in rows]
     num = max(len(r) for r in rows)
     align = align.ljust(num, "<")
     width = [max((columns(r[i]) for r in rows if i < len(r)), default=0) for i in range(num)]

@@ -24,9 +24,10 @@ def as_json(found: Verification) -> dict[str, Any]:
 def screen(found: Verification, style: Style = PLAIN) -> str:
     """One line a check, then every broken rule with what was expected."""
     failed = sum(not c.ok for c in found.checks)
-    rows = [[style("ok", "green") if c.ok else style("FAILED", "red", "bold"), c.name, c.detail] for c in found.checks]
-    total = f"{len(rows)} checks" + (f", {failed} failed" if failed else ", all passed")
-    parts = ["\n".join(table(rows))]
+    lines = table([[c.name, c.detail] for c in found.checks], indent=1)
+    marks = [style("    ok", "green") if c.ok else style("FAILED", "red", "bold") for c in found.checks]
+    total = f"{len(lines)} checks" + (f", {failed} failed" if failed else ", all passed")
+    parts = ["\n".join(f"  {mark} {line}" for mark, line in zip(marks, lines, strict=True))]
     if found.diagnostics:
         parts.append(render(found.diagnostics, style))
     return "\n\n".join([*parts, total])

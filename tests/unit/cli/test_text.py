@@ -53,6 +53,11 @@ def test_table_aligns_columns_and_wide_text():
     assert table([["a", "1"], ["数", "22"], ["long"]], "<>", gap=1, indent=0) == ["a     1", "数   22", "long"]
 
 
+def test_table_disarms_names_from_files():
+    """Escape sequences and line breaks in a cell do not reach the terminal."""
+    assert table([["a\x1b[2Jb\nc", "1"]], indent=0) == ["a\ufffd[2Jb\ufffdc   1"]
+
+
 def test_fold_keeps_first_and_last_rows():
     """More than 16 rows become 16: first ones, a count, last ones."""
     rows = fold_rows([[str(i)] for i in range(100)])
