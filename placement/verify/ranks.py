@@ -9,6 +9,7 @@ import numpy as np
 from placement.ir import State
 from placement.verify.case import DOMAINS, HOSTS, NICS, NOBODY, RANKS, SLOTS, SPARES, Array, Case
 from placement.verify.findings import Findings
+from placement.verify.hostlist import unfold
 
 
 def bijection(case: Case, found: Findings) -> None:
@@ -77,7 +78,21 @@ def spares(case: Case, found: Findings) -> None:
     found.expect("`spare_gpus` in plan.json", case.tree["spare_gpus"], left)
     found.expect("`spares.gpus` in plan.json", case.tree["spares"]["gpus"], left)
     found.expect("`spares.reserved_gpus` in plan.json", case.tree["spares"]["reserved_gpus"], len(expected) - left)
+    _spare_hosts(case, found, expected)
     found.detail = f"{left:,} usable GPUs without a rank, {len(expected) - left:,} reserved"
+
+
+def _spare_hosts(case: Case, found: Findings, expected: dict[int, tuple[int, int, int, int, str]]) -> None:
+    """The summary of plan.json: on which hosts spares are, and how many domains have how many of them."""
+    stated = case.tree["spares"]
+    for key, reserved in (("hosts", 0), ("reserved_hosts", 1)):
+        derived = {facts[4] for facts in expected.values() if facts[3] == reserved}
+        if set(unfold(stated[key])) != derived:
+            found.broken(f"`spares.{key}` in plan.json is not the hosts of these spares", objects=sorted(derived)[:1000])
+    free = [0] * case.cluster.tiers[0].num_groups
+    for _, _, domain, reserved, _ in expected.values():
+        free[domain] += not reserved
+    found.expect("`spares.domains_by_spare_gpus`", stated["domains_by_spare_gpus"], {str(n): free.count(n) for n in set(free)})
 
 
 def _spare(case: Case, row: Array) -> tuple[int, int, int, int, str]:

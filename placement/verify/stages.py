@@ -7,6 +7,7 @@ from __future__ import annotations
 from placement.ir import RECOMPUTE
 from placement.verify.case import CHUNKS, LAYERS, RANKS, STAGES, Case
 from placement.verify.findings import Findings
+from placement.verify.hostlist import unfold
 
 
 def cover(case: Case, found: Findings) -> None:
@@ -84,33 +85,3 @@ def _hosts(case: Case, found: Findings, stage: int, text: str, nodes: set[int]) 
     stated, expected = set(unfold(text)), {str(case.cluster.host_N[n]) for n in nodes}
     if stated != expected:
         found.broken(f"hosts of stage {stage} in plan.json are not those of its ranks", objects=sorted(stated ^ expected))
-
-
-def unfold(text: str) -> list[str]:
-    """Names of a host list such as `rack[0001-0003,7]-tray[01-18],login`, expanded by hand.
-
-    >>> unfold("a[1-2]b[08-10],c")
-    ['a1b08', 'a1b09', 'a1b10', 'a2b08', 'a2b09', 'a2b10', 'c']
-    """
-    names, word, depth = [], "", 0
-    for letter in text + ",":
-        depth += (letter == "[") - (letter == "]")
-        if letter == "," and depth == 0:
-            names += _expand(word) if word else []
-            word = ""
-        else:
-            word += letter
-    return names
-
-
-def _expand(word: str) -> list[str]:
-    before, bracket, rest = word.partition("[")
-    if not bracket:
-        return [word]
-    ranges, _, after = rest.partition("]")
-    tails = _expand(after)
-    numbers = []
-    for part in ranges.split(","):
-        low, _, high = part.partition("-")
-        numbers += [str(n).zfill(len(low)) for n in range(int(low), int(high or low) + 1)]
-    return [before + number + tail for number in numbers for tail in tails]

@@ -13,7 +13,7 @@ from placement.runtime import LoadedPlan, PlanBin, Section, load_plan, write_pla
 from placement.verify import CHECKS, verify
 from placement.verify.case import Case
 from placement.verify.groups import _group_ids
-from placement.verify.stages import unfold
+from placement.verify.hostlist import unfold
 from tests.plans import INPUTS, tiny_cluster, tiny_plan
 
 COST = {
