@@ -203,6 +203,7 @@ def _check_indices(header: np.void, sections: Mapping[Section, Records], file: s
         (slots[slots != NONE], len(rank)), (s[Section.HOSTS]["domain"], len(s[Section.DOMAINS])),
         (s[Section.CHUNKS]["stage"], len(s[Section.STAGES])), (s[Section.LAYERS]["chunk"], len(s[Section.CHUNKS])),
         (s[Section.LAYERS]["stage"], len(s[Section.STAGES])), (s[Section.SPARES]["domain"], len(s[Section.DOMAINS])),
+        (s[Section.SPARES]["rail"], len(s[Section.NICS])),
         (_last(s[Section.CHUNKS], "first_layer", "num_layers"), len(s[Section.LAYERS]) + 1),
     ]  # fmt: skip
     if any(len(index) and int(index.max()) >= limit for index, limit in limits):
