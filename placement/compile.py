@@ -33,7 +33,9 @@ def compile_plan(cluster: Cluster, model: ModelGraph, job: Job, efficiency: Effi
     default = realise(task, chosen.strategy, chosen.stages, launcher_default(cluster, chosen.strategy, job))
     observe("certificate", 0, 1, "lower bounds for any placement")
     certificate = certify(cluster, chosen.strategy, chosen.placement, chosen.traffic)
-    return Plan(cluster, model, job, efficiency, chosen, default.cost, certificate, seen, warnings(job, default.cost, chosen.cost))
+    return Plan(
+        cluster, model, job, efficiency, chosen, default.cost, certificate, seen, warnings(job, default.cost, chosen.cost)
+    )
 
 
 def warnings(job: Job, default: StepCost, chosen: StepCost) -> tuple[str, ...]:

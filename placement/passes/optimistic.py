@@ -19,7 +19,7 @@ from placement.cost.pipeline_bound import makespan_bound
 from placement.cost.shards import Shards
 from placement.cost.step import dp_s, dp_windows, optimizer_s, overhead_s
 from placement.ir import AXES, SHARDING, Cluster, Spans
-from placement.ir._array import Floats, Ints
+from placement.ir._array import Bools, Floats, Ints
 from placement.passes.problem import Problem
 from placement.passes.strategies import Rows, length
 
@@ -62,6 +62,7 @@ def join_prices(parts: Sequence[Prices]) -> Prices:
     return Prices(LayerCost(**{f: np.concatenate([getattr(p.layer, f) for p in parts]) for f in _LAYER}), **rest)
 
 
+WIDE_S = 1e6  # a window in which every reduction hides
 CHUNK = 4096  # shards priced at a time: the tables of a chunk stay in cache
 
 
@@ -75,7 +76,9 @@ def prices(task: Problem, shards: Rows) -> Prices:
 def _prices(task: Problem, rows: Rows) -> Prices:
     model = task.model
     names = ("tp", "cp", "ep", "etp", "gtp", "egtp", "micro_batch")
-    layer = layer_cost(model, task.job, task.hw, task.efficiency, Shards(*(rows[n] for n in names)), shard_spans(task.cluster, rows))
+    layer = layer_cost(
+        model, task.job, task.hw, task.efficiency, Shards(*(rows[n] for n in names)), shard_spans(task.cluster, rows)
+    )
     count_Y = model.count_Y
     total_KYD = layer.total_KYD
     block_KY = total_KYD.sum(axis=2)
@@ -122,31 +125,46 @@ def pipeline_s(task: Problem, prices: Prices, rows: Rows) -> Floats:
     )  # fmt: skip
 
 
-def step_bound(task: Problem, prices: Prices, rows: Rows) -> tuple[Floats, Floats]:
-    """Least step seconds of each row (every column of a leaf), and the pipeline's share of it.
+@dataclass(frozen=True)
+class Bounds:
+    """Least step seconds of leaves, the pipeline's share, and what of the gradients a wider window could still hide. (S,)"""
 
-    Some stage holds at least as many parameters as `fullest_params`; what it cannot hide is convex in them. A stage that is busier
-    than the mean hides more, but every second more in its microbatch costs `num_microbatches` seconds of pipeline: so the
-    widest window worth having is the pipeline bound over the microbatches (for a batch of few microbatches, twice as wide as
-    gradients can use).
+    step_S: Floats
+    pipeline_S: Floats
+    hideable_S: Floats
+
+    def at(self, index: Ints | Bools) -> Bounds:
+        """Rows by index."""
+        return Bounds(self.step_S[index], self.pipeline_S[index], self.hideable_S[index])
+
+
+def step_bound(task: Problem, prices: Prices, rows: Rows) -> Bounds:
+    """Bounds of each row (every column of a leaf).
+
+    Some stage holds at least as many parameters as `fullest_params`; what it cannot hide is convex in them. A stage that
+    is busier than the mean hides more, but every second more in its microbatch costs `num_microbatches` seconds of pipeline:
+    so the widest window worth having is the pipeline bound over the microbatches (for a batch of few microbatches, twice as
+    wide as gradients can use).
     """
-    job, hw, eff, k = task.job, task.hw, task.efficiency, rows["k"]
+    job, hw, eff = task.job, task.hw, task.efficiency
     pipeline = pipeline_s(task, prices, rows)
     dense, expert = fullest_params(task, prices, rows)
     dp_cp, edp = rows["dp"] * rows["cp"] // rows["gtp"], rows["edp"] // rows["egtp"]
     m = rows["num_microbatches"]
     wide = dp_windows(rows["pp"], rows["vpp"])  # interleaving hides more: the drain of a stage's other chunks
     window = np.where(m > eff["dp_window"] * wide, pipeline / m, 4.0 * pipeline) * wide
-    once = dict(dense_params=dense, expert_params=expert)
-    shown = dp_s(
-        job, hw, eff, **once, dp_cp=dp_cp, edp=edp, sharding=rows["sharding"], spans=outer_spans(task.cluster, rows),
-        window_s=window, num_microbatches=m,
-    )  # fmt: skip
+    once = {"dense_params": dense, "expert_params": expert}
+    spans = outer_spans(task.cluster, rows)
+    shown, always = (
+        dp_s(job, hw, eff, **once, dp_cp=dp_cp, edp=edp, sharding=rows["sharding"], spans=spans, window_s=w, num_microbatches=m)
+        for w in (window, np.full(len(window), WIDE_S))
+    )
     sharded = rows["sharding"] >= SHARDING.index("zero1")
     update = optimizer_s(job, hw, eff, **once, shard_dense=np.where(sharded, dp_cp, 1), shard_expert=np.where(sharded, edp, 1))
     busy = pipeline + shown + update
     world = rows["tp"] * rows["cp"] * rows["dp"] * rows["pp"]
-    return np.asarray(busy + overhead_s(job, hw, eff, world_size=world, num_microbatches=m, busy_s=busy)), pipeline
+    step = np.asarray(busy + overhead_s(job, hw, eff, world_size=world, num_microbatches=m, busy_s=busy))
+    return Bounds(step, pipeline, np.maximum(shown - always, 0.0))
 
 
 def outer_spans(cluster: Cluster, rows: Rows) -> Spans:

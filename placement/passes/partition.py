@@ -89,14 +89,14 @@ NEAR = 1.01  # loads that count as equal
 
 
 def lightest(task: Problem, cut_NC: Ints) -> Ints:
-    """The few cuts whose fullest stage has least to do; of many equals the latest windows, where waves drain, and the earliest."""
+    """The few cuts whose fullest stage has least to do: of many equals the latest windows, where waves drain, and earliest."""
     load_N = score(task, cut_NC).load_NP.max(axis=1, initial=0.0)
     least = float(load_N.min(initial=np.inf))
     if not np.isfinite(least):
         return cut_NC[:0]
     equal = np.flatnonzero(load_N <= least * NEAR)
     late = equal[np.argsort(cut_NC[equal].sum(axis=1), kind="stable")]
-    return cut_NC[np.concatenate([late[:LATE], late[LATE:][-EARLY:]])]
+    return np.asarray(cut_NC[np.concatenate([late[:LATE], late[LATE:][-EARLY:]])])
 
 
 def every_cut(blocks: int, chunks: int) -> Ints:

@@ -14,7 +14,21 @@ from placement.cost.shards import shards_of
 from placement.cost.spans import spans_of
 from placement.cost.step import step_cost
 from placement.cost.traffic import tier_bytes, traffic
-from placement.ir import AXES, RECOMPUTE, Candidate, Cluster, Efficiency, Job, ModelGraph, Placement, Spans, Stages, StepCost, Strategy, Traffic
+from placement.ir import (
+    AXES,
+    RECOMPUTE,
+    Candidate,
+    Cluster,
+    Efficiency,
+    Job,
+    ModelGraph,
+    Placement,
+    Spans,
+    Stages,
+    StepCost,
+    Strategy,
+    Traffic,
+)
 from placement.ir._array import Floats, Ints
 from placement.passes.partition import partition
 

@@ -23,7 +23,7 @@ import numpy as np
 from placement.cost.layers import LayerCost
 from placement.diag import Infeasible
 from placement.ir import SCHEDULES, SHARDING, Candidate, Search, Strategy
-from placement.ir._array import Floats
+from placement.passes.optimistic import Bounds
 from placement.passes.place import place
 from placement.passes.problem import Pace, Problem, Relaxed, pace, realise, relax
 from placement.passes.strategies import Rows, length, space, strategy_of
@@ -60,7 +60,7 @@ class _State:
     cut: int = 0
     placed: list[Candidate] = field(default_factory=list)
     shelves: dict[int, Shelf] = field(default_factory=dict)
-    paces: dict[tuple[str, int, int, int], Pace] = field(default_factory=dict)
+    paces: dict[tuple[str, int, int, int, int], Pace] = field(default_factory=dict)
     floor_s: float = np.inf  # least relaxed cost of the strategies that were placed
     any_stages_s: float = np.inf  # least bound in closed form of all leaves
 
@@ -89,12 +89,15 @@ RELAXED, PACED, LEAF = range(3)
 
 @dataclass(frozen=True)
 class _Leaves:
-    """A batch of leaves by ascending bound, the pipeline's share of the bounds, and the position of the next one."""
+    """A batch of leaves by ascending bound, and the position of the next one."""
 
     rows: Rows
-    bound_S: Floats
-    pipeline_S: Floats
+    bounds: Bounds
     at: int
+
+    @property
+    def bound_s(self) -> float:
+        return float(self.bounds.step_S[self.at])
 
 
 def search(task: Problem, observe: Observe) -> tuple[Candidate, Search]:
@@ -139,24 +142,24 @@ def _open_outer(task: Problem, state: _State) -> None:
     batch = OUTER_BATCH if state.placed else FIRST_BATCH
     hi = min(lo + batch, len(state.tree.bound_S))
     state.next_outer = hi
-    rows, bound_S, pipeline_S, rejected, scored = open_rows(task, state.tree, lo, hi, state.upper_s, state.shelves)
+    rows, bounds, rejected, scored = open_rows(task, state.tree, lo, hi, state.upper_s, state.shelves)
     state.rejected += rejected
     state.scored_leaves += scored
     if not length(rows):
         return
-    state.any_stages_s = min(state.any_stages_s, float(bound_S[0]))
-    leaves = _Leaves(rows, bound_S, pipeline_S, 0)
-    if bound_S[0] < PROBE * state.upper_s:
+    leaves = _Leaves(rows, bounds, 0)
+    state.any_stages_s = min(state.any_stages_s, leaves.bound_s)
+    if leaves.bound_s < PROBE * state.upper_s:
         _push_rest(state, leaves)
-        _cut(task, state, leaves, float(bound_S[0]))
+        _cut(task, state, leaves, leaves.bound_s)
     else:
-        state.push(float(bound_S[0]), LEAF, leaves)
+        state.push(leaves.bound_s, LEAF, leaves)
 
 
 def _push_rest(state: _State, leaves: _Leaves) -> None:
-    rest = leaves.at + 1
-    if rest < length(leaves.rows):
-        state.push(float(leaves.bound_S[rest]), LEAF, replace(leaves, at=rest))
+    if leaves.at + 1 < length(leaves.rows):
+        rest = replace(leaves, at=leaves.at + 1)
+        state.push(rest.bound_s, LEAF, rest)
 
 
 def _pace(task: Problem, state: _State, leaves: _Leaves) -> None:
@@ -164,14 +167,14 @@ def _pace(task: Problem, state: _State, leaves: _Leaves) -> None:
     _push_rest(state, leaves)
     i = leaves.at
     strategy = leaf_strategy(task, leaves.rows, i)
-    shape = (strategy.schedule, strategy.pp, strategy.vpp, strategy.num_microbatches)
+    shape = (strategy.schedule, strategy.pp, strategy.vpp, strategy.num_microbatches, strategy.tp)
     layer, k = _layer(state, leaves)
     if shape not in state.paces:
         state.paces[shape] = pace(task, strategy, layer, k)
-    paced_s = state.paces[shape].least_s(layer, k)
-    # a longer pipeline also gives the gradients a wider window, at most `dp_window` of one microbatch
-    gain = max(1.0 - task.efficiency["dp_window"] / strategy.num_microbatches, 0.0)
-    bound_s = float(leaves.bound_S[i]) + gain * max(paced_s - float(leaves.pipeline_S[i]), 0.0)
+    more_s = max(state.paces[shape].least_s(layer, k) - float(leaves.bounds.pipeline_S[i]), 0.0)
+    # a longer pipeline also gives the gradients a wider window, by `dp_window` of one microbatch
+    hidden_s = min(more_s * task.efficiency["dp_window"] / strategy.num_microbatches, float(leaves.bounds.hideable_S[i]))
+    bound_s = leaves.bound_s + max(more_s - hidden_s, 0.0)
     if bound_s < state.upper_s:
         state.push(bound_s, PACED, leaves)
     else:

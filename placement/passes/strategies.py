@@ -18,11 +18,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from placement.ir import Attention, Cluster, Job, Matmul, ModelGraph, Strategy
 from placement.ir._array import Bools, Ints
 
-Rows = dict[str, Ints]
+Whole = npt.NDArray[np.int64]
+Rows = dict[str, Whole]
 OUTER = ("tp", "cp", "micro_batch", "dp", "pp")
 INNER = ("ep", "etp", "gtp", "egtp")
 MIN_SLICE = 256  # tokens of a sequence that one context-parallel rank keeps; below, kernels have no work (Liu et al. 2023)
@@ -74,7 +76,7 @@ def space(cluster: Cluster, model: ModelGraph, job: Job) -> Space:
         cp=_keep(job, "cp", (c for c in divisors(job.seq_len) if job.seq_len // c >= MIN_SLICE or c == 1)),
         ep=_keep(job, "ep", _expert_degrees(experts.num, domain, "ep" in job.pins) if experts else (1,)),
         etp=_keep(job, "etp", (t for t in divisors(experts.ffn) if t <= domain) if experts else (1,)),
-        weight_shards=tuple(g for g in range(1, domain + 1) if g & (g - 1) == 0 or g in _WIDE and domain % g == 0),
+        weight_shards=tuple(g for g in range(1, domain + 1) if g & (g - 1) == 0 or (g in _WIDE and domain % g == 0)),
         micro_batch=_keep(job, "micro_batch", (b for b in divisors(job.global_batch) if b <= MAX_MICRO_BATCH)),
         pp=_keep(job, "pp", range(1, model.num_blocks + 1)),
         dp=_keep(job, "dp", divisors(job.global_batch)),
@@ -101,7 +103,8 @@ def _pinned(job: Job, name: str, value: int | str) -> bool:
 
 def _expert_degrees(num: int, domain: int, pinned: bool) -> tuple[int, ...]:
     """Expert groups stay in one rack-scale NVLink domain unless pinned: over two of them the all-to-all loses 14x of its
-    bandwidth and has been seen to stall (NeMo-RL #2986). Domains of one host are too small for that rule."""
+    bandwidth and has been seen to stall (NeMo-RL #2986). Domains of one host are too small for that rule.
+    """
     inside = domain >= RACK_SCALE and not pinned
     return tuple(e for e in divisors(num) if e <= domain or not inside)
 
@@ -127,7 +130,8 @@ def domain_gpus(cluster: Cluster) -> int:
 
 def outer_rows(space: Space, job: Job) -> tuple[Rows, Bools]:
     """Every (tp, cp, micro_batch, dp, pp), and which of them divide: dp * micro_batch must divide the global batch,
-    and a sequence must split into 2*cp equal slices (causal balance) of tp equal parts (sequence parallelism)."""
+    and a sequence must split into 2*cp equal slices (causal balance) of tp equal parts (sequence parallelism).
+    """
     rows = product(tp=space.tp, cp=space.cp, micro_batch=space.micro_batch, dp=space.dp, pp=space.pp)
     even_S = (job.global_batch % (rows["dp"] * rows["micro_batch"]) == 0) & sequence_splits(rows, job)
     return rows, even_S
@@ -146,7 +150,8 @@ def heads(space: Space, job: Job) -> Rows:
 
 def expert_rows(space: Space, domain: int) -> Rows:
     """Every (ep, etp, egtp). An expert group may outgrow a domain; its tensor and weight shards may not: gathering weights
-    for every use over the NIC never pays against fsdp, and tensor groups need NVLink."""
+    for every use over the NIC never pays against fsdp, and tensor groups need NVLink.
+    """
     rows = product(ep=space.ep, etp=space.etp, egtp=space.weight_shards)
     width = rows["ep"] * rows["etp"]
     fits = (rows["etp"] * rows["egtp"] == 1) | (width * rows["egtp"] <= domain)
@@ -181,7 +186,7 @@ def cross(a: Rows, b: Rows) -> Rows:
     return {k: np.repeat(v, m) for k, v in a.items()} | {k: np.tile(v, n) for k, v in b.items()}
 
 
-def take(rows: Rows, which: Ints | Bools) -> Rows:
+def take(rows: Rows, which: Ints | Bools | slice) -> Rows:
     return {k: v[which] for k, v in rows.items()}
 
 

@@ -14,14 +14,24 @@ import numpy as np
 
 from placement.cost.cells import capacity, cell_sizes, largest_domain
 from placement.cost.memory import limit_bytes, memory_bound
+from placement.cost.pipeline_bound import makespan_bound
 from placement.cost.schedules import misfit
 from placement.ir import SCHEDULES, SHARDING, Job
 from placement.ir._array import Bools, Floats, Ints
-from placement.cost.pipeline_bound import makespan_bound
-from placement.passes.optimistic import Prices, fullest, join_prices, prices, step_bound
+from placement.passes.optimistic import Bounds, Prices, fullest, join_prices, prices, step_bound
 from placement.passes.problem import Problem
 from placement.passes.strategies import (
-    Rows, Space, cross, domain_gpus, expert_rows, heads, length, outer_rows, product, shard_rows, take,
+    Rows,
+    Space,
+    cross,
+    domain_gpus,
+    expert_rows,
+    heads,
+    length,
+    outer_rows,
+    product,
+    shard_rows,
+    take,
 )  # fmt: skip
 
 DIVISIBILITY = "divisibility: batch, sequence or experts do not split evenly"
@@ -113,7 +123,9 @@ def _outer_bound(task: Problem, space: Space, head: Rows, experts: Rows, rows: R
     m = task.job.global_batch // (rows["dp"] * rows["micro_batch"])
     total = cost_HP[head_S, np.searchsorted(pps, rows["pp"])]
     load = fullest(task, block_HY[head_S], rows["pp"])
-    return _least_makespan(task, space, rows["pp"], m, np.minimum(fwd_H, bwd_H)[head_S], fwd_H[head_S], total, load, last_H[head_S])
+    return _least_makespan(
+        task, space, rows["pp"], m, np.minimum(fwd_H, bwd_H)[head_S], fwd_H[head_S], total, load, last_H[head_S]
+    )
 
 
 def _least_makespan(
@@ -158,8 +170,8 @@ def shelf(task: Problem, tree: Tree, h: int) -> Shelf:
 
 def open_rows(
     task: Problem, tree: Tree, lo: int, hi: int, upper_s: float, shelves: dict[int, Shelf]
-) -> tuple[Rows, Floats, Floats, Counter[str], int]:
-    """Leaves below the outer rows lo..hi whose bound is under `upper_s`, with their bounds, ascending, and the pipeline's share.
+) -> tuple[Rows, Bounds, Counter[str], int]:
+    """Leaves below the outer rows lo..hi whose bound is under `upper_s`, with their bounds, ascending.
 
     Also what was rejected and why, and how many leaves were scored. `shelves` keeps the priced shards of heads: columns `head`
     and `k` of a leaf point into them.
@@ -180,7 +192,7 @@ def open_rows(
 def _open_inner(
     task: Problem, tree: Tree, lo: int, hi: int, upper_s: float, shelves: dict[int, Shelf], rejected: Counter[str]
 ) -> Rows:
-    """Outer rows joined with the shards of their head that could still beat `upper_s`: a prefix, since shards ascend in cost."""
+    """Outer rows joined with the shards of their head that could still beat `upper_s`: a prefix, as shards ascend in cost."""
     parts, offset = [], 0
     for h, shelf in shelves.items():
         at = lo + np.flatnonzero(tree.head_S[lo:hi] == h)
@@ -188,7 +200,7 @@ def _open_inner(
         m = task.job.global_batch // (outer["dp"] * outer["micro_batch"])
         cost, size = shelf.prices.total_K, length(shelf.shards)
         num = np.searchsorted(cost, upper_s * outer["pp"] / m, "left")
-        below = tree.leaves_S[at] // size
+        below = np.asarray(tree.leaves_S[at] // size, np.int64)
         rejected[BOUND] += int((below * (size - num)).sum())
         row = np.repeat(np.arange(len(at)), num)
         k = np.arange(len(row)) - np.repeat(np.cumsum(num) - num, num)
@@ -212,7 +224,7 @@ def _fold(task: Problem, rows: Rows, rejected: Counter[str]) -> Rows:
         return rows
     cell = cell_sizes(rows, largest_domain(task.cluster, task.job.ragged))
     sizes, which = np.unique(cell, return_inverse=True)
-    room = capacity(task.cluster, sizes, task.job.ragged, task.job.spares)[which]
+    room = capacity(task.cluster, np.asarray(sizes, np.int64), task.job.ragged, task.job.spares)[which]
     world, node = stage[even] * rows["pp"], task.cluster.gpus_per_node
     whole = (world % node == 0) | (world < node) | task.job.ragged
     fits = (world % cell == 0) & (world // cell <= room) & whole
@@ -238,7 +250,9 @@ def _open_leaves(task: Problem, rows: Rows, tree: Tree, rejected: Counter[str]) 
         here = take(rows, code == value)
         pp, m = divmod(value, task.job.global_batch + 1)
         table = take(tree.leaf_table, _fitting(tree.leaf_table, pp, task.model.num_blocks))
-        runs = np.array([not misfit(SCHEDULES[s], pp, v, m) for s, v in zip(table["schedule"], table["vpp"], strict=True)], bool)
+        runs = np.array(
+            [not misfit(SCHEDULES[s], pp, v, m) for s, v in zip(table["schedule"], table["vpp"], strict=True)], bool
+        )
         rejected[SCHEDULE] += int((~runs).sum()) * length(here)
         parts.append(cross(here, take(table, runs)))
     if not parts:
@@ -248,23 +262,23 @@ def _open_leaves(task: Problem, rows: Rows, tree: Tree, rejected: Counter[str]) 
 
 def _bounded(
     task: Problem, rows: Rows, priced: Prices, upper_s: float, rejected: Counter[str]
-) -> tuple[Rows, Floats, Floats, Counter[str], int]:
+) -> tuple[Rows, Bounds, Counter[str], int]:
     """Leaves that may beat `upper_s` and may fit memory, with their step bound, ascending."""
     scored = length(rows)
     if not scored:
-        return rows, np.zeros(0), np.zeros(0), rejected, 0
-    bound, pipeline = step_bound(task, priced, rows)
-    quick = bound < upper_s
+        return rows, Bounds(np.zeros(0), np.zeros(0), np.zeros(0)), rejected, 0
+    bound = step_bound(task, priced, rows)
+    quick = bound.step_S < upper_s
     rejected[BOUND] += int((~quick).sum())
-    rows, bound, pipeline = take(rows, quick), bound[quick], pipeline[quick]
+    rows, bound = take(rows, quick), bound.at(quick)
     if length(rows):
         fits = memory_least(task, priced, rows) <= limit_bytes(task.job, task.hw)
         rejected[MEMORY] += int((~fits).sum())
-        rows, bound, pipeline = take(rows, fits), bound[fits], pipeline[fits]
-    order = np.argsort(bound, kind="stable")
-    kept = {n: v[order].astype(np.int32) for n, v in rows.items() if n not in ("k", "below")}
+        rows, bound = take(rows, fits), bound.at(fits)
+    order = np.argsort(bound.step_S, kind="stable")
+    kept = {n: v[order] for n, v in rows.items() if n not in ("k", "below")}
     kept["k"] = kept.pop("shelf_k")
-    return kept, bound[order], pipeline[order], rejected, scored
+    return kept, bound.at(order), rejected, scored
 
 
 def memory_least(task: Problem, priced: Prices, rows: Rows) -> Floats:

@@ -23,7 +23,9 @@ MOE = {
     "layers": 4, "hidden": 512, "heads": 4, "kv_heads": 2, "head_dim": 128, "ffn": 1024, "vocab": 4096, "gated_mlp": True,
     "kind": "moe", "experts": 4, "topk": 2, "moe_ffn": 512, "shared_experts": 0, "dense_first_layers": 1,
 }  # fmt: skip
-DENSE = {k: v for k, v in MOE.items() if k not in ("experts", "topk", "moe_ffn", "shared_experts", "dense_first_layers")} | {"kind": "dense"}
+ROUTED = ("experts", "topk", "moe_ffn", "shared_experts", "dense_first_layers")
+DENSE = {k: v for k, v in MOE.items() if k not in ROUTED} | {"kind": "dense"}
+OUTER = ("tp", "cp", "micro_batch", "dp", "pp")
 SCHEDULES = ("1f1b", "interleaved", "zb-h1", "zb-v", "dualpipe", "dualpipev")
 
 
@@ -42,8 +44,8 @@ def leaves(given: Problem) -> tuple[Tree, Rows, np.ndarray, dict[int, object], C
     """The whole tree, opened without an upper bound."""
     tree = grow(given, space(given.cluster, given.model, given.job))
     shelves: dict[int, object] = {}
-    rows, bound, _, rejected, _ = open_rows(given, tree, 0, length(tree.outer), np.inf, shelves)  # type: ignore[arg-type]
-    return tree, rows, bound, shelves, tree.rejected + rejected
+    rows, bounds, rejected, _ = open_rows(given, tree, 0, length(tree.outer), np.inf, shelves)  # type: ignore[arg-type]
+    return tree, rows, bounds.step_S, shelves, tree.rejected + rejected
 
 
 def cut(given: Problem, rows: Rows, i: int, shelves: dict[int, object]) -> Relaxed | str:
@@ -58,17 +60,23 @@ def placed(given: Problem, found: Relaxed) -> Candidate:
 
 @pytest.mark.parametrize(
     "given",
-    [task(MOE), task(DENSE), task(MOE, schedules=SCHEDULES), task(MOE, batch=6, memory=3e8), task(DENSE, batch=12, memory=1.5e8)],
+    [
+        task(MOE),
+        task(DENSE),
+        task(MOE, schedules=SCHEDULES),
+        task(MOE, batch=6, memory=3e8),
+        task(DENSE, batch=12, memory=1.5e8),
+    ],
     ids=["moe", "dense", "all schedules", "tight memory", "dense in tight memory"],
 )
 def test_bounds_hold_and_the_winner_wins(given: Problem) -> None:
     """No bound is above what it bounds, all strategies are accounted for, and search finds what enumeration finds."""
     tree, rows, bound, shelves, rejected = leaves(given)
     assert tree.enumerated == length(rows) + sum(rejected.values())
-    outer = {key: tree.bound_S[i] for i, key in enumerate(zip(*(tree.outer[n].tolist() for n in ("tp", "cp", "micro_batch", "dp", "pp")), strict=True))}
+    outer = dict(zip(zip(*(tree.outer[n].tolist() for n in OUTER), strict=True), tree.bound_S.tolist(), strict=True))
     best = np.inf
     for i in range(0, length(rows), max(1, length(rows) // 120)):
-        key = tuple(int(rows[n][i]) for n in ("tp", "cp", "micro_batch", "dp", "pp"))
+        key = tuple(int(rows[n][i]) for n in OUTER)
         assert outer[key] <= bound[i] * (1 + 1e-9)
         found = cut(given, rows, i, shelves)
         if isinstance(found, str):

@@ -9,8 +9,8 @@ from placement.spec.model import lower_short
 from tests.clusters import regular
 
 MODEL = lower_short({
-    "layers": 6, "hidden": 1024, "heads": 12, "kv_heads": 4, "head_dim": 64, "ffn": 1536, "vocab": 1000, "gated_mlp": True, "kind": "moe",
-    "experts": 36, "topk": 2, "moe_ffn": 512, "shared_experts": 0, "dense_first_layers": 0,
+    "layers": 6, "hidden": 1024, "heads": 12, "kv_heads": 4, "head_dim": 64, "ffn": 1536, "vocab": 1000, "gated_mlp": True,
+    "kind": "moe", "experts": 36, "topk": 2, "moe_ffn": 512, "shared_experts": 0, "dense_first_layers": 0,
 }, "toy")  # fmt: skip
 
 
