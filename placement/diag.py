@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Diagnostics are values with a place.
 
-    PlacementError
-    ├── InputError      the inputs have errors (exit 1): carries every diagnostic that was found
-    ├── Infeasible      no plan fits (exit 3): carries the histogram of rejections
-    └── PlanError       a plan directory is damaged, stale or fails verification (exit 4)
+PlacementError
+├── InputError      the inputs have errors (exit 1): carries every diagnostic that was found
+├── Infeasible      no plan fits (exit 3): carries the histogram of rejections
+│   └── NoRepair    the cells of a plan do not fit what is left of its cluster
+└── PlanError       a plan directory is damaged, stale or fails verification (exit 4)
 """
 
 from __future__ import annotations
@@ -73,6 +74,14 @@ class Infeasible(PlacementError):
         self.rejected = dict(rejected)
         self.help = help
         super().__init__(message)
+
+
+class NoRepair(Infeasible):
+    """The cells of a plan do not fit what is left of its cluster. `short`: how many of `cell` ranks have no domain."""
+
+    def __init__(self, message: str, short: int = 0, cell: int = 1, help: str = ""):
+        self.short, self.cell = short, cell
+        super().__init__(message, {"capacity": short} if short else {}, help)
 
 
 class PlanError(PlacementError):
