@@ -16,9 +16,9 @@
  *                     and the CRC-32C of every table of at most 64 KiB. Some ten microseconds, whatever the size of the plan.
  *   placement_check   all the rest: every CRC-32C, every index, every name, the order of hosts. Milliseconds at 220,000 ranks.
  *   every accessor    that what it reads lies inside its table, and that every index in what it returns does too.
- * So no file, damaged or made to deceive, leads a reader out of the file, whether or not placement_check was called; placement_check
- * says that the file is the one that was written. The file must not change while it is mapped: writers of plans rename, and
- * never write in place.
+ * So no file, damaged or made to deceive, leads a reader out of the file, whether or not placement_check was called;
+ * placement_check says that the file is the one that was written. The file must not change while it is mapped: writers of plans
+ * rename, and never write in place.
  *
  * Functions return PLACEMENT_OK or a PLACEMENT_E_...; what they return through pointers is defined only after PLACEMENT_OK. All
  * functions but open and close only read the plan: any number of threads may call them at once.
@@ -42,7 +42,7 @@
 #endif
 
 #define PLACEMENT_FORMAT_MAJOR 1
-#define PLACEMENT_FORMAT_MINOR 0        /* the newest minor version that this header knows; later ones are read as well */
+#define PLACEMENT_FORMAT_MINOR 0            /* the newest minor version that this header knows; later ones are read as well */
 #define PLACEMENT_NONE UINT32_C(0xFFFFFFFF) /* "no such rank", "no such group" */
 #define PLACEMENT_MAX_SECTIONS 1024
 #define PLACEMENT_SMALL_BYTES 65536 /* tables up to here have their CRC checked by placement_open */
@@ -105,8 +105,9 @@ enum placement_section {
 };
 
 enum placement_flag {
-    PLACEMENT_LOCAL_RANK_IS_SLOT = 1, /* launchers may number local ranks themselves; otherwise CUDA_VISIBLE_DEVICES is needed */
-    PLACEMENT_WHOLE_NODES = 2,        /* each host of the plan gives all its GPU slots */
+    PLACEMENT_LOCAL_RANK_IS_SLOT =
+        1,                     /* launchers may number local ranks themselves; otherwise CUDA_VISIBLE_DEVICES is needed */
+    PLACEMENT_WHOLE_NODES = 2, /* each host of the plan gives all its GPU slots */
     PLACEMENT_RAILS_CONNECTED = 4
 };
 
@@ -270,7 +271,8 @@ PLACEMENT_CRC_TARGET_ static inline uint32_t placement_crc_fast_(uint32_t crc, c
 }
 #endif
 
-/* Eight bytes a step through eight tables (Kounavis and Berry 2005), made on the stack: a few microseconds instead of pages of constants. */
+/* Eight bytes a step through eight tables (Kounavis and Berry 2005), made on the stack: a few microseconds instead of pages of
+ * constants. */
 static inline uint32_t placement_crc_tables_(uint32_t crc, const unsigned char *data, size_t size) {
     uint32_t table[8][256];
     for (uint32_t byte = 0; byte < 256; ++byte) {
@@ -436,7 +438,8 @@ static inline int placement_open_steps_(placement_plan *plan, const unsigned cha
     if (!error) error = placement_open_counts_(plan);
     for (int i = PLACEMENT_STRATEGY; !error && i < PLACEMENT_NUM_SECTIONS_; ++i) {
         const placement_table *table = &plan->table_[i];
-        if (table->count * table->width <= PLACEMENT_SMALL_BYTES && !placement_crc_matches_(table)) error = PLACEMENT_E_CHECKSUM;
+        if (table->count * table->width <= PLACEMENT_SMALL_BYTES && !placement_crc_matches_(table))
+            error = PLACEMENT_E_CHECKSUM;
     }
     return error;
 }
@@ -612,8 +615,10 @@ static inline int placement_find_host(const placement_plan *plan, const char *na
             *host = middle;
             return PLACEMENT_OK;
         }
-        if (order < 0) low = middle + 1;
-        else high = middle;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return PLACEMENT_E_NOT_FOUND;
 }
@@ -632,10 +637,10 @@ static inline int placement_find_rank(const placement_plan *plan, uint32_t host,
 
 /* One communicator: `size` members, of which this rank (where one was given) is number `index`. */
 typedef struct placement_group {
-    const char *name;       /* of its kind: tp, dp_cp, ... */
-    uint32_t communicator;  /* its kind: index for placement_get_communicator */
-    uint32_t group;         /* which of that kind, 0 to num_groups - 1 */
-    uint32_t size, index;   /* members; PLACEMENT_NONE where no rank was given */
+    const char *name;      /* of its kind: tp, dp_cp, ... */
+    uint32_t communicator; /* its kind: index for placement_get_communicator */
+    uint32_t group;        /* which of that kind, 0 to num_groups - 1 */
+    uint32_t size, index;  /* members; PLACEMENT_NONE where no rank was given */
     uint32_t kind_, first_, inner_size_, inner_stride_, outer_stride_;
     uint64_t members_;
 } placement_group;
@@ -652,7 +657,8 @@ static inline int placement_list_fits_(const placement_communicator_record *c, u
 }
 
 /* A kind of communicator, in the order in which a runtime should make them. */
-static inline int placement_get_communicator(const placement_plan *plan, uint32_t index, placement_communicator_record *record) {
+static inline int placement_get_communicator(const placement_plan *plan, uint32_t index,
+                                             placement_communicator_record *record) {
     if (placement_read_(plan, PLACEMENT_COMMUNICATORS, index, record, sizeof *record)) return PLACEMENT_E_RANGE;
     if (record->kind == PLACEMENT_ARITHMETIC)
         return placement_arithmetic_fits_(record, plan->world_size) ? PLACEMENT_OK : PLACEMENT_E_DAMAGED;
@@ -677,7 +683,8 @@ static inline int placement_find_communicator(const placement_plan *plan, const 
 }
 
 /* Member `index` of a communicator. */
-static inline int placement_get_member(const placement_plan *plan, const placement_group *group, uint32_t index, uint32_t *rank) {
+static inline int placement_get_member(const placement_plan *plan, const placement_group *group, uint32_t index,
+                                       uint32_t *rank) {
     uint64_t found;
     if (index >= group->size) return PLACEMENT_E_RANGE;
     if (group->kind_ == PLACEMENT_LISTED) {
@@ -763,8 +770,33 @@ static inline int placement_group_of(const placement_plan *plan, uint32_t commun
 
 /* ------------------------------------------------------------------------------------------------------------ whole check */
 
+/* A name stands between two NULs and holds none. */
 static inline int placement_check_name_(const placement_plan *plan, uint32_t name, uint32_t name_size) {
-    return placement_name(plan, name, name_size) != NULL;
+    const char *text = placement_name(plan, name, name_size);
+    return text && (name == 0 || text[-1] == 0) && memchr(text, 0, (size_t)name_size + 1) == text + name_size;
+}
+
+/* Bytes of the UTF-8 sequence at `at` (RFC 3629: shortest form, no surrogates, at most U+10FFFF), or 0. */
+static inline uint64_t placement_utf8_(const unsigned char *at, uint64_t room) {
+    const unsigned char lead = at[0];
+    const uint64_t size = lead < 0x80 ? 1 : lead < 0xC2 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : lead < 0xF5 ? 4 : 0;
+    if (size > room) return 0;
+    for (uint64_t i = 1; i < size; ++i)
+        if ((at[i] & 0xC0) != 0x80) return 0;
+    if ((lead == 0xE0 && at[1] < 0xA0) || (lead == 0xED && at[1] > 0x9F)) return 0;
+    if ((lead == 0xF0 && at[1] < 0x90) || (lead == 0xF4 && at[1] > 0x8F)) return 0;
+    return size;
+}
+
+static inline int placement_check_text_(const placement_plan *plan) {
+    const placement_table *names = &plan->table_[PLACEMENT_NAMES];
+    for (uint64_t i = 0, size; i < names->count; i += size) {
+        if (names->count - i >= 8 && !(placement_u64_(names->at + i) & UINT64_C(0x8080808080808080)))
+            size = 8; /* ASCII */
+        else if (!(size = placement_utf8_(names->at + i, names->count - i)))
+            return PLACEMENT_E_DAMAGED;
+    }
+    return PLACEMENT_OK;
 }
 
 static inline int placement_check_ranks_(const placement_plan *plan) {
@@ -801,7 +833,8 @@ static inline int placement_check_fabric_(const placement_plan *plan) {
         if (placement_get_domain(plan, i, &domain) || !placement_check_name_(plan, domain.name, domain.name_size))
             return PLACEMENT_E_DAMAGED;
     for (uint32_t i = 0; i < plan->num_nics; ++i)
-        if (placement_get_nic(plan, i, &nic) || !placement_check_name_(plan, nic.name, nic.name_size)) return PLACEMENT_E_DAMAGED;
+        if (placement_get_nic(plan, i, &nic) || !placement_check_name_(plan, nic.name, nic.name_size))
+            return PLACEMENT_E_DAMAGED;
     for (uint32_t i = 0; i < plan->num_spares; ++i)
         if (placement_get_spare(plan, i, &spare) || !placement_check_name_(plan, spare.name, spare.name_size))
             return PLACEMENT_E_DAMAGED;
@@ -842,6 +875,7 @@ static inline int placement_check(const placement_plan *plan) {
     for (int i = PLACEMENT_STRATEGY; i < PLACEMENT_NUM_SECTIONS_; ++i)
         if (!placement_crc_matches_(&plan->table_[i])) return PLACEMENT_E_CHECKSUM;
     int error = placement_check_ranks_(plan);
+    if (!error) error = placement_check_text_(plan);
     if (!error) error = placement_check_hosts_(plan);
     if (!error) error = placement_check_fabric_(plan);
     if (!error) error = placement_check_model_(plan);

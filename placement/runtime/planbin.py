@@ -222,10 +222,17 @@ def _last(records: Records, start: str, size: str) -> npt.NDArray[np.uint64]:
 def _check_names(sections: Mapping[Section, Records], file: str) -> None:
     blob = sections[Section.NAMES]
     columns = [(sections[s], "name") for s in layout.NAMED] + [(sections[Section.LAYERS], "type_name")]
+    nul = np.concatenate([[0], np.cumsum(blob == 0)])  # NULs before each place
     for records, name in columns:
-        end = _last(records, name, f"{name}_size")
-        if len(end) and (int(end.max()) >= len(blob) or blob[end].any()):
-            raise _refuse("damaged", "a name leaves the table of names or does not end in NUL", file)
+        start, end = records[name].astype(np.int64), _last(records, name, f"{name}_size").astype(np.int64)
+        if len(end) and int(end.max()) >= len(blob):
+            raise _refuse("damaged", "a name leaves the table of names", file)
+        if blob[end].any() or blob[start[start > 0] - 1].any() or bool((nul[end] != nul[start]).any()):
+            raise _refuse("damaged", "a name does not stand between two NULs", file)
+    try:
+        blob.tobytes().decode()
+    except UnicodeDecodeError:
+        raise _refuse("damaged", "the table of names is not UTF-8", file) from None
     hosts = sections[Section.HOSTS]
     name_H = gather_names(blob, hosts["name"], hosts["name_size"])
     if not bool((name_H[:-1] < name_H[1:]).all()):

@@ -192,6 +192,8 @@ HOSTILE = [
     (Section.HOSTS, put("name", 0, 1 << 31)),
     (Section.HOSTS, put("name_size", 0, 0xFFFFFFFF)),
     (Section.HOSTS, put("name_size", 0, 3)),
+    (Section.HOSTS, put("name", 0, 1)),
+    (Section.NAMES, put(None, 0, 0xFF)),
     (Section.HOSTS, put("domain", 1, 9)),
     (Section.CHUNKS, put("stage", 0, 2)),
     (Section.CHUNKS, put("num_layers", 0, 0xFFFFFFFF)),
