@@ -6,7 +6,7 @@ from placement.diag import PlanError
 from placement.ir import AXES, State
 from placement.runtime import Flag, Section, assemble
 from placement.runtime.crc import crc32c
-from placement.runtime.layout import ENTRY, HEADER, NONE, Kind
+from placement.runtime.layout import ENTRY, HEADER, NONE, RECORDS, Kind
 from placement.runtime.planbin import PlanBin, unpack
 from tests.plans import INPUTS, tiny_cluster, tiny_plan
 
@@ -123,6 +123,15 @@ def test_layout() -> None:
     assert (end[:-1] <= entry["offset"][1:]).all()
     assert entry[entry["type"] == Section.RANKS]["elem_size"] == 64
     assert data[6:8] == b"\r\n"
+
+
+@pytest.mark.parametrize("dtype", [HEADER, ENTRY, *RECORDS.values()], ids=range(2 + len(RECORDS)))
+def test_records_are_plain_c_structs(dtype) -> None:
+    """Every field sits at a multiple of its own size and every record at a multiple of its largest field: no packing in C."""
+    for field, offset in (dtype.fields or {}).values():
+        size = field.base.itemsize if field.kind != "S" else 1
+        assert offset % size == 0
+        assert dtype.itemsize % size == 0
 
 
 def test_every_truncation_is_refused() -> None:
