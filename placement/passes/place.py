@@ -24,7 +24,7 @@ from placement.passes.candidates import Layout, Workshop, launcher_cells, named_
 from placement.passes.rails import rail_conflicts
 from placement.passes.sites import Sites, degraded, expand, launcher_default, sites_of
 
-__all__ = ["capacity", "cell_size", "cells", "launcher_default", "place", "score"]
+__all__ = ["capacity", "cell_size", "cells", "in_order", "launcher_default", "place", "score"]
 
 CellScore = tuple[int, float, float]
 Score = tuple[float, int, float, float]
@@ -54,6 +54,16 @@ def place(cluster: Cluster, strategy: Strategy, traffic: Traffic, job: Job) -> P
     assert best is not None
     _require_rails(cluster, strategy, best[1])
     return best[1]
+
+
+def in_order(cluster: Cluster, strategy: Strategy, job: Job) -> Placement:
+    """Whole cells in the launcher's order of domains: the plainest placement that keeps the rules of `place`."""
+    placement = min(
+        (expand(sites, named_cells(cluster, strategy, sites)) for sites in _choices(cluster, strategy, job)),
+        key=lambda found: _slowdown(cluster, found),
+    )
+    _require_rails(cluster, strategy, placement)
+    return placement
 
 
 def _best_cells(cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: Sites, job: Job) -> Ints:

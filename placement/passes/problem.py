@@ -31,6 +31,7 @@ from placement.ir import (
 )
 from placement.ir._array import Floats, Ints
 from placement.passes.partition import partition
+from placement.passes.place import place
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,14 @@ DEEP = 5_000_000  # candidate x node steps that polishing may simulate: about a 
 
 
 def polish(task: Problem, found: Candidate) -> Candidate:
-    """The same strategy and placement with stages cut more carefully than the search had time for; never slower."""
+    """The same strategy, placed by structure and with stages cut more carefully than the search had time for; never slower."""
+    placement = place(task.cluster, found.strategy, found.traffic, task.job)
+    placed = realise(task, found.strategy, found.stages, placement)
+    return _recut(task, placed if placed.cost.step_s <= found.cost.step_s else found)
+
+
+def _recut(task: Problem, found: Candidate) -> Candidate:
+    """Stages from a deeper search around the same placement, if they are faster."""
     layer = _layer(task, found.strategy, spans_of(task.cluster, found.strategy, found.placement))
     free = replace(found.strategy, recompute="auto" if len(task.job.recompute) > 1 else found.strategy.recompute)
     stages = partition(task.model, task.job, task.hw, free, layer, refine=DEEP)

@@ -24,7 +24,7 @@ from placement.cost.layers import LayerCost
 from placement.diag import Infeasible
 from placement.ir import SCHEDULES, SHARDING, Candidate, Search, Strategy
 from placement.passes.optimistic import Bounds
-from placement.passes.place import place
+from placement.passes.place import in_order, place
 from placement.passes.problem import Pace, Problem, Relaxed, pace, realise, relax
 from placement.passes.strategies import Rows, length, space, strategy_of
 from placement.passes.tree import BOUND, MEMORY, Shelf, Tree, allowed_recompute, grow, open_rows
@@ -33,7 +33,8 @@ Observe = Callable[[str, int, int, str], None]
 OUTER_BATCH = 512  # outer rows opened at a time, once a plan says what is too slow
 FIRST_BATCH = 32  # before that
 SLACK = 1e-5  # ideal spans keep more members on NVLink than any placement, whose share of a ring costs microseconds more
-PROBE = 0.9  # a relaxed strategy this much faster than the best plan is placed at once
+PROBE = 0.9  # a relaxed strategy this much faster than the best plan is placed at once, in plain order
+NEAR = 1e-4  # what placing by structure could still gain over plain order, when it is not worth the search's time
 
 
 @dataclass(frozen=True)
@@ -194,16 +195,19 @@ def _cut(task: Problem, state: _State, leaves: _Leaves, bound_s: float) -> None:
         state.rejected[found] += 1
         return
     bound_s = max(found.cost.step_s, bound_s)
-    if bound_s < PROBE * state.upper_s:
-        _place(task, state, found, bound_s)  # much better than all before: what it costs exactly prunes the rest
-    else:
-        state.push(bound_s, RELAXED, found)
+    state.push(bound_s, RELAXED, found)
+    if bound_s < PROBE * state.upper_s:  # much better than all before: what it costs in plain order prunes the rest
+        state.placed.append(realise(task, found.strategy, found.stages, in_order(task.cluster, found.strategy, task.job)))
 
 
 def _place(task: Problem, state: _State, relaxed: Relaxed, bound_s: float) -> None:
-    placement = place(task.cluster, relaxed.strategy, relaxed.traffic, task.job)
-    state.placed.append(realise(task, relaxed.strategy, relaxed.stages, placement))
-    state.floor_s = min(state.floor_s, bound_s, state.placed[-1].cost.step_s)
+    """Price a relaxed strategy exactly; plain order is tried first and is enough where it is as good as ideal spans."""
+    found = realise(task, relaxed.strategy, relaxed.stages, in_order(task.cluster, relaxed.strategy, task.job))
+    if found.cost.step_s > relaxed.cost.step_s * (1.0 + NEAR):
+        placement = place(task.cluster, relaxed.strategy, relaxed.traffic, task.job)
+        found = min(found, realise(task, relaxed.strategy, relaxed.stages, placement), key=lambda c: c.cost.step_s)
+    state.placed.append(found)
+    state.floor_s = min(state.floor_s, bound_s, found.cost.step_s)
 
 
 def leaf_strategy(task: Problem, rows: Rows, i: int) -> Strategy:

@@ -42,6 +42,7 @@ class Space:
     ep: tuple[int, ...]
     etp: tuple[int, ...]
     weight_shards: tuple[int, ...]  # gtp and egtp
+    routed: bool  # the model has experts
     micro_batch: tuple[int, ...]
     pp: tuple[int, ...]
     dp: tuple[int, ...]
@@ -76,6 +77,7 @@ def space(cluster: Cluster, model: ModelGraph, job: Job) -> Space:
         cp=_keep(job, "cp", (c for c in divisors(job.seq_len) if job.seq_len // c >= MIN_SLICE or c == 1)),
         ep=_keep(job, "ep", _expert_degrees(experts.num, domain, "ep" in job.pins) if experts else (1,)),
         etp=_keep(job, "etp", (t for t in divisors(experts.ffn) if t <= domain) if experts else (1,)),
+        routed=experts is not None,
         weight_shards=tuple(g for g in range(1, domain + 1) if g & (g - 1) == 0 or (g in _WIDE and domain % g == 0)),
         micro_batch=_keep(job, "micro_batch", (b for b in divisors(job.global_batch) if b <= MAX_MICRO_BATCH)),
         pp=_keep(job, "pp", range(1, model.num_blocks + 1)),
@@ -152,7 +154,7 @@ def expert_rows(space: Space, domain: int) -> Rows:
     """Every (ep, etp, egtp). An expert group may outgrow a domain; its tensor and weight shards may not: gathering weights
     for every use over the NIC never pays against fsdp, and tensor groups need NVLink.
     """
-    rows = product(ep=space.ep, etp=space.etp, egtp=space.weight_shards)
+    rows = product(ep=space.ep, etp=space.etp, egtp=space.weight_shards if space.routed else (1,))
     width = rows["ep"] * rows["etp"]
     fits = (rows["etp"] * rows["egtp"] == 1) | (width * rows["egtp"] <= domain)
     return take(rows, fits & _pin_mask(space, rows, "egtp"))
