@@ -145,7 +145,8 @@ def polish(task: Problem, found: Candidate) -> Candidate:
 def _recut(task: Problem, found: Candidate) -> Candidate:
     """Stages from a deeper search around the same placement, if they are faster."""
     layer = _layer(task, found.strategy, spans_of(task.cluster, found.strategy, found.placement))
-    free = replace(found.strategy, recompute="auto" if len(task.job.recompute) > 1 else found.strategy.recompute)
+    choice = len(task.job.recompute) > 1 and "recompute" not in task.job.pins
+    free = replace(found.strategy, recompute="auto" if choice else found.strategy.recompute)
     stages = partition(task.model, task.job, task.hw, free, layer, refine=DEEP)
     if isinstance(stages, str):
         return found

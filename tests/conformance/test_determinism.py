@@ -13,6 +13,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 # Hash seed, threads, and time zone of each process; the directory differs too.
+DENSE = ("llama3-70b", "gb200-su", "--effort", "0", "--pin", "pp=4", "--pin", "tp=2")
+ROUTED = ("deepseek-v3", "mixed-gb200-gb300", "--effort", "0", "--pin", "pp=8", "--pin", "tp=1", "--pin", "ep=32")
 WORLDS = (("0", "1", "UTC"), ("1", "2", "Asia/Tokyo"), ("random", "8", "America/Lima"))
 
 
@@ -35,7 +37,7 @@ def plan(folder: Path, args: tuple[str, ...], world: tuple[str, str, str]) -> di
     return {str(f.relative_to(out)): sha256(f.read_bytes()).hexdigest() for f in sorted(out.rglob("*")) if f.is_file()}
 
 
-@pytest.mark.parametrize("args", [("llama3-70b", "gb200-su"), ("deepseek-v3", "mixed-gb200-gb300")], ids=" on ".join)
+@pytest.mark.parametrize("args", [DENSE, ROUTED], ids=["dense", "routed"])
 def test_same_inputs_same_bytes(args: tuple[str, ...], tmp_path: Path) -> None:
     """Hash seeds 0, 1 and random, other threads, time zones and directories: every file of the plan is the same."""
     found = []
@@ -49,9 +51,8 @@ def test_same_inputs_same_bytes(args: tuple[str, ...], tmp_path: Path) -> None:
 
 def test_another_question_is_seen(tmp_path: Path) -> None:
     """The comparison bites: a plan asked for with other words (a pin) has other bytes."""
-    args = ("llama3-70b", "gb200-su")
-    (tmp_path / "free").mkdir()
-    (tmp_path / "pinned").mkdir()
-    free = plan(tmp_path / "free", args, WORLDS[0])
-    pinned = plan(tmp_path / "pinned", (*args, "--pin", "pp=4"), WORLDS[0])
-    assert free["plan.json"] != pinned["plan.json"]
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    one = plan(tmp_path / "one", DENSE, WORLDS[0])
+    other = plan(tmp_path / "other", (*DENSE, "--pin", "recompute=full"), WORLDS[0])
+    assert one["plan.json"] != other["plan.json"]

@@ -67,7 +67,8 @@ def test_help_starts(installed: Path, tmp_path: Path) -> None:
 
 def test_plans_outside_a_checkout(installed: Path, tmp_path: Path) -> None:
     """An example is planned and verified by name, in an empty directory."""
-    planned = start(installed / "placement", "plan", "llama3-70b", "gb200-su", "-o", "plan", "--format", "json", cwd=tmp_path)
+    question = ("llama3-70b", "gb200-su", "--effort", "0", "--pin", "pp=4", "--pin", "tp=2")
+    planned = start(installed / "placement", "plan", *question, "-o", "plan", "--format", "json", cwd=tmp_path)
     assert planned.returncode == 0, planned.stderr
     assert json.loads(planned.stdout)["world_size"] > 0
     checked = start(installed / "placement", "verify", "plan", cwd=tmp_path)
