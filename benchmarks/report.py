@@ -23,9 +23,10 @@ def markdown(results: Results) -> str:
             "<!-- written by `make bench`; not edited by hand -->",
             "# Measured",
             "",
-            *_machine(),
+            *_machine(results),
             "",
-            "Times and memory are of whole processes, interpreter start included; the peak is the kernel's `ru_maxrss`.",
+            "Times and memory are of whole processes, interpreter start included; the peak is the kernel's `ru_maxrss`. Processor seconds",
+            "are of all threads; where they are far below the wall time, the machine had other work.",
             "",
             f"## Promised numbers: {met} of {len(results.targets)} reached",
             "",
@@ -37,20 +38,21 @@ def markdown(results: Results) -> str:
             "",
             "`moe-10t` on `gb300-220k` with its number of racks changed. Exit code 3: the model does not fit there.",
             "",
-            "| GPUs | wall | peak memory | strategies | scored in full | chosen | GPUs at work | predicted step | proven |",
-            "|--:|--:|--:|--:|--:|---|--:|--:|---|",
+            "| GPUs | wall | processor | peak memory | strategies | scored in full | chosen | GPUs at work | predicted step | proven |",
+            "|--:|--:|--:|--:|--:|--:|---|--:|--:|---|",
             *(_growth(g) for g in results.growth),
             "",
         ]
     )
 
 
-def _machine() -> list[str]:
+def _machine(results: Results) -> list[str]:
     """Date, processor, cores and versions, as a list."""
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return [
         f"- {dt.datetime.now(tz=dt.UTC):%Y-%m-%d}, commit {_commit()}",
-        f"- {_processor()}, {len(os.sched_getaffinity(0))} cores, {platform.system()} {platform.machine()}",
+        f"- {_processor()}, {len(os.sched_getaffinity(0))} cores, {platform.system()} {platform.machine()}, "
+        f"load before the start {results.load:.1f}",
         f"- Python {platform.python_version()}, {versions}, placement {version('placement-compiler')}",
     ]
 
@@ -82,7 +84,7 @@ def _number(value: float) -> str:
 
 def _growth(growth: Growth) -> str:
     run, out = growth.run, growth.result
-    measured = f"| {growth.gpus:,} | {run.wall_s:.2f} s | {run.peak_bytes / GIB:.2f} GiB "
+    measured = f"| {growth.gpus:,} | {run.wall_s:.2f} s | {run.cpu_s:.2f} s | {run.peak_bytes / GIB:.2f} GiB "
     if not out:
         return measured + f"| | | exit code {run.code} | | | |"
     search, bound, strategy = out["search"], out["bound"], out["strategy"]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import sys
 from collections.abc import Callable
@@ -52,10 +53,12 @@ class Results:
     targets: tuple[Target, ...]
     growth: tuple[Growth, ...]
     plan: dict[str, Any]
+    load: float  # processes that wanted to run, on average over the minute before the start
 
 
 def run_all(root: Path, scratch: Path, *, small: bool, say: Say) -> Results:
     """Runs everything. `scratch`: an empty directory for variants and plans."""
+    load = os.getloadavg()[0]
     growth = tuple(_grow(root, scratch, gpus, say) for gpus in SIZES if not small or gpus <= SMALL)
     targets = [_help(root, say), *_scoring(root, say)]
     main_job = {g.gpus: g for g in growth}.get(220_032)
@@ -66,7 +69,7 @@ def run_all(root: Path, scratch: Path, *, small: bool, say: Say) -> Results:
             _seconds("plan on 1,000,008 GPUs", growth[-1].run, 60),
             _memory("plan on 1,000,008 GPUs", growth[-1].run, 6),
         ]
-    return Results(tuple(targets), growth, main_job.result if main_job else {})
+    return Results(tuple(targets), growth, main_job.result if main_job else {}, load)
 
 
 def _grow(root: Path, scratch: Path, gpus: int, say: Say) -> Growth:
