@@ -151,8 +151,12 @@ def _fold_shape(template: str, value_HK: npt.NDArray[np.int64], widths: list[int
     value_HK = value_HK[np.lexsort(value_HK.T[::-1])]
     lead_HK, last_H = value_HK[:, :-1], value_HK[:, -1]
     starts = np.flatnonzero(np.r_[True, (lead_HK[1:] != lead_HK[:-1]).any(axis=1)])
-    for start, stop in zip(starts, np.r_[starts[1:], len(last_H)], strict=True):
-        rows[tuple(lead_HK[start].tolist())] = _ranges(last_H[start:stop], widths[-1])
+    known: dict[bytes, str] = {}  # racks are alike
+    for lead, start, stop in zip(lead_HK[starts].tolist(), starts.tolist(), [*starts[1:].tolist(), len(last_H)], strict=True):
+        key = last_H[start:stop].tobytes()
+        if key not in known:
+            known[key] = _ranges(last_H[start:stop], widths[-1])
+        rows[tuple(lead)] = known[key]
     folded: dict[tuple[str, ...], list[tuple[int, ...]]] = {}
     for lead, text in rows.items():
         folded.setdefault((text,), []).append(lead)

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from placement import __version__
-from placement.cli import accuracy, calibrate, diff, explain, model, plan, schema, show, topology, verify, why
+from placement.cli import accuracy, calibrate, diff, explain, model, plan, repair, schema, show, topology, verify, why
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True, add_completion=True)
 app.command()(plan.plan)
 app.command()(verify.verify)
 app.command()(show.show)
 app.command()(why.why)
+app.command()(repair.repair)
 app.command()(diff.diff)
 app.add_typer(topology.app, name="topology")
 app.add_typer(model.app, name="model")

@@ -22,7 +22,7 @@ from placement.runtime.layout import Section
 from placement.runtime.planbin import PlanBin, pack, plan_digest, unpack
 from placement.runtime.planjson import FORMAT_VERSION, dump, plan_dict, stable, strategy_of
 
-PLAN_FILES = ("plan.json", "plan.bin", "inputs")
+PLAN_FILES = ("plan.json", "plan.bin", "inputs", "moves.json", "moves.csv", "superseded.json")
 _MAX_JSON_BYTES = 256 << 20
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from placement.solve._array import Floats, Ints
 
-EXACT = 256  # rows of an exact assignment: milliseconds
+EXACT = 64  # rows of an exact assignment: milliseconds
 
 
 def assign(cost_XY: Floats) -> Ints:
@@ -58,7 +58,7 @@ def _augment(cost_XY: Floats, first: int, row_Y: Ints, price_X: Floats, price_Y:
 
 
 def settle(cost_XY: Floats, room_Y: Ints) -> Ints:
-    """Rows to columns that hold `room_Y` rows each: exact for up to 256 rows, else dearest choice first, then exchanges.
+    """Rows to columns that hold `room_Y` rows each: exact for up to 64 rows, else dearest choice first, then exchanges.
 
     Raises ValueError where there is too little room.
     """

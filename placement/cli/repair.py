@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`placement repair DIR --failed … -o NEWDIR`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from placement.cli import output
+from placement.cli.exit import Exit
+from placement.cli.options import Format, Out, PlanDir
+
+if TYPE_CHECKING:
+    from placement.ir import Cluster, Placement
+    from placement.repair import Repaired
+    from placement.runtime import LoadedPlan
+    from placement.spec.events import Amended, Event
+
+Parts = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="LIST|@FILE", show_default=False,
+        help="Names or host lists of nodes, racks, switches; host:0 GPUs; host:rail0 adapters; `a -- b` cables.",
+    ),
+]  # fmt: skip
+
+
+def repair(
+    plan: PlanDir,
+    out: Annotated[
+        str | None, typer.Option("-o", "--out", metavar="NEWDIR", help="Write the repaired plan here.", show_default=False)
+    ] = None,
+    failed: Parts = None,
+    drained: Parts = None,
+    degraded: Parts = None,
+    restored: Parts = None,
+    topology: Annotated[
+        str | None,
+        typer.Option(metavar="TOPOLOGY", help="The cluster as it is now, in place of the one in DIR.", show_default=False),
+    ] = None,
+    shrink: Annotated[bool, typer.Option("--shrink", help="Run on fewer replicas where there is no repair.")] = False,
+    extra_moves: Annotated[int, typer.Option(min=0, help="Ranks that may move beyond the fewest, for a shorter step.")] = 0,
+    expect: Annotated[
+        str | None, typer.Option(metavar="DIGEST", help="Refuse any other plan than this one.", show_default=False)
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Repair a plan once more that another has taken the place of.")
+    ] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Let the referee check the plan before it is written.")] = False,
+    fmt: Out = Format.TEXT,
+) -> int:
+    """Move the ranks of lost parts with as few moves as possible: same strategy, stages and rank numbers."""
+    from placement.runtime import succession
+
+    events = _events({"failed": failed, "drained": drained, "degraded": degraded, "restored": restored})
+    if not events and topology is None:
+        raise typer.BadParameter("say what happened: --failed, --drained, --degraded, --restored or --topology")
+    folder = Path(plan)
+    with succession.claimed(folder):
+        from placement.runtime import load_plan
+
+        loaded = load_plan(plan)
+        succession.require_current(folder, loaded.digest, expect) if not again else None
+        if out is not None:
+            succession.require_free(Path(out), folder, loaded.digest)
+        record, rows, notes = _repair(loaded, events, topology, shrink, extra_moves, verify, Path(out) if out else None)
+    if fmt is Format.JSON:
+        from placement.report.moves import COLUMNS
+
+        output.result_json({**record, "columns": list(COLUMNS), "moves": rows, "notes": notes})
+    else:
+        from placement.report.moves import screen
+
+        output.result(screen(record, rows, notes, output.stdout_style()))
+    return Exit.OK
+
+
+def _events(given: Mapping[str, Sequence[str] | None]) -> list[Event]:
+    from placement.spec.events import Event
+
+    return [Event(state, _text(item)) for state, items in given.items() for item in items or ()]
+
+
+def _text(item: str) -> str:
+    """A list as typed, or `@FILE` with one name a line; `#` starts a comment."""
+    if not item.startswith("@"):
+        return item
+    lines = Path(item[1:]).read_text(encoding="utf-8").splitlines()
+    return ",".join(name for line in lines if (name := line.partition("#")[0].strip()))
+
+
+def _repair(
+    loaded: LoadedPlan, events: Sequence[Event], topology: str | None, shrink: bool, extra: int, verify: bool, out: Path | None
+) -> tuple[dict[str, Any], list[list[Any]], list[str]]:  # fmt: skip
+    from placement.cli.inputs import EFFICIENCY, JOB, MODEL, TOPOLOGY
+    from placement.repair import Standing, repair_plan
+    from placement.report import moves
+    from placement.runtime import Bundle, assemble, succession, write_plan
+    from placement.runtime.planjob import job_of
+    from placement.runtime.standing import candidate_of, certificate_of, search_of
+    from placement.spec import load_model
+    from placement.spec.catalog import efficiency
+
+    folder = loaded.path / "inputs"
+    cluster, amended = cluster_after(loaded, events, topology)
+    model, _ = load_model(str(folder / MODEL))
+    constants = efficiency(str(folder / EFFICIENCY) if EFFICIENCY in loaded.inputs else None)
+    tree = loaded.json
+    chosen = candidate_of(loaded)
+    narrower = topology is None and not any(e.state == "restored" for e in events)
+    standing = Standing(chosen, certificate_of(tree), search_of(tree), tuple(tree["warnings"]), narrower)
+    repaired = repair_plan(cluster, model, job_of(tree), constants, standing, shrink=shrink, extra_moves=extra)
+    before = _before(repaired, chosen.placement)
+    inputs = {**loaded.inputs, TOPOLOGY: amended.text.encode()}
+    if repaired.shrunk:
+        inputs[JOB] = smaller_batch(loaded.inputs.get(JOB, b""), repaired.shrunk.batch[1])
+    rows = moves.moves(repaired, before)
+    told = moves.told(amended.changed)
+    record = moves.facts(repaired, before, repairs=loaded.digest, step_s=chosen.cost.step_s, events=told)
+    bundle = assemble(repaired.plan, inputs)
+    bundle = Bundle(bundle.json, {**bundle.files, **moves.files(record, rows, bundle.digest)})
+    if verify:
+        _verify(bundle, repaired)
+    notes = list(amended.notes)
+    if out is not None:
+        if out.resolve() == loaded.path.resolve():
+            succession.require_unchanged(loaded.path, loaded.digest)
+        write_plan(bundle, out)
+        if out.resolve() != loaded.path.resolve() and not succession.mark_superseded(loaded.path, out, bundle.digest):
+            notes.append("the old directory may not be written to, so it does not say that another plan took its place")
+    return {**record, "digest": bundle.digest}, rows, notes
+
+
+def cluster_after(loaded: LoadedPlan, events: Sequence[Event], topology: str | None = None) -> tuple[Cluster, Amended]:
+    """The cluster of a plan after events, and its topology file. Raises InputError, or PlanError for stale inputs."""
+    from hashlib import sha256
+
+    from placement.cli.inputs import TOPOLOGY
+    from placement.diag import Diagnostic, InputError, PlanError
+    from placement.spec.events import after, amend
+    from placement.spec.source import load, parse
+
+    if sha256(loaded.inputs[TOPOLOGY]).hexdigest() != loaded.json["inputs"][TOPOLOGY]:
+        message = "inputs/topology.yaml is not the file that the plan was made from"
+        raise PlanError([Diagnostic("repair/stale", message, help="restore it, or give the cluster with `--topology`")])
+    name = str(loaded.path / "inputs" / TOPOLOGY)
+    doc = load(topology, "topology") if topology else parse(loaded.inputs[TOPOLOGY].decode("utf-8-sig"), name, "topology")
+    amended = amend(doc, events)
+    cluster = after(amended.text, name)
+    if topology and not _same_nodes(loaded, cluster):
+        message = "the new topology has other nodes, or the same in another order"
+        raise InputError([Diagnostic("repair/other-cluster", message, help="plan again with `placement plan`")])
+    return cluster, amended
+
+
+def _same_nodes(loaded: LoadedPlan, cluster: Cluster) -> bool:
+    """Every host of the plan is the node of the same number."""
+    import numpy as np
+
+    from placement.runtime import Section
+
+    host = loaded.bin[Section.HOSTS]
+    if cluster.gpus_per_node != int(loaded.bin.header["gpus_per_node"]) or int(host["node"].max()) >= cluster.num_nodes:
+        return False
+    return bool((np.char.decode(loaded.bin.name_column(host), "utf-8") == cluster.host_N[host["node"]]).all())
+
+
+def _before(repaired: Repaired, old: Placement) -> Placement:
+    """Where the ranks of the new plan were."""
+    from placement.ir import Placement
+
+    return Placement(old.gpu_R[repaired.shrunk.old_R]) if repaired.shrunk else old
+
+
+def smaller_batch(job: bytes, batch: int) -> bytes:
+    """A job file with another global batch; everything else as typed."""
+    import re
+
+    text, line = job.decode("utf-8-sig"), f"global_batch: {batch}"
+    found, count = re.subn(r"(?m)^global_batch\s*:.*$", line, text)
+    return (found if count else text + ("" if not text or text.endswith("\n") else "\n") + line + "\n").encode()
+
+
+def _verify(bundle: Any, repaired: Repaired) -> None:
+    """Let the referee look at the finished files. Raises PlanError."""
+    import tempfile
+
+    from placement.diag import PlanError
+    from placement.runtime import load_plan, write_plan
+    from placement.verify import verify
+
+    plan = repaired.plan
+    job = replace(plan.job)
+    with tempfile.TemporaryDirectory(prefix="placement-") as scratch:
+        write_plan(bundle, Path(scratch) / "plan")
+        found = verify(load_plan(Path(scratch) / "plan"), plan.cluster, plan.model, job, plan.efficiency)
+    if not found.ok:
+        raise PlanError(found.diagnostics)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole repair, composed: the fewest moves, the best of the repairs that need no more, its price and its certificate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from placement.diag import NoRepair
+from placement.ir import Candidate, Certificate, Cluster, Efficiency, Job, ModelGraph, Plan, Search
+
+if TYPE_CHECKING:
+    from placement.passes.fetch import Sources
+    from placement.passes.problem import Problem
+    from placement.passes.repair import Repair
+    from placement.passes.shrink import Shrunk
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A plan that stands, as it was written: what a repair keeps. `narrower`: no GPU came back since, so its bounds hold on."""
+
+    chosen: Candidate
+    certificate: Certificate
+    search: Search
+    warnings: tuple[str, ...] = ()
+    narrower: bool = True
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """A repaired plan. `sources` for `repair.moved_R`; `shrunk` where replicas had to go: then the ranks are counted anew."""
+
+    plan: Plan
+    repair: Repair
+    sources: Sources
+    shrunk: Shrunk | None = None
+
+
+def repair_plan(
+    cluster: Cluster, model: ModelGraph, job: Job, efficiency: Efficiency, standing: Standing, *, shrink: bool = False,
+    extra_moves: int = 0,
+) -> Repaired:  # fmt: skip
+    """Repair a plan for its cluster as it is now: same strategy, stages and ranks.
+
+    `extra_moves`: ranks that may move beyond the fewest, where the step gets shorter by that. `shrink`: run on fewer
+    replicas where there is no repair. Raises NoRepair.
+    """
+    from placement.passes.fetch import sources
+    from placement.passes.problem import problem
+    from placement.passes.shrink import shrunk
+
+    task = problem(cluster, model, job, efficiency)
+    less = None
+    try:
+        chosen, found = _best(task, standing.chosen, extra_moves)
+    except NoRepair:
+        if not shrink:
+            raise
+        less = shrunk(cluster, standing.chosen, job)
+        task = replace(task, job=less.job)
+        standing = replace(standing, chosen=less.chosen, narrower=False)
+        chosen, found = _best(task, less.chosen, extra_moves)
+    plan = _plan(task, standing, chosen)
+    before = standing.chosen.placement
+    return Repaired(plan, found, sources(cluster, chosen.strategy, before, found.moved_R), less)
+
+
+def _best(task: Problem, old: Candidate, extra_moves: int) -> tuple[Candidate, Repair]:
+    """The repair with the shorter step among those with the fewest moves; then what extra moves buy."""
+    from placement.passes.problem import realise
+    from placement.passes.relocate import relocate
+    from placement.passes.repair import repair
+
+    found = []
+    for nearest in (True, False):
+        fix = repair(task.cluster, old.strategy, old.placement, task.job, old.traffic, nearest=nearest)
+        found.append((realise(task, old.strategy, old.stages, fix.placement), fix))
+        if not fix.cells_moved:
+            break
+    best = min(found, key=lambda pair: pair[0].cost.step_s)
+    return relocate(task, old, *best, extra_moves) if extra_moves else best
+
+
+def _plan(task: Problem, standing: Standing, chosen: Candidate) -> Plan:
+    from placement.compile import warnings
+    from placement.passes.bound import certify
+    from placement.passes.place import launcher_default
+    from placement.passes.problem import realise
+
+    default = realise(task, chosen.strategy, chosen.stages, launcher_default(task.cluster, chosen.strategy, task.job))
+    if standing.narrower:
+        moved = chosen.cost.bytes_tier.values()
+        plan_bytes = {t.name: sum(axis[t.name] for axis in moved) for t in task.cluster.tiers}
+        certificate = replace(standing.certificate, plan_bytes=plan_bytes)
+    else:
+        certificate = certify(task.cluster, chosen.strategy, chosen.placement, chosen.traffic)
+    told = dict.fromkeys((*standing.warnings, *warnings(task.job, default.cost, chosen.cost)))
+    return Plan(
+        task.cluster,
+        task.model,
+        task.job,
+        task.efficiency,
+        chosen,
+        default.cost,
+        certificate,
+        _search(standing, chosen),
+        tuple(told),
+    )
+
+
+def _search(standing: Standing, chosen: Candidate) -> Search:
+    """What the search saw holds on while no GPU came back; proven best only if the step is no longer than it was."""
+    seen, step_s = standing.search, chosen.cost.step_s
+    kept = seen.proven and standing.narrower and step_s <= standing.chosen.cost.step_s * (1 + 1e-9)
+    bound_s = min(seen.bound_s, step_s) if standing.narrower else 0.0
+    return replace(seen, bound_s=bound_s, proven=kept, stopped_by="" if kept else seen.stopped_by or "repair")
