@@ -25,8 +25,8 @@ def markdown(results: Results) -> str:
             "",
             *_machine(results),
             "",
-            "Times and memory are of whole processes, interpreter start included; the peak is the kernel's `ru_maxrss`. Processor seconds",
-            "are of all threads; where they are far below the wall time, the machine had other work.",
+            "Times and memory are of whole processes, interpreter start included; the peak is the kernel's `ru_maxrss`.",
+            "Processor seconds are of all threads; where they are far below the wall time, the machine had other work.",
             "",
             f"## Promised numbers: {met} of {len(results.targets)} reached",
             "",
@@ -38,7 +38,7 @@ def markdown(results: Results) -> str:
             "",
             "`moe-10t` on `gb300-220k` with its number of racks changed. Exit code 3: the model does not fit there.",
             "",
-            "| GPUs | wall | processor | peak memory | strategies | scored in full | chosen | GPUs at work | predicted step | proven |",
+            "| GPUs | wall | processor | peak memory | strategies | scored in full | chosen | GPUs at work | step | proven |",
             "|--:|--:|--:|--:|--:|--:|---|--:|--:|---|",
             *(_growth(g) for g in results.growth),
             "",
@@ -51,8 +51,8 @@ def _machine(results: Results) -> list[str]:
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return [
         f"- {dt.datetime.now(tz=dt.UTC):%Y-%m-%d}, commit {_commit()}",
-        f"- {_processor()}, {len(os.sched_getaffinity(0))} cores, {platform.system()} {platform.machine()}, "
-        f"load before the start {results.load:.1f}",
+        f"- {_processor()}, {len(os.sched_getaffinity(0))} cores, {platform.system()} {platform.machine()}",
+        f"- load of the machine before the start: {results.load:.1f} processes",
         f"- Python {platform.python_version()}, {versions}, placement {version('placement-compiler')}",
     ]
 
