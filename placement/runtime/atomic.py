@@ -28,15 +28,17 @@ _REASONS = {
 }
 
 
-def replace_directory(out: Path, files: Mapping[str, bytes], owned: Collection[str]) -> None:
+def replace_directory(
+    out: Path, files: Mapping[str, bytes], owned: Collection[str], *, mark: str = "plan.json", what: str = "plan"
+) -> None:
     """Make `out` a directory of exactly `files` (relative name -> bytes).
 
-    An existing `out` must be empty or hold nothing but names of `owned`. Until the one system call that swaps the directories,
-    `out` is as it was; all data is on the disk before. Raises InputError.
+    An existing `out` must be empty, or have the file `mark` and nothing but names of `owned`. Until the one system call that
+    swaps the directories, `out` is as it was; all data is on the disk before. Raises InputError.
     """
     out = Path(os.path.realpath(out))  # a link to a plan directory stays a link
     try:
-        _check_replaceable(out, owned)
+        _check_replaceable(out, owned, mark, what)
         out.parent.mkdir(parents=True, exist_ok=True)
         fresh = out.parent / f".{out.name[:200]}.{secrets.token_hex(6)}.tmp"
         try:
@@ -47,17 +49,17 @@ def replace_directory(out: Path, files: Mapping[str, bytes], owned: Collection[s
             _remove(fresh)  # half-written, or the plan that was replaced
     except OSError as error:
         name, reason, fix = _REASONS.get(error.errno or 0, ("not-writable", error.strerror or str(error), ""))
-        raise _refuse(name, f"cannot write the plan directory: {reason}", out, fix) from None
+        raise _refuse(name, f"cannot write the {what} directory: {reason}", out, fix) from None
 
 
-def _check_replaceable(out: Path, owned: Collection[str]) -> None:
+def _check_replaceable(out: Path, owned: Collection[str], mark: str, what: str) -> None:
     if not out.exists():
         return
     if not out.is_dir():
         raise _refuse("not-a-directory", "the output path is a file", out, "name a directory with `-o`")
     names = {path.name for path in out.iterdir()}
-    if names and (foreign := sorted(names - set(owned) or (names if "plan.json" not in names else set()))):
-        message = f"the directory holds files that are no part of a plan: {', '.join(foreign[:5])}"
+    if names and (foreign := sorted(names - set(owned) or (names if mark not in names else set()))):
+        message = f"the directory holds files that are no part of the {what}: {', '.join(foreign[:5])}"
         raise _refuse("directory-not-empty", message, out, "move them away, or name another directory with `-o`")
 
 
