@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A wired fabric looked at as a whole: its pattern, and every fault."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from placement.diag import Severity
+from placement.fabric.wiring.adapters import Adapters, adapters_of
+from placement.fabric.wiring.audit_hosts import HostView, host_faults
+from placement.fabric.wiring.audit_switches import SwitchView, hosts_below, switch_faults
+from placement.fabric.wiring.ends import Ends, ends_of
+from placement.fabric.wiring.faults import Fault, Names
+from placement.fabric.wiring.hosts import Seats, seats_of
+from placement.fabric.wiring.identity import identity_faults, port_faults, speed_faults
+from placement.fabric.wiring.roles import tiers_of
+from placement.fabric.wiring.shape import shape_faults
+from placement.fabric.wiring.sockets import Sockets, sockets_of
+from placement.fabric.wiring.uplinks import Boundary, boundary
+from placement.ir import Wired
+from placement.ir._array import Ints
+
+ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What is known of a fabric. `tier_D` 0 adapters, 1 leafs, 2..; `faults` by severity, then kind, then place."""
+
+    wired: Wired
+    ends: Ends
+    tier_D: Ints
+    adapters: Adapters
+    sockets: Sockets
+    seats: Seats
+    boundaries: tuple[Boundary, ...]
+    faults: tuple[Fault, ...]
+    names: Names = field(compare=False)
+
+
+def analyse(wired: Wired) -> Analysis:
+    """Learn the pattern of a fabric and report every deviation from it, one fault a cause."""
+    ends, names = ends_of(wired), Names(wired)
+    tier_D = tiers_of(wired, ends)
+    adapters = adapters_of(wired, ends, tier_D)
+    sockets = sockets_of(adapters)
+    seats = seats_of(adapters, sockets)
+    found = [b for t in range(1, int(tier_D.max(initial=0))) if (b := boundary(ends, tier_D, t)) is not None]
+    pod_W = found[0].group_D[sockets.leaf_W] if found else np.full(len(sockets.leaf_W), -1, np.int64)
+    pods = found[0].num_groups if found else 1
+    faults = list(identity_faults(wired, names))
+    faults += port_faults(wired, ends, names)
+    faults += speed_faults(wired, ends, tier_D, names)
+    faults += host_faults(HostView(wired, adapters, sockets, seats, pod_W, pods))
+    below = hosts_below(wired, adapters.leaf_R, adapters.host_R, adapters.hosts)
+    for b in found:
+        faults += switch_faults(SwitchView(wired, b, names, below, b.num_groups))
+    faults += shape_faults(wired, ends, tier_D, names, adapters, sockets, found)
+    return Analysis(wired, ends, tier_D, adapters, sockets, seats, tuple(found), ordered(faults), names)
+
+
+def ordered(faults: list[Fault]) -> tuple[Fault, ...]:
+    """Most severe first, kinds together, then by place; switches that two checks call cut off are named once."""
+    seen: set[tuple[str, tuple[str, ...]]] = set()
+    kept = []
+    for fault in faults:
+        key = (fault.kind, fault.devices)
+        if fault.kind in ("switch-cut-off", "leaf-without-hosts", "missing-switch") and fault.devices and key in seen:
+            continue
+        seen.add(key)
+        kept.append(replace(fault))
+    return tuple(sorted(kept, key=lambda f: (ORDER[f.severity], f.kind, f.group, f.rack, f.devices, f.message)))

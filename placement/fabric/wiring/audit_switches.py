@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+# X cable between two tiers   Q expected cable   D device   J group
+"""Faults between switches: cables missing, moved, exchanged or extra; switches that are missing or cut off."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from placement.diag import Severity
+from placement.fabric.wiring.chains import Chain, chains
+from placement.fabric.wiring.faults import Fault, Names, count
+from placement.fabric.wiring.names import gaps, letters, natural, renumbered
+from placement.fabric.wiring.uplinks import Boundary
+from placement.ir import Wired
+from placement.ir._array import Ints
+
+ALL = 0.8
+E_, W_, I_ = Severity.ERROR, Severity.WARNING, Severity.INFO
+Below = Callable[[int], tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class SwitchView:
+    """One boundary, the words for it, and the hosts below each switch."""
+
+    wired: Wired
+    b: Boundary
+    names: Names
+    below: Below  # hosts under a switch
+    pods: int
+
+    def group(self, device: int) -> str:
+        group = int(self.b.group_D[device])
+        return f"pod {group}" if self.pods > 1 and self.b.tier == 1 and group >= 0 else ""
+
+    def expected(self, q: int) -> str:
+        b = self.b
+        return self.names.cable(int(b.low_Q[q]), int(b.port_Q[q]), int(b.high_Q[q]), int(b.peer_port_Q[q]))
+
+    def actual(self, x: int) -> str:
+        b = self.b
+        return self.names.cable(int(b.low_X[x]), int(b.port_X[x]), int(b.high_X[x]), int(b.peer_port_X[x]))
+
+
+def switch_faults(view: SwitchView) -> Iterator[Fault]:
+    """Every fault of one boundary."""
+    lost: list[int] = []
+    for chain in _chains(view.b):
+        if chain.actual:
+            yield _rewired(view, chain)
+        else:
+            lost.extend(chain.expected)
+    yield from _missing(view, lost)
+    yield from _missing_switches(view)
+
+
+def _chains(b: Boundary) -> list[Chain]:
+    if not b.ruled:
+        return _by_count(b)
+    span = int(max(b.port_X.max(), b.peer_port_X.max(), b.port_Q.max(initial=0), b.peer_port_Q.max(initial=0))) + 1
+    unknown = -1 - np.arange(len(b.low_Q))
+    upper = np.where(b.peer_port_Q >= 0, b.high_Q * span + b.peer_port_Q, unknown)
+    want = np.stack([b.low_Q * span + b.port_Q, upper], axis=1)
+    have = np.stack([b.low_X * span + b.port_X, b.high_X * span + b.peer_port_X], axis=1)
+    free_Q = b.peer_port_Q < 0  # rule B is silent: a cable from the right port to the right switch is as expected
+    if free_Q.any():
+        size = int(max(b.high_X.max(), b.high_Q.max())) + 1
+        real = dict(zip((have[:, 0] * size + b.high_X).tolist(), have[:, 1].tolist(), strict=True))
+        code = (want[:, 0] * size + b.high_Q).tolist()
+        want[:, 1] = [real.get(c, w) if f else w for c, w, f in zip(code, want[:, 1].tolist(), free_Q.tolist(), strict=True)]
+    return chains(want, have)
+
+
+def _by_count(b: Boundary) -> list[Chain]:
+    """Without ports: pairs of switches with fewer or more cables than the pattern."""
+    have, want = defaultdict(list), defaultdict(list)
+    for x, pair in enumerate(zip(b.low_X.tolist(), b.high_X.tolist(), strict=True)):
+        have[pair].append(x)
+    for q, pair in enumerate(zip(b.low_Q.tolist(), b.high_Q.tolist(), strict=True)):
+        want[pair].append(q)
+    out = [Chain(tuple(q[len(have.get(pair, ())) :]), ()) for pair, q in want.items() if len(have.get(pair, ())) < len(q)]
+    return out + [Chain((), tuple(x[len(want[pair]) :])) for pair, x in have.items() if want and len(x) > len(want.get(pair, ()))]
+
+
+def _rewired(view: SwitchView, chain: Chain) -> Fault:
+    b, n = view.b, len(chain.actual)
+    line, file = view.names.place(int(b.cable_X[chain.actual[0]]))
+    expected, actual = tuple(view.expected(q) for q in chain.expected), tuple(view.actual(x) for x in chain.actual)
+    pairs_e = Counter((int(b.low_Q[q]), int(b.high_Q[q])) for q in chain.expected)
+    pairs_a = Counter((int(b.low_X[x]), int(b.high_X[x])) for x in chain.actual)
+    low, high = int(b.low_X[chain.actual[0]]), int(b.high_X[chain.actual[0]])
+    names = view.names
+    help, severity = "move the cable, or note it in the plan", W_
+    if not chain.expected:
+        kind, message = "extra-cable", f"{count(n, 'cable')} between {names.device(low)} and {names.device(high)} that the pattern does not know"
+        help = "check what it is for"
+    elif pairs_e == pairs_a and n > 1:
+        kind, severity = "crossed-pair", I_
+        message = f"{n} cables between {names.device(low)} and {names.device(high)} are crossed among their own ports"
+        help = "harmless for traffic; swap the ports so that the next change finds them in order"
+    elif pairs_e == pairs_a:
+        kind, message = "wrong-port", f"a cable between {names.device(low)} and {names.device(high)} is in the wrong port"
+    elif n > 1 and len(chain.expected) == n:
+        kind, message = "swapped-uplinks", f"{n} uplinks are exchanged between {_both(names, pairs_a)}"
+        help = "exchange the cables at one end"
+    else:
+        wanted = ", ".join(names.device(int(b.high_Q[q])) for q in chain.expected[:2])
+        kind, severity = "wrong-switch", E_
+        message = f"{names.device(low)} is cabled to {names.device(high)} instead of {wanted}"
+        if int(b.group_D[low]) != int(b.group_D[high]):
+            message += ", in another group of the fabric"
+    return Fault(
+        kind, severity, message, expected, actual, view.group(low), devices=tuple(dict.fromkeys(names.device(d) for p in pairs_a for d in p)),
+        cables=n, line=line, file=file, help=help,
+    )  # fmt: skip
+
+
+def _both(names: Names, pairs: Counter[tuple[int, int]]) -> str:
+    devices = list(dict.fromkeys(names.device(d) for pair in pairs for d in pair))
+    return ", ".join(devices[:-1]) + f" and {devices[-1]}"
+
+
+def _missing(view: SwitchView, lost: list[int]) -> Iterator[Fault]:
+    """Expected cables that are nowhere: one fault a switch that lost most of them, else one a pair."""
+    b = view.b
+    due_low, due_high = Counter(b.low_Q.tolist()), Counter(b.high_Q.tolist())
+    low, high = Counter(int(b.low_Q[q]) for q in lost), Counter(int(b.high_Q[q]) for q in lost)
+    cut_low = {d for d, n in low.items() if n >= max(3, ALL * due_low[d])}
+    cut_high = {d for d, n in high.items() if n >= max(3, ALL * due_high[d])}
+    for device in sorted(cut_low | cut_high):
+        mine = [q for q in lost if device in (int(b.low_Q[q]), int(b.high_Q[q]))]
+        up = device in cut_low
+        total = (due_low if up else due_high)[device]
+        message = f"{view.names.device(device)} has {total - len(mine)} of its {total} cables {'upwards' if up else 'downwards'}"
+        yield Fault(
+            "switch-cut-off", E_, message, tuple(view.expected(q) for q in mine), ("no link",) * len(mine), view.group(device),
+            victims=view.below(device) if up else (), devices=(view.names.device(device),), cables=len(mine),
+            help="check the switch before its cables",
+        )  # fmt: skip
+    pairs: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    for q in lost:
+        pair = int(b.low_Q[q]), int(b.high_Q[q])
+        if pair[0] not in cut_low and pair[1] not in cut_high:
+            pairs[pair].append(q)
+    usual = Counter(zip(b.low_Q.tolist(), b.high_Q.tolist(), strict=True))
+    for pair, mine in pairs.items():
+        names = f"{view.names.device(pair[0])} and {view.names.device(pair[1])}"
+        have = usual[pair] - len(mine)
+        message = f"{len(mine)} of {count(usual[pair], 'cable')} between {names} {'are' if len(mine) > 1 else 'is'} missing"
+        yield Fault(
+            "missing-cable", W_ if have or due_low[pair[0]] > usual[pair] else E_, message, tuple(view.expected(q) for q in mine),
+            ("no link",) * len(mine), view.group(pair[0]), victims=view.below(pair[0]),
+            devices=tuple(view.names.device(d) for d in pair), cables=len(mine), help="check the cable and the transceivers at both ports",
+        )  # fmt: skip
+
+
+def _missing_switches(view: SwitchView) -> Iterator[Fault]:
+    """Ports that no lower switch of a group uses, though most other groups do, or that are a hole in their range: a switch is not there."""
+    b = view.b
+    if not b.ruled or not len(b.low_Q):
+        return
+    group_Q = b.group_D[b.low_Q]
+    rule: dict[int, dict[int, int]] = defaultdict(dict)
+    for group, port, high in {(g, p, h) for g, p, h in zip(group_Q.tolist(), b.port_Q.tolist(), b.high_Q.tolist(), strict=True)}:
+        rule[group][port] = high
+    used = Counter(p for ports in rule.values() for p in ports)
+    sizes = {g: len(ports) for g, ports in rule.items()}
+    for group, ports in sorted(rule.items()):
+        alike = [g for g in rule if g != group]
+        if len(alike) >= 2:
+            want = {p for p, n in used.items() if 2 * n > len(rule)}
+        else:
+            want = set(range(min(ports), max(ports) + 1))
+        hole = sorted(want - set(ports))
+        if not hole or len(hole) > 0.25 * sizes[group]:
+            continue
+        yield from _holes(view, group, hole, rule, alike)
+
+
+def _holes(view: SwitchView, group: int, hole: list[int], rule: dict[int, dict[int, int]], alike: list[int]) -> Iterator[Fault]:
+    """One fault for each switch that a hole in the ports stands for."""
+    b = view.b
+    ports = rule[group]
+    each = Counter(Counter(ports.values()).values()).most_common(1)[0][0]
+    members = np.flatnonzero((b.group_D >= 0) & (b.group_D == group) & np.isin(np.arange(len(b.group_D)), b.low_Q))
+    names = _hole_names(view, group, hole, rule, alike, each)
+    for index in range(0, len(hole), each):
+        mine = hole[index : index + each]
+        name = names[index // each] if index // each < len(names) else ""
+        cables = len(mine) * len(members)
+        sample = [f"{view.names.socket(int(members[0]), p)} -- {name or 'a switch'}" for p in mine]
+        message = f"{name or 'a switch'} is missing above {count(len(members), 'switch', 'switches')}: {count(cables, 'cable')} of the pattern lead nowhere"
+        known = {view.names.device(d).casefold() for d in np.flatnonzero(view.wired.device.kind_D == 0).tolist()} if name else set()
+        kind = "switch-cut-off" if name.casefold() in known else "missing-switch"
+        yield Fault(
+            kind, E_, message, tuple(sample), ("no link",) * len(sample), view.group(int(members[0])), devices=(name,) if name else (),
+            cables=cables, help="check power and management of the switch; capture again when it is back",
+        )  # fmt: skip
+
+
+def _hole_names(
+    view: SwitchView, group: int, hole: list[int], rule: dict[int, dict[int, int]], alike: list[int], each: int
+) -> list[str]:
+    """Names of the switches that a hole stands for: by the other groups, or by the gap in the names of this one."""
+    here = {p: view.names.device(d) for p, d in rule[group].items()}
+    out: list[str] = []
+    for port in hole[::each]:
+        for other in alike[:4]:
+            model = rule[other].get(port)
+            shared = next((p for p in here if p in rule[other]), None)
+            if model is None or shared is None:
+                continue
+            theirs, there = view.names.device(rule[other][shared]), view.names.device(model)
+            if letters(theirs) == letters(there) == letters(here[shared]):
+                fields = [_number(here[shared], i) + m - t for i, (m, t) in enumerate(zip(_numbers(there), _numbers(theirs), strict=True))]
+                if min(fields, default=0) >= 0:
+                    out.append(renumbered(here[shared], fields))
+                    break
+    if out:
+        return out
+    found = gaps(list(dict.fromkeys(here.values())))
+    return sorted(found, key=natural) if len(found) == len(hole[::each]) else _gap_by_port(here, hole, each)
+
+
+def _gap_by_port(here: dict[int, str], hole: list[int], each: int) -> list[str]:
+    """Name of a switch from its neighbours by port: one number lies between theirs."""
+    out = []
+    for port in hole[::each]:
+        before = next((here[p] for p in sorted(here, reverse=True) if p < port), "")
+        after = next((here[p] for p in sorted(here) if p > port), "")
+        a, b = _numbers(before), _numbers(after)
+        differ = [i for i in range(min(len(a), len(b))) if a[i] != b[i]]
+        if before and after and len(a) == len(b) and len(differ) == 1 and b[differ[0]] - a[differ[0]] == 2:
+            out.append(renumbered(before, [*a[: differ[0]], a[differ[0]] + 1, *a[differ[0] + 1 :]]))
+        else:
+            out.append("")
+    return out
+
+
+def _numbers(name: str) -> list[int]:
+    import re
+
+    return [int(n) for n in re.findall(r"\d{1,15}", name)]
+
+
+def _number(name: str, index: int) -> int:
+    return _numbers(name)[index]
+
+
+def hosts_below(wired: Wired, leaf_R: Ints, host_R: Ints, hosts: tuple[str, ...]) -> Below:
+    """Function from a leaf to the hosts on it; switches above the leafs have none of their own."""
+    order = np.argsort(leaf_R, kind="stable")
+    leaf, host = leaf_R[order], host_R[order]
+
+    def below(device: int) -> tuple[str, ...]:
+        a, b = np.searchsorted(leaf, [device, device + 1])
+        return tuple(sorted({hosts[h] for h in host[a:b].tolist() if h >= 0}))
+
+    return below

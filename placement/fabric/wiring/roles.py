@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+# D device   X half-cable   L class of alike switches
+"""Tier of each switch, from what hangs on it: 1 leafs (adapters), 2 what joins leafs, 3 what joins those."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from placement.fabric.wiring.ends import Ends
+from placement.fabric.wiring.names import letters
+from placement.ir import Kind, Wired
+from placement.ir._array import Bools, Floats, Ints
+
+LEAF_SHARE = 0.15  # of the used ports of a leaf lead to adapters, at least; tapers and rails-joined designs stay far above
+UP_SHARE = 0.2  # of the cables of a switch lead to the tier below: an 8:1 tapered spine has 0.89, a 1:1 one 0.5
+AGREE = 0.8  # of alike named switches make the others follow: a leaf without hosts is still a leaf
+MAX_TIERS = 8
+
+
+def tiers_of(wired: Wired, ends: Ends) -> Ints:
+    """Tier of each device: 0 adapters, 1.. switches, -1 switches that no path joins to a leaf."""
+    kind_D = wired.device.kind_D
+    switch_D = (kind_D == Kind.SWITCH) | (kind_D == Kind.ROUTER)
+    class_D = _classes(wired, switch_D)
+    size = len(kind_D)
+    used_D = np.bincount(ends.device_X, minlength=size)
+    adapters_D = np.bincount(ends.device_X, weights=~switch_D[ends.peer_X], minlength=size)
+    leaf_D = switch_D & (adapters_D >= 1) & (adapters_D >= LEAF_SHARE * used_D)
+    tier_D = np.where(switch_D, -1, 0)
+    tier_D[_agreed(leaf_D, class_D, switch_D & (used_D > 0))] = 1
+    between_X = switch_D[ends.device_X] & switch_D[ends.peer_X]
+    total_D = np.bincount(ends.device_X[between_X], minlength=size)
+    for tier in range(2, MAX_TIERS):
+        below_X = between_X & (tier_D[ends.peer_X] == tier - 1)
+        share_D = np.bincount(ends.device_X[below_X], minlength=size) / np.maximum(total_D, 1)
+        open_D = switch_D & (tier_D < 0)
+        fresh_D = _agreed(open_D & (share_D >= UP_SHARE), class_D, open_D)
+        if not fresh_D.any():
+            break
+        tier_D[fresh_D] = tier
+    return tier_D
+
+
+def _classes(wired: Wired, switch_D: Bools) -> Ints:
+    """Switches with the same model and shape of name and unit."""
+    seen: dict[tuple[str, str, str], int] = {}
+    out = np.full(len(switch_D), -1, np.int64)
+    device = wired.device
+    for d in np.flatnonzero(switch_D).tolist():
+        key = (letters(str(device.name_D[d])), letters(str(device.unit_D[d])), str(device.model_D[d]))
+        out[d] = seen.setdefault(key, len(seen))
+    return out
+
+
+def _agreed(yes_D: Bools, class_D: Ints, of_D: Bools) -> Bools:
+    """`yes_D`, with classes of three or more made unanimous where most agree."""
+    known_D = of_D & (class_D >= 0)
+    count_L = np.bincount(class_D[known_D], minlength=int(class_D.max(initial=0)) + 1)
+    yes_L = np.bincount(class_D[known_D & yes_D], minlength=len(count_L))
+    share_L: Floats = yes_L / np.maximum(count_L, 1)
+    big_L = count_L >= 3
+    share_D, big_D = share_L[class_D], big_L[class_D]
+    return np.asarray(of_D & np.where(big_D & (share_D >= AGREE), True, np.where(big_D & (share_D <= 1 - AGREE), False, yes_D)))

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+# D device   X half-cable   W leaf   J pod   T lane
+"""Faults of the whole: islands, cables beside the tree, switches without cables, tapers and planes that differ, rails that never meet."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+
+from placement.diag import Severity
+from placement.fabric.wiring.adapters import Adapters
+from placement.fabric.wiring.ends import Ends, vote
+from placement.fabric.wiring.faults import Fault, Names, count, some
+from placement.fabric.wiring.sockets import Sockets
+from placement.fabric.wiring.uplinks import Boundary
+from placement.hostlist import fold
+from placement.ir import Kind, Wired
+from placement.ir._array import Bools, Ints
+
+E_, W_, I_ = Severity.ERROR, Severity.WARNING, Severity.INFO
+REGULAR = 0.5  # of the pods have a value: the others are off
+
+
+def shape_faults(wired: Wired, ends: Ends, tier_D: Ints, names: Names, a: Adapters, s: Sockets, boundaries: list[Boundary]) -> Iterator[Fault]:
+    """Faults that need the whole fabric at once."""
+    yield from _beside_the_tree(wired, ends, tier_D, names)
+    yield from _idle(wired, ends, tier_D, names)
+    island_D = islands(wired, ends)
+    yield from _islands(wired, tier_D, names, island_D, a, s)
+    for b in boundaries:
+        yield from _tapers(b, wired, ends, tier_D, names)
+
+
+def islands(wired: Wired, ends: Ends) -> Ints:
+    """Connected part of each switch over cables between switches, numbered by first switch; -1 for adapters."""
+    switch_D = _switches(wired)
+    between = switch_D[ends.device_X] & switch_D[ends.peer_X]
+    a, b = ends.device_X[between], ends.peer_X[between]
+    label = np.arange(len(switch_D))
+    while True:
+        low = label.copy()
+        np.minimum.at(low, a, label[b])
+        low = low[low]
+        if np.array_equal(low, label):
+            break
+        label = low
+    _, out = np.unique(np.where(switch_D, label, len(label)), return_inverse=True)
+    return np.where(switch_D, out.ravel(), -1)
+
+
+def _switches(wired: Wired) -> Bools:
+    return (wired.device.kind_D == Kind.SWITCH) | (wired.device.kind_D == Kind.ROUTER)
+
+
+def _beside_the_tree(wired: Wired, ends: Ends, tier_D: Ints, names: Names) -> Iterator[Fault]:
+    """Cables within one tier, or over more than one."""
+    switch_D = _switches(wired)
+    half = len(ends.device_X) // 2
+    a, b = ends.device_X[:half], ends.peer_X[:half]
+    low, high = np.minimum(tier_D[a], tier_D[b]), np.maximum(tier_D[a], tier_D[b])
+    top = int(tier_D.max(initial=0))
+    odd = switch_D[a] & switch_D[b] & (a != b) & (low >= 1) & (high - low != 1) & (top > 1)
+    pairs: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    for x in np.flatnonzero(odd).tolist():
+        pairs[min(a[x], b[x]), max(a[x], b[x])].append(x)
+    for (one, two), rows in pairs.items():
+        line, file = names.place(int(ends.cable_X[rows[0]]))
+        cables = tuple(names.cable(*(int(v[x]) for v in (ends.device_X, ends.port_X, ends.peer_X, ends.peer_port_X))) for x in rows)
+        same = tier_D[one] == tier_D[two]
+        message = f"{count(len(rows), 'cable')} between {names.device(int(one))} and {names.device(int(two))}, " + (
+            f"both of tier {int(tier_D[one])}" if same else f"of tiers {int(tier_D[one])} and {int(tier_D[two])}"
+        )
+        yield Fault(
+            "not-a-tree", E_, message, (), cables, devices=(names.device(int(one)), names.device(int(two))), cables=len(rows), line=line,
+            file=file, help="up-down routing does not use it, and schedulers refuse fabrics that are no tree; move the cable",
+        )  # fmt: skip
+
+
+def _idle(wired: Wired, ends: Ends, tier_D: Ints, names: Names) -> Iterator[Fault]:
+    """Devices without any cable, and leafs without a way up."""
+    kind_D = wired.device.kind_D
+    used_D = np.bincount(ends.device_X, minlength=len(kind_D))
+    hosts: defaultdict[str, list[int]] = defaultdict(list)
+    for d in np.flatnonzero((used_D == 0) & (kind_D == Kind.ADAPTER)).tolist():
+        hosts[str(wired.device.name_D[d]) or names.device(d)].append(d)
+    linked = {str(n) for n in wired.device.name_D[(used_D > 0) & (kind_D == Kind.ADAPTER)].tolist()}
+    for host, rows in hosts.items():
+        line, file = names.device_place(rows[0])
+        whole = "" if host in linked else ": it cannot be reached"
+        yield Fault(
+            "no-link", E_, f"{count(len(rows), 'adapter')} of {host} {'have' if len(rows) > 1 else 'has'} no link{whole}", ("1 cable",), ("none",),
+            victims=(host,), devices=tuple(names.device(d) for d in rows), line=line, file=file, help="check cable, transceivers and power",
+        )  # fmt: skip
+    for d in np.flatnonzero((used_D == 0) & _switches(wired)).tolist():
+        line, file = names.device_place(d)
+        yield Fault(
+            "idle-switch", W_, f"{names.device(d)} has no cable", devices=(names.device(d),), line=line, file=file,
+            help="connect it, or take it out of the fabric",
+        )  # fmt: skip
+    up_D = np.zeros(len(kind_D), np.int64)
+    np.add.at(up_D, ends.device_X, (tier_D[ends.peer_X] == tier_D[ends.device_X] + 1) & (tier_D[ends.device_X] > 0))
+    top = int(tier_D.max(initial=0))
+    for d in np.flatnonzero((tier_D >= 1) & (tier_D < top) & (up_D == 0) & (used_D > 0)).tolist():
+        line, file = names.device_place(d)
+        below = sorted({str(wired.device.name_D[p]) for p in ends.peer_X[ends.device_X == d].tolist() if kind_D[p] == Kind.ADAPTER} - {""})
+        yield Fault(
+            "switch-cut-off", E_, f"{names.device(d)} has no cable upwards", victims=tuple(below), devices=(names.device(d),), line=line,
+            file=file, help="check the switch before its cables",
+        )  # fmt: skip
+    for d in np.flatnonzero(_switches(wired) & (tier_D < 0) & (used_D > 0)).tolist():
+        line, file = names.device_place(d)
+        yield Fault(
+            "switch-cut-off", W_, f"no cables lead from {names.device(d)} down to a leaf", devices=(names.device(d),), line=line, file=file,
+            help="check the switch before its cables",
+        )  # fmt: skip
+
+
+def _islands(wired: Wired, tier_D: Ints, names: Names, island_D: Ints, a: Adapters, s: Sockets) -> Iterator[Fault]:
+    """Parts of the fabric that no path joins. Planes and split rails are parts by design: each holds the same hosts."""
+    leafs = np.flatnonzero((tier_D == 1) & (island_D >= 0))
+    if not len(leafs):
+        return
+    served = defaultdict(set)
+    for leaf, host in zip(island_D[a.leaf_R].tolist(), a.host_R.tolist(), strict=True):
+        if host >= 0:
+            served[leaf].add(host)
+    parts = sorted({int(i) for i in island_D[leafs].tolist() if served.get(int(i))}, key=lambda i: -len(served[i]))
+    if len(parts) < 2:
+        return
+    main = served[parts[0]]
+    planes = [p for p in parts if len(served[p] & main) >= 0.5 * len(main)]
+    for part in parts[1:]:
+        if part in planes:
+            continue
+        mine = leafs[island_D[leafs] == part]
+        if bool((tier_D[mine] == 1).all()) and len(mine) == 1:
+            continue  # a single leaf without uplinks is reported as cut off
+        hosts = tuple(sorted(a.hosts[h] for h in served[part]))
+        yield Fault(
+            "island", E_, f"{count(len(mine), 'leaf')} with {count(len(hosts), 'host')} cannot be reached from the rest", victims=hosts,
+            devices=tuple(names.device(int(d)) for d in mine), help="these are separate fabrics: join them, or describe them apart",
+        )  # fmt: skip
+    lanes = [frozenset(s.kind_W[np.isin(s.leaf_W, leafs[island_D[leafs] == p])].tolist()) for p in planes]
+    if len(planes) > 1 and len(set(lanes)) == len(planes):
+        yield Fault(
+            "rails-not-joined", I_, f"the fabric has {len(planes)} parts without a path between them, one for each of its rails or planes",
+            help="by design in rail-split fabrics: keep PXN on, and write `rails_connected: false`",
+        )  # fmt: skip
+    del wired
+
+
+def _tapers(b: Boundary, wired: Wired, ends: Ends, tier_D: Ints, names: Names) -> Iterator[Fault]:
+    """Pods whose switches have another number of uplinks than those of most pods."""
+    if b.num_groups < 3 or not b.ruled or not len(b.low_Q):
+        return
+    low, many = np.unique(b.low_Q, return_counts=True)
+    group = b.group_D[low]
+    per = vote(group, many)
+    usual = vote(np.zeros(len(per.value_K), np.int64), per.value_K)
+    if usual.count_K[0] < REGULAR * usual.total_K[0]:
+        return
+    off = per.key_K[np.abs(per.value_K - usual.value_K[0]) > 0.25 * usual.value_K[0]]
+    for g in off.tolist():
+        mine = low[group == g]
+        n = int(per.value_K[per.key_K == g][0])
+        text = fold([names.device(int(d)) for d in mine], 80)
+        yield Fault(
+            "taper-off-design", W_, f"{text} have {n} uplinks each, most others {int(usual.value_K[0])}", (f"{int(usual.value_K[0])} uplinks",),
+            (f"{n}",), devices=tuple(names.device(int(d)) for d in mine), cables=len(mine) * max(0, int(usual.value_K[0]) - n),
+            help="declare it as a tapered group, or add the cables",
+        )  # fmt: skip
+    del wired, ends, tier_D
+
+
+__all__ = ["Counter", "islands", "shape_faults", "some"]

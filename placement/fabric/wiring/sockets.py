@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+# R adapter port on a leaf   W leaf   J group of leafs that share hosts   P port rule   H host   K kind of leaf   Q expected cable
+"""The rule behind the cables between hosts and leafs, learnt from the majority.
+
+Leafs that share their hosts form a group: the rails (and planes) of a rack or of a few racks. A leaf's kind is the set of lanes it serves. Over
+all groups, port p of a leaf of one kind serves the same lane and the same place in the group: that is the rule. A place holds one host; a slot
+is one lane of a place, and each slot has its socket, a port of a leaf.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from placement.fabric.wiring.adapters import Adapters
+from placement.fabric.wiring.clusters import clusters
+from placement.fabric.wiring.ends import find, vote
+from placement.ir._array import Bools, Ints, freeze
+
+KIND_SHARE = 0.25  # of the ports of a leaf's main lane: fewer are misplaced cables, not another lane of the leaf
+USUAL = 0.5  # of the leafs of a kind use a port: every leaf of the kind should
+ALLOWED = 0.05  # of the leafs of a kind use a port: hosts may stand there
+
+
+@dataclass(frozen=True)
+class Sockets:
+    """Groups, kinds and places. Places are numbered over the whole fabric: `place = group * width + place in the group`.
+
+    `leaf_W` devices; `group_W`, `kind_W` -1 where nothing is known of a leaf
+    `kinds`  lanes of each kind
+    rule rows (P), sorted by `code_P = kind * span + port`: `lane_P`, `nth_P` place in the group, `usual_P` most leafs use it
+    """
+
+    leaf_W: Ints
+    group_W: Ints
+    kind_W: Ints
+    kinds: tuple[tuple[int, ...], ...]
+    num_groups: int
+    width: int
+    span: int
+    code_P: Ints
+    lane_P: Ints
+    nth_P: Ints
+    usual_P: Bools
+
+    def __post_init__(self) -> None:
+        freeze(self)
+
+    def rule(self, kind: Ints, port: Ints) -> Ints:
+        """Row of the rule for a port of a leaf kind, -1 none."""
+        row = find(self.code_P, kind * self.span + port)
+        return np.where((kind >= 0) & (port < self.span), row, -1)
+
+
+def sockets_of(adapters: Adapters) -> Sockets:
+    """Learn groups, kinds and the port rule."""
+    a = adapters
+    leaf_W, of_R = np.unique(a.leaf_R, return_inverse=True)
+    of_R = of_R.ravel()
+    sure_R = (a.class_R >= 0) & (a.lane_R >= 0) & ~a.upper_R
+    group_W, _ = clusters(of_R[sure_R], a.host_R[sure_R], len(leaf_W), max(len(a.hosts), 1))
+    kind_W, kinds = _kinds(of_R[sure_R], a.lane_R[sure_R], len(leaf_W))
+    span = int(a.port_R.max(initial=0)) + 1
+    code_P, lane_P, nth_P, usual_P, width = _rule(a, of_R, kind_W, kinds, sure_R, span)
+    return Sockets(
+        leaf_W, group_W, kind_W, kinds, int(group_W.max(initial=-1)) + 1, width, span, code_P, lane_P, nth_P, usual_P
+    )  # fmt: skip
+
+
+def _kinds(leaf_R: Ints, lane_R: Ints, num_leafs: int) -> tuple[Ints, tuple[tuple[int, ...], ...]]:
+    """Kind of each leaf; rare kinds are read as the frequent one that they overlap most."""
+    lanes = int(lane_R.max(initial=0)) + 1
+    count_WL = np.zeros((num_leafs, lanes), np.int64)
+    np.add.at(count_WL, (leaf_R, lane_R), 1)
+    main_W = count_WL.max(axis=1)
+    serves_WL = (count_WL >= np.maximum(1, KIND_SHARE * main_W[:, None])) & (main_W[:, None] > 0)
+    sets = [tuple(np.flatnonzero(row).tolist()) for row in serves_WL]
+    tally = Counter(s for s in sets if s)
+    frequent = [s for s, n in tally.items() if n >= max(1, 0.02 * num_leafs)]
+    frequent.sort()
+    place = {s: i for i, s in enumerate(frequent)}
+
+    def nearest(s: tuple[int, ...], row: int) -> int:
+        if not s:
+            return -1
+        if s in place:
+            return place[s]
+        weight = {f: (sum(int(count_WL[row, x]) for x in f), -len(f)) for f in frequent}
+        return place[max(frequent, key=lambda f: weight[f])]
+
+    return np.array([nearest(s, i) for i, s in enumerate(sets)], np.int64).reshape(num_leafs), tuple(frequent)
+
+
+def _rule(
+    a: Adapters, of_R: Ints, kind_W: Ints, kinds: tuple[tuple[int, ...], ...], sure_R: Bools, span: int
+) -> tuple[Ints, Ints, Ints, Bools, int]:
+    """Rows of the rule, and the most places that a group has."""
+    known_R = (kind_W[of_R] >= 0) & (a.port_R >= 0)
+    sure_R = sure_R & known_R
+    code_R = kind_W[of_R] * span + a.port_R
+    lane = vote(code_R[sure_R], a.lane_R[sure_R])
+    leafs_K = np.bincount(kind_W[kind_W >= 0], minlength=len(kinds))
+    foreign_R = known_R & (a.host_R >= 0) & (a.class_R < 0)
+    used = vote(code_R[known_R & ~foreign_R], of_R[known_R & ~foreign_R])
+    used_P = np.zeros(len(lane.key_K), np.int64)
+    at = find(used.key_K, lane.key_K)
+    used_P[at >= 0] = used.total_K[at[at >= 0]]
+    share_P = used_P / np.maximum(leafs_K[lane.key_K // span], 1)
+    allowed_P = (share_P >= ALLOWED) & ((lane.count_K >= 2) | (leafs_K[lane.key_K // span] < 20))
+    code_P, lane_P, usual_P = lane.key_K[allowed_P], lane.value_K[allowed_P], share_P[allowed_P] >= USUAL
+    nth_P = np.zeros(len(code_P), np.int64)
+    for kind in range(len(kinds)):
+        rows = np.flatnonzero(code_P // span == kind)
+        if len(kinds[kind]) == 1:
+            nth_P[rows] = np.arange(len(rows))
+        else:
+            nth_P[rows] = _blocks(a, of_R, kind_W, kind, code_P[rows] % span, sure_R, span)
+    return code_P, lane_P, nth_P, usual_P, int(nth_P.max(initial=0)) + 1
+
+
+def _blocks(a: Adapters, of_R: Ints, kind_W: Ints, kind: int, port_P: Ints, sure_R: Bools, span: int) -> Ints:
+    """Ports that hold the same host on most leafs form one place; places are numbered by their lowest port."""
+    rows = np.flatnonzero(sure_R & (kind_W[of_R] == kind))
+    rows = rows[np.lexsort((a.port_R[rows], a.host_R[rows], of_R[rows]))]
+    leaf, host, port = of_R[rows], a.host_R[rows], a.port_R[rows]
+    parent = {int(p): int(p) for p in port_P}
+    votes: Counter[tuple[int, int]] = Counter()
+    same = (leaf[1:] == leaf[:-1]) & (host[1:] == host[:-1])
+    for p, q in zip(port[:-1][same].tolist(), port[1:][same].tolist(), strict=True):
+        votes[p, q] += 1
+    seen = Counter(port.tolist())
+    for (p, q), n in sorted(votes.items()):
+        if p in parent and q in parent and 2 * n > min(seen[p], seen[q]):
+            parent[_root(parent, q)] = _root(parent, p)
+    roots = [_root(parent, int(p)) for p in port_P]
+    low: dict[int, int] = {}
+    for p, r in zip(port_P.tolist(), roots, strict=True):
+        low[r] = min(low.get(r, span), p)
+    order = {r: i for i, r in enumerate(sorted(low, key=lambda r: low[r]))}
+    return np.array([order[r] for r in roots], np.int64)
+
+
+def _root(parent: dict[int, int], x: int) -> int:
+    while parent[x] != x:
+        parent[x] = parent[parent[x]]
+        x = parent[x]
+    return x
