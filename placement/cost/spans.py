@@ -8,7 +8,7 @@ import numpy as np
 
 from placement.cost.crossings import Axis, along, boundaries, clique_load, fewest_members, path_load, ring_load, view
 from placement.cost.ideal import ideal_spans
-from placement.ir import AXES, Cluster, Placement, Spans, Strategy
+from placement.ir import AXES, Cluster, Placement, Spans, State, Strategy
 from placement.ir._array import Floats
 
 __all__ = ["ideal_spans", "spans_of"]
@@ -25,14 +25,35 @@ def spans_of(cluster: Cluster, strategy: Strategy, placement: Placement) -> Span
     ring_AT, a2a_AT = np.zeros(members_AT.shape), np.zeros(members_AT.shape)
     for t, tier in enumerate(cluster.tiers):
         ranks = view(cluster, placement, t)
+        uplink_Bps_J = paced_uplinks(cluster, placement) if t == 0 else tier.uplink_Bps_J
         for a, name in enumerate(AXES):
             axis = along(ranks, strategy, name)
             if axis is None:
                 continue
             members_AT[a, t] = fewest_members(axis)
-            ring_AT[a, t] = worst_s(_edges(axis, strategy, name), tier.uplink_Bps_J)
-            a2a_AT[a, t] = worst_s(clique_load(axis), tier.uplink_Bps_J)
+            ring_AT[a, t] = worst_s(_edges(axis, strategy, name), uplink_Bps_J)
+            a2a_AT[a, t] = worst_s(clique_load(axis), uplink_Bps_J)
     return Spans(members_AT, ring_AT, a2a_AT)
+
+
+def paced_uplinks(cluster: Cluster, placement: Placement) -> Floats:
+    """Bytes/s of each NVLink domain as its ranks find it, (J,): a collective waits for the slowest adapter that it uses.
+
+    The sum of the adapters where those in use are alike; where one of them is slower than others of the domain, all of them
+    at its pace.
+    """
+    tier, slots = cluster.tiers[0], cluster.gpus_per_node
+    node_U = np.flatnonzero(np.bincount(placement.gpu_R // slots, minlength=cluster.num_nodes))
+    present_N = np.isin(cluster.state_N, (State.OK, State.RESERVED))
+    slowest_J, fastest_J = np.full(tier.num_groups, np.inf), np.zeros(tier.num_groups)
+    np.minimum.at(slowest_J, tier.group_N[node_U], cluster.nic_Bps_N[node_U])
+    np.maximum.at(fastest_J, tier.group_N[present_N], cluster.nic_Bps_N[present_N])
+    slowed_J = slowest_J < fastest_J * (1.0 - 1e-9)
+    if not slowed_J.any():
+        return tier.uplink_Bps_J
+    nodes_J = np.bincount(tier.group_N[present_N], minlength=tier.num_groups)
+    paced_J = np.where(slowed_J, slowest_J, 0.0) * nodes_J * slots
+    return np.asarray(np.where(slowed_J, np.minimum(tier.uplink_Bps_J, paced_J), tier.uplink_Bps_J))
 
 
 def worst_s(load_J: Floats, uplink_Bps_J: Floats) -> float:

@@ -81,7 +81,7 @@ def relax(task: Problem, strategy: Strategy, layer: LayerCost | None = None, k: 
 
 @dataclass(frozen=True)
 class Pace:
-    """The pipeline of one shape (schedule, pp, vpp, microbatches), cut for one set of block times without a memory limit.
+    """A pipeline of one shape (schedule, pp, vpp, microbatches), cut for one set of block times.
 
     A makespan is the longest path, so it grows with every time and scales with all of them: block times that are nowhere
     less than `a` times these cannot be cut into a pipeline that is shorter than `a` times this one. Where some blocks are
@@ -91,6 +91,7 @@ class Pace:
     seconds: float
     num_microbatches: int
     time_YD: Floats
+    again_YC: Floats
     count_Y: Ints
     edge_bytes: float
 
@@ -99,19 +100,26 @@ class Pace:
         time_YD, edge = layer.total_KYD[k], float(layer.edge_K[k]) / self.edge_bytes
         alpha_A = np.minimum((time_YD / np.maximum(self.time_YD, 1e-30)).min(axis=1), edge)
         lack_AYD = np.maximum(alpha_A[:, None, None] * self.time_YD - time_YD, 0.0)
-        lost_A = self.num_microbatches * np.einsum("ayd,y->a", lack_AYD, self.count_Y)
-        return float((alpha_A * self.seconds - lost_A).max())
+        lack_AYC = np.maximum(alpha_A[:, None, None] * self.again_YC - layer.recompute_KYC[k], 0.0)
+        lack_AY = lack_AYD.sum(axis=2) + lack_AYC.max(axis=2)
+        return float((alpha_A * self.seconds - self.num_microbatches * lack_AY @ self.count_Y).max())
 
 
 def pace(task: Problem, strategy: Strategy, layer: LayerCost, k: int) -> Pace:
-    """The pace of a strategy's shape, at the block times of row `k`."""
+    """The pace of a strategy's shape without a memory limit, at the block times of row `k`."""
     roomy = replace(task, hw=replace(task.hw, chip=replace(task.hw.chip, hbm_bytes=np.inf)))
-    found = relax(roomy, replace(strategy, recompute="none"), layer, k)
-    seconds = 0.0
+    return pace_of(task, relax(roomy, replace(strategy, recompute="none"), layer, k), layer, k)
+
+
+def pace_of(task: Problem, found: Relaxed | str, layer: LayerCost, k: int) -> Pace:
+    """The pace that a strategy keeps, infinite where no stages fit: it bounds strategies that have the same memory."""
+    seconds, num_microbatches = np.inf, 1
     if isinstance(found, Relaxed):
         parts = found.cost.parts_s
         seconds = found.cost.step_s - parts["dp"] - parts["optimizer"] - parts["overhead"]
-    return Pace(seconds, strategy.num_microbatches, layer.total_KYD[k], task.model.count_Y, float(layer.edge_K[k]))
+        num_microbatches = found.strategy.num_microbatches
+    edge = float(layer.edge_K[k])
+    return Pace(seconds, num_microbatches, layer.total_KYD[k], layer.recompute_KYC[k], task.model.count_Y, edge)
 
 
 def realise(task: Problem, strategy: Strategy, stages: Stages, placement: Placement) -> Candidate:
@@ -120,8 +128,17 @@ def realise(task: Problem, strategy: Strategy, stages: Stages, placement: Placem
     layer = _layer(task, strategy, spans)
     moved = traffic(task.model, task.job, strategy, stages, layer)
     crossing = tier_bytes(task.cluster, strategy, placement, moved)
-    cost = step_cost(task.model, task.job, task.hw, task.efficiency, strategy, stages, spans, layer, bytes_tier=crossing)
+    cost = step_cost(
+        task.model, task.job, task.hw, task.efficiency, strategy, stages, spans, layer,
+        slow_P=slowness(task.cluster, strategy, placement), bytes_tier=crossing,
+    )  # fmt: skip
     return Candidate(strategy, stages, placement, moved, cost)
+
+
+def slowness(cluster: Cluster, strategy: Strategy, placement: Placement) -> Floats:
+    """How much longer each stage computes: it waits for the slowest of its nodes. (P,)"""
+    speed_PR = cluster.speed_N[placement.gpu_R // cluster.gpus_per_node].reshape(strategy.pp, -1)
+    return np.asarray(1.0 / np.maximum(speed_PR.min(axis=1), 1e-9))
 
 
 def _layer(task: Problem, strategy: Strategy, spans: Spans) -> LayerCost:

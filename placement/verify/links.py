@@ -64,14 +64,31 @@ def _lie(case: Case, axis: str, node_R: Array) -> Lie:
     if size == 1:
         return Lie(1, (1,) * len(tiers), (0.0,) * len(tiers), 0.0)
     members, ring, clique = [], [], []
-    for tier in tiers:
+    for t, tier in enumerate(tiers):
         group_R = tier.group_N[node_R]
+        uplink_Bps_J = domain_uplinks(case, node_R) if t == 0 else tier.uplink_Bps_J
         together_R = members_together(d, axis, group_R)
         outside_R = (size - together_R) / (size - 1)
         members.append(int(together_R.min()))
-        ring.append(_worst(_ring_load(case, axis, group_R, tier.num_groups), tier.uplink_Bps_J))
-        clique.append(_worst(np.bincount(group_R, outside_R, tier.num_groups), tier.uplink_Bps_J))
+        ring.append(_worst(_ring_load(case, axis, group_R, tier.num_groups), uplink_Bps_J))
+        clique.append(_worst(np.bincount(group_R, outside_R, tier.num_groups), uplink_Bps_J))
     return Lie(size, tuple(members), tuple(ring), max(clique))
+
+
+def domain_uplinks(case: Case, node_R: Array) -> Array:
+    """Of each NVLink domain: where an adapter in use is slower than others there, all of them at its pace."""
+    cluster, tier = case.cluster, case.cluster.tiers[0]
+    uplink_Bps_J = tier.uplink_Bps_J.copy()
+    present = np.isin(cluster.state_N, (State.OK, State.RESERVED))
+    used = np.unique(node_R)
+    if float(cluster.nic_Bps_N[present].min()) == float(cluster.nic_Bps_N[present].max()):
+        return uplink_Bps_J
+    for domain in np.unique(tier.group_N[used]).tolist():
+        adapters = cluster.nic_Bps_N[present & (tier.group_N == domain)]
+        slowest = float(cluster.nic_Bps_N[used[tier.group_N[used] == domain]].min())
+        if slowest < float(adapters.max()) * (1.0 - 1e-9):
+            uplink_Bps_J[domain] = min(uplink_Bps_J[domain], slowest * cluster.gpus_per_node * len(adapters))
+    return uplink_Bps_J
 
 
 def _ring_load(case: Case, axis: str, group_R: Array, num_groups: int) -> Array:

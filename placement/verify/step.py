@@ -75,6 +75,13 @@ class Pricing:
         return blocks
 
     @cached_property
+    def slow_P(self) -> list[float]:
+        """How much longer a stage computes: it waits for the slowest of its nodes."""
+        ranks = self.case.degrees.stage_ranks
+        speed_R = self.case.cluster.speed_N[self.node_R]
+        return [1.0 / max(float(speed_R[p * ranks : (p + 1) * ranks].min()), 1e-9) for p in range(self.case.degrees.pp)]
+
+    @cached_property
     def edge_bytes(self) -> float:
         """Residual stream of a microbatch on one GPU in bf16, split over tp."""
         d = self.case.degrees
@@ -138,7 +145,7 @@ class Pricing:
             times = [self.time_Y[kind] for kind in self.types_C[chunk]]
             again = math.fsum(t.again[mode] for t in times) if i == 1 else 0.0
             parts = {name: math.fsum(getattr(t, name)[i] for t in times) for name in ("compute", "tp", "cp", "ep", "gtp")}
-            parts["compute"] += again
+            parts["compute"] = (parts["compute"] + again) * self.slow_P[self.case.chunk_stage[chunk]]
             out.append(parts)
         return out
 
