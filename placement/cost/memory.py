@@ -228,14 +228,59 @@ def memory_bound(
     The sum of 1 / (sigma + x a) over x = 1..q is at most its first term plus the integral from 1 to q. Also the largest block
     lies somewhere.
     """
+    spread, block = _memory_bounds(
+        model, job, layer, k_S, schedule_S, sharding_S, pp_S, num_microbatches_S, dp_S * cp_S / gtp_S, edp_S / egtp_S,
+        micro_batch_S / cp_S / tp_S, modes or job.recompute,
+    )  # fmt: skip
+    return np.maximum(spread, block)
+
+
+def recompute_bound_s(
+    model: ModelGraph, job: Job, layer: LayerCost, k_S: Ints, limit: float, *, schedule_S: Ints, sharding_S: Ints, pp_S: Ints,
+    num_microbatches_S: Ints, dp_S: Ints, cp_S: Ints, edp_S: Ints, gtp_S: Ints, egtp_S: Ints, tp_S: Ints, micro_batch_S: Ints,
+    modes: Sequence[str],
+) -> Floats:  # fmt: skip
+    """Seconds of recompute that one microbatch costs at least, over all stages, so that `limit` bytes are enough, (S,).
+
+    Proof. In the weighted sum of `memory_bound` (weights lambda_s, stages that hold x_s microbatches) the weak modes alone
+    need B. A block in a stronger mode takes lambda_s x_s delta off, delta being the bytes it then no longer keeps, so the
+    deltas of the blocks in stronger modes sum to (B - limit) / max lambda_s x_s at least, and lambda_s x_s <= top / deep: no
+    term of the sum of 1 / (sigma + x a) is less than the last one. Each byte costs no less than the best quotient of seconds
+    and delta.
+    """
+    allowed = sorted(RECOMPUTE.index(mode) for mode in modes)
+    sequences_S = micro_batch_S / cp_S / tp_S
+    sequences_K = np.zeros(len(layer.edge_K))
+    sequences_K[k_S] = sequences_S
+    kept_KYC = np.maximum(layer.act_KYC - logits_YC(model, job, sequences_K), 0.0)
+    top = np.minimum(pp_S, num_microbatches_S) / pp_S
+    least = np.zeros(len(k_S))
+    for i in range(1, len(allowed)):
+        spread, _ = _memory_bounds(
+            model, job, layer, k_S, schedule_S, sharding_S, pp_S, num_microbatches_S, dp_S * cp_S / gtp_S, edp_S / egtp_S,
+            sequences_S, [RECOMPUTE[c] for c in allowed[:i]],
+        )  # fmt: skip
+        saved_KYC = kept_KYC[:, :, allowed[:i]].min(axis=2)[:, :, None] - kept_KYC[:, :, allowed[i:]]
+        price_KYC = np.where(saved_KYC > 0, layer.recompute_KYC[:, :, allowed[i:]] / np.maximum(saved_KYC, 1e-30), np.inf)
+        price_S = price_KYC.min(axis=(1, 2))[k_S]
+        again = np.maximum(spread - limit, 0.0) / top * np.where(np.isfinite(price_S), price_S, 0.0)
+        np.maximum(least, again, out=least)
+    return least
+
+
+def _memory_bounds(
+    model: ModelGraph, job: Job, layer: LayerCost, k_S: Ints, schedule_S: Ints, sharding_S: Ints, pp_S: Ints,
+    num_microbatches_S: Ints, replicas_S: Floats, expert_replicas_S: Floats, sequences_S: Floats, modes: Sequence[str],
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """The two bounds of `memory_bound`: the weighted sum over stages, and the largest block."""
     k, sharding = np.asarray(k_S), np.asarray(sharding_S)
     dual = (np.asarray(schedule_S) == SCHEDULES.index("dualpipe")) & (pp_S > 1)
-    dense, expert = (sum(parameter_bytes(job, sharding, n, dual)) for n in (dp_S * cp_S / gtp_S, edp_S / egtp_S))
+    dense, expert = (sum(parameter_bytes(job, sharding, n, dual)) for n in (replicas_S, expert_replicas_S))
     copies = _copies(job, sharding)
     share_Y, count_Y = dense_quantised_Y(model), _own_counts(model)
     sequences_K = np.zeros(len(layer.edge_K))
-    sequences_K[k] = micro_batch_S / cp_S / tp_S  # the same for all strategies of a row
-    kept_KY = _least_kept(model, job, layer, sequences_K, modes or job.recompute)
+    sequences_K[k] = sequences_S  # the same for all strategies of a row
+    kept_KY = _least_kept(model, job, layer, sequences_K, modes)
     halves = np.where(dual, 2, 1)
     deep, batch = pp_S / halves, num_microbatches_S // halves
     level = np.asarray(schedule_S) == SCHEDULES.index("zb-h1")
@@ -262,8 +307,10 @@ def _least_kept(model: ModelGraph, job: Job, layer: LayerCost, sequences_K: Floa
     return np.asarray(np.maximum(kept_KYC[:, :, allowed].min(axis=2), 0.0))
 
 
-def _spread(types: list[tuple[float, Floats, Floats]], deep: Floats, top: Floats, level: Bools) -> Floats:
-    """`memory_bound` from (blocks, static bytes, bytes kept of a microbatch) by type; `deep` stages hold 1 to `top`."""
+def _spread(
+    types: list[tuple[float, Floats, Floats]], deep: Floats, top: Floats, level: Bools
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """`_memory_bounds` from (blocks, static bytes, bytes kept of a microbatch) by type; `deep` stages hold 1 to `top`."""
     few = np.where(level, top, np.minimum(top, 1.0))
     mean, slope = (np.asarray(sum(row[0] * row[i] for row in types)) for i in (1, 2))
     low, high = mean + few * slope, mean + top * slope
@@ -275,4 +322,4 @@ def _spread(types: list[tuple[float, Floats, Floats]], deep: Floats, top: Floats
     ratio = (high - low) / low
     stretch = np.where(ratio > 1e-12, np.log1p(ratio) / np.maximum(ratio, 1e-12), 1.0)
     inverse = np.where(level, deep / high, (deep - top) / high + (1.0 + (top - 1.0) * stretch) / low)
-    return np.asarray(np.maximum(share / inverse, block))
+    return np.asarray(share / inverse), block

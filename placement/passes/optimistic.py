@@ -116,11 +116,14 @@ def fullest_params(task: Problem, prices: Prices, rows: Rows) -> tuple[Floats, F
     return dense, expert
 
 
-def pipeline_s(task: Problem, prices: Prices, rows: Rows) -> Floats:
-    """Least seconds of the pipeline of each row (columns k, pp, vpp, schedule, num_microbatches)."""
+def pipeline_s(task: Problem, prices: Prices, rows: Rows, again_s: Floats | float = 0.0) -> Floats:
+    """Least seconds of the pipeline of each row (columns k, pp, vpp, schedule, num_microbatches).
+
+    `again_s`: seconds of recompute that a microbatch costs at least.
+    """
     k = rows["k"]
     return makespan_bound(
-        rows["schedule"], rows["pp"], rows["vpp"], rows["num_microbatches"], prices.fwd_K[k], prices.bwd_K[k],
+        rows["schedule"], rows["pp"], rows["vpp"], rows["num_microbatches"], prices.fwd_K[k], prices.bwd_K[k] + again_s,
         fullest(task, prices.block_KY[k], rows["pp"]), prices.last_K[k],
     )  # fmt: skip
 
@@ -138,8 +141,8 @@ class Bounds:
         return Bounds(self.step_S[index], self.pipeline_S[index], self.hideable_S[index])
 
 
-def step_bound(task: Problem, prices: Prices, rows: Rows) -> Bounds:
-    """Bounds of each row (every column of a leaf).
+def step_bound(task: Problem, prices: Prices, rows: Rows, again_s: Floats | float = 0.0) -> Bounds:
+    """Bounds of each row (every column of a leaf); `again_s` as in `pipeline_s`.
 
     Some stage holds at least as many parameters as `fullest_params`; what it cannot hide is convex in them. A stage that
     is busier than the mean hides more, but every second more in its microbatch costs `num_microbatches` seconds of pipeline:
@@ -147,7 +150,7 @@ def step_bound(task: Problem, prices: Prices, rows: Rows) -> Bounds:
     wide as gradients can use).
     """
     job, hw, eff = task.job, task.hw, task.efficiency
-    pipeline = pipeline_s(task, prices, rows)
+    pipeline = pipeline_s(task, prices, rows, again_s)
     dense, expert = fullest_params(task, prices, rows)
     dp_cp, edp = rows["dp"] * rows["cp"] // rows["gtp"], rows["edp"] // rows["egtp"]
     m = rows["num_microbatches"]

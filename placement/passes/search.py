@@ -17,6 +17,7 @@ import heapq
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from placement.diag import Infeasible
 from placement.ir import SCHEDULES, SHARDING, Candidate, Search, Strategy
 from placement.passes.optimistic import Bounds
 from placement.passes.place import in_order, place
-from placement.passes.problem import Pace, Problem, Relaxed, pace, realise, relax
+from placement.passes.problem import Pace, Problem, Relaxed, pace, pace_of, realise, relax
 from placement.passes.strategies import Rows, length, space, strategy_of
 from placement.passes.tree import BOUND, MEMORY, Shelf, Tree, allowed_recompute, grow, open_rows
 
@@ -61,7 +62,7 @@ class _State:
     cut: int = 0
     placed: list[Candidate] = field(default_factory=list)
     shelves: dict[int, Shelf] = field(default_factory=dict)
-    paces: dict[tuple[str, int, int, int, int], Pace] = field(default_factory=dict)
+    paces: dict[tuple[object, ...], Pace] = field(default_factory=dict)
     floor_s: float = np.inf  # least relaxed cost of the strategies that were placed
     any_stages_s: float = np.inf  # least bound in closed form of all leaves
 
@@ -168,11 +169,15 @@ def _pace(task: Problem, state: _State, leaves: _Leaves) -> None:
     _push_rest(state, leaves)
     i = leaves.at
     strategy = leaf_strategy(task, leaves.rows, i)
-    shape = (strategy.schedule, strategy.pp, strategy.vpp, strategy.num_microbatches, strategy.tp)
     layer, k = _layer(state, leaves)
+    shape = _shape(strategy)
     if shape not in state.paces:
         state.paces[shape] = pace(task, strategy, layer, k)
-    more_s = max(state.paces[shape].least_s(layer, k) - float(leaves.bounds.pipeline_S[i]), 0.0)
+    known = [p for p in (state.paces[shape], state.paces.get(_twin(strategy))) if p is not None]
+    if any(np.isinf(p.seconds) for p in known):
+        state.rejected[MEMORY] += 1
+        return
+    more_s = max(max(p.least_s(layer, k) for p in known) - float(leaves.bounds.pipeline_S[i]), 0.0)
     # a longer pipeline also gives the gradients a wider window, by `dp_window` of one microbatch
     hidden_s = min(more_s * task.efficiency["dp_window"] / strategy.num_microbatches, float(leaves.bounds.hideable_S[i]))
     bound_s = leaves.bound_s + max(more_s - hidden_s, 0.0)
@@ -180,6 +185,17 @@ def _pace(task: Problem, state: _State, leaves: _Leaves) -> None:
         state.push(bound_s, PACED, leaves)
     else:
         state.rejected[BOUND] += 1
+
+
+def _shape(s: Strategy) -> tuple[object, ...]:
+    """What decides the graph of a pipeline; block times of one tensor degree are alike."""
+    return (s.schedule, s.pp, s.vpp, s.num_microbatches, s.tp)
+
+
+def _twin(s: Strategy) -> tuple[object, ...]:
+    """Strategies of equal memory: twins differ in how a slice of tokens came about, by cp or by micro_batch."""
+    tokens = Fraction(s.micro_batch, s.cp)
+    return (*_shape(s), tokens, s.dp * s.cp, s.ep, s.etp, s.gtp, s.egtp, s.sharding)
 
 
 def _layer(state: _State, leaves: _Leaves) -> tuple[LayerCost, int]:
@@ -190,7 +206,9 @@ def _layer(state: _State, leaves: _Leaves) -> tuple[LayerCost, int]:
 def _cut(task: Problem, state: _State, leaves: _Leaves, bound_s: float) -> None:
     """Cut a leaf into stages."""
     state.cut += 1
-    found = relax(task, leaf_strategy(task, leaves.rows, leaves.at), *_layer(state, leaves))
+    strategy = leaf_strategy(task, leaves.rows, leaves.at)
+    found = relax(task, strategy, *_layer(state, leaves))
+    state.paces.setdefault(_twin(strategy), pace_of(task, found, *_layer(state, leaves)))
     if isinstance(found, str):
         state.rejected[found] += 1
         return

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from placement.cost.cells import capacity, cell_sizes, largest_domain
-from placement.cost.memory import limit_bytes, memory_bound
+from placement.cost.memory import limit_bytes, memory_bound, recompute_bound_s
 from placement.cost.pipeline_bound import makespan_bound
 from placement.cost.schedules import misfit
 from placement.ir import SCHEDULES, SHARDING, Job
@@ -268,24 +269,31 @@ def _bounded(
     if not scored:
         return rows, Bounds(np.zeros(0), np.zeros(0), np.zeros(0)), rejected, 0
     bound = step_bound(task, priced, rows)
-    quick = bound.step_S < upper_s
-    rejected[BOUND] += int((~quick).sum())
-    rows, bound = take(rows, quick), bound.at(quick)
+    rows, bound = _below(rows, bound, upper_s, rejected)
+    limit = limit_bytes(task.job, task.hw)
     if length(rows):
-        fits = memory_least(task, priced, rows) <= limit_bytes(task.job, task.hw)
+        fits = memory_bound(task.model, task.job, priced.layer, rows["k"], **_columns(task, rows)) <= limit
         rejected[MEMORY] += int((~fits).sum())
         rows, bound = take(rows, fits), bound.at(fits)
+    if length(rows):
+        again_s = recompute_bound_s(task.model, task.job, priced.layer, rows["k"], limit, **_columns(task, rows))
+        rows, bound = _below(rows, step_bound(task, priced, rows, again_s), upper_s, rejected)
     order = np.argsort(bound.step_S, kind="stable")
     kept = {n: v[order] for n, v in rows.items() if n not in ("k", "below")}
     kept["k"] = kept.pop("shelf_k")
     return kept, bound.at(order), rejected, scored
 
 
-def memory_least(task: Problem, priced: Prices, rows: Rows) -> Floats:
-    """Least bytes on the fullest GPU of each leaf, under any stages and any recompute the job allows."""
+def _below(rows: Rows, bound: Bounds, upper_s: float, rejected: Counter[str]) -> tuple[Rows, Bounds]:
+    quick = bound.step_S < upper_s
+    rejected[BOUND] += int((~quick).sum())
+    return take(rows, quick), bound.at(quick)
+
+
+def _columns(task: Problem, rows: Rows) -> dict[str, Any]:
+    """Leaves as the memory bounds take them."""
     names = ("schedule", "sharding", "pp", "num_microbatches", "dp", "cp", "edp", "gtp", "egtp", "tp", "micro_batch")
-    modes = allowed_recompute(task.job)
-    return memory_bound(task.model, task.job, priced.layer, rows["k"], **{f"{n}_S": rows[n] for n in names}, modes=modes)
+    return {f"{n}_S": rows[n] for n in names} | {"modes": allowed_recompute(task.job)}
 
 
 def allowed_recompute(job: Job) -> tuple[str, ...]:
