@@ -81,7 +81,7 @@ class NoRepair(Infeasible):
 
     def __init__(self, message: str, short: int = 0, cell: int = 1, help: str = ""):
         self.short, self.cell = short, cell
-        super().__init__(message, {"capacity": short} if short else {}, help)
+        super().__init__(message, {}, help)
 
 
 class PlanError(PlacementError):

@@ -12,6 +12,7 @@ from placement.ir import Candidate, Certificate, Cluster, Efficiency, Job, Model
 if TYPE_CHECKING:
     from placement.passes.fetch import Sources
     from placement.passes.problem import Problem
+    from placement.passes.relocate import Offer
     from placement.passes.repair import Repair
     from placement.passes.shrink import Shrunk
 
@@ -35,41 +36,74 @@ class Repaired:
     repair: Repair
     sources: Sources
     shrunk: Shrunk | None = None
+    offer: Offer | None = None
+    taken: bool = False
+
+
+@dataclass(frozen=True)
+class Terms:
+    """When moves beyond the fewest are made. `limit`: of ranks, None: as many as pay.
+
+    They pay if the time lost by one interruption of the job, `restart_s`, is won back within `horizon_s`.
+    """
+
+    limit: int | None = 0
+    restart_s: float = 300.0
+    horizon_s: float = 24 * 3600.0
 
 
 def repair_plan(
     cluster: Cluster, model: ModelGraph, job: Job, efficiency: Efficiency, standing: Standing, *, shrink: bool = False,
-    extra_moves: int = 0,
+    terms: Terms | None = None,
 ) -> Repaired:  # fmt: skip
     """Repair a plan for its cluster as it is now: same strategy, stages and ranks.
 
-    `extra_moves`: ranks that may move beyond the fewest, where the step gets shorter by that. `shrink`: run on fewer
-    replicas where there is no repair. Raises NoRepair.
+    `terms`: when ranks leave slow nodes although they could stay. `shrink`: run on fewer replicas where there is no repair.
+    Raises NoRepair.
     """
     from placement.passes.fetch import sources
     from placement.passes.problem import problem
+    from placement.passes.relocate import offer
     from placement.passes.shrink import shrunk
 
     task = problem(cluster, model, job, efficiency)
     less = None
     try:
-        chosen, found = _best(task, standing.chosen, extra_moves)
-    except NoRepair:
+        chosen, found = _best(task, standing.chosen)
+    except NoRepair as error:
         if not shrink:
-            raise
+            raise _with_advice(error, cluster, standing.chosen, job) from None
         less = shrunk(cluster, standing.chosen, job)
         task = replace(task, job=less.job)
         standing = replace(standing, chosen=less.chosen, narrower=False)
-        chosen, found = _best(task, less.chosen, extra_moves)
+        chosen, found = _best(task, less.chosen)
+        _require_memory(task, chosen)
+    terms = terms or Terms()
+    other = None if terms.limit == 0 else offer(task, standing.chosen, chosen, found, terms.restart_s, terms.limit)
+    taken = other is not None and other.break_even_steps * other.step_s[1] <= terms.horizon_s
+    if other is not None and taken:
+        chosen, found = other.chosen, other.repair
     plan = _plan(task, standing, chosen)
     before = standing.chosen.placement
-    return Repaired(plan, found, sources(cluster, chosen.strategy, before, found.moved_R), less)
+    return Repaired(plan, found, sources(cluster, chosen.strategy, before, found.moved_R), less, other, taken)
 
 
-def _best(task: Problem, old: Candidate, extra_moves: int) -> tuple[Candidate, Repair]:
-    """The repair with the shorter step among those with the fewest moves; then what extra moves buy."""
+def _with_advice(error: NoRepair, cluster: Cluster, chosen: Candidate, job: Job) -> NoRepair:
+    """What would have to shrink."""
+    from placement.passes.shrink import shrunk
+
+    try:
+        less = shrunk(cluster, chosen, job)
+    except NoRepair as other:
+        return NoRepair(str(error), error.short, error.cell, f"{other}; return parts to service, or plan again")
+    (old, new), (full, batch) = less.replicas, less.batch
+    text = f"`--shrink` runs {new:,} of {old:,} replicas with the same layout, {batch:,} instead of {full:,} sequences a step"
+    return NoRepair(str(error), error.short, error.cell, text)
+
+
+def _best(task: Problem, old: Candidate) -> tuple[Candidate, Repair]:
+    """The repair with the shorter step among those with the fewest moves."""
     from placement.passes.problem import realise
-    from placement.passes.relocate import relocate
     from placement.passes.repair import repair
 
     found = []
@@ -78,8 +112,17 @@ def _best(task: Problem, old: Candidate, extra_moves: int) -> tuple[Candidate, R
         found.append((realise(task, old.strategy, old.stages, fix.placement), fix))
         if not fix.cells_moved:
             break
-    best = min(found, key=lambda pair: pair[0].cost.step_s)
-    return relocate(task, old, *best, extra_moves) if extra_moves else best
+    return min(found, key=lambda pair: pair[0].cost.step_s)
+
+
+def _require_memory(task: Problem, chosen: Candidate) -> None:
+    """Fewer replicas hold larger shards of the optimizer states. Raises NoRepair."""
+    limit = task.hw.chip.hbm_bytes * (1.0 - task.job.memory_margin)
+    need_P = chosen.cost.memory_PM.sum(axis=1)
+    if float(need_P.max()) > limit * (1 + 1e-9):
+        p = int(need_P.argmax())
+        message = f"fewer replicas do not fit the memory: stage {p} would need {need_P[p] / 1e9:.1f} GB of {limit / 1e9:.1f} GB"
+        raise NoRepair(message, help="plan again with `placement plan`, or return parts to service")
 
 
 def _plan(task: Problem, standing: Standing, chosen: Candidate) -> Plan:

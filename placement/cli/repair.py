@@ -16,7 +16,7 @@ from placement.cli.options import Format, Out, PlanDir
 
 if TYPE_CHECKING:
     from placement.ir import Cluster, Placement
-    from placement.repair import Repaired
+    from placement.repair import Repaired, Terms
     from placement.runtime import LoadedPlan
     from placement.spec.events import Amended, Event
 
@@ -43,7 +43,15 @@ def repair(
         typer.Option(metavar="TOPOLOGY", help="The cluster as it is now, in place of the one in DIR.", show_default=False),
     ] = None,
     shrink: Annotated[bool, typer.Option("--shrink", help="Run on fewer replicas where there is no repair.")] = False,
-    extra_moves: Annotated[int, typer.Option(min=0, help="Ranks that may move beyond the fewest, for a shorter step.")] = 0,
+    extra_moves: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Ranks that may leave slow nodes beyond the fewest; default: as many as pay.", show_default=False
+        ),
+    ] = None,
+    restart: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="What one interruption of the job costs.")] = 300.0,
+    pays_within: Annotated[float, typer.Option(min=0, metavar="HOURS", help="Leave slow nodes if that pays within.")] = 24.0,
+    use_reserved: Annotated[bool, typer.Option("--use-reserved", help="Take the spares that the topology reserves.")] = False,
     expect: Annotated[
         str | None, typer.Option(metavar="DIGEST", help="Refuse any other plan than this one.", show_default=False)
     ] = None,
@@ -61,13 +69,17 @@ def repair(
         raise typer.BadParameter("say what happened: --failed, --drained, --degraded, --restored or --topology")
     folder = Path(plan)
     with succession.claimed(folder):
+        from placement.repair import Terms
         from placement.runtime import load_plan
 
         loaded = load_plan(plan)
         succession.require_current(folder, loaded.digest, expect) if not again else None
         if out is not None:
             succession.require_free(Path(out), folder, loaded.digest)
-        record, rows, notes = _repair(loaded, events, topology, shrink, extra_moves, verify, Path(out) if out else None)
+        events += _reserved(loaded) if use_reserved else []
+        slow = topology is not None or any(e.state == "degraded" for e in events) or bool(extra_moves)
+        terms = Terms(extra_moves if slow else 0, restart, pays_within * 3600)
+        record, rows, notes = _repair(loaded, events, topology, shrink, terms, verify, Path(out) if out else None)
     if fmt is Format.JSON:
         from placement.report.moves import COLUMNS
 
@@ -85,6 +97,14 @@ def _events(given: Mapping[str, Sequence[str] | None]) -> list[Event]:
     return [Event(state, _text(item)) for state, items in given.items() for item in items or ()]
 
 
+def _reserved(loaded: LoadedPlan) -> list[Event]:
+    """All reserved nodes of the cluster, back in service."""
+    from placement.spec.events import Event
+
+    hosts = loaded.json["spares"]["reserved_hosts"]
+    return [Event("restored", hosts)] if hosts else []
+
+
 def _text(item: str) -> str:
     """A list as typed, or `@FILE` with one name a line; `#` starts a comment."""
     if not item.startswith("@"):
@@ -94,7 +114,8 @@ def _text(item: str) -> str:
 
 
 def _repair(
-    loaded: LoadedPlan, events: Sequence[Event], topology: str | None, shrink: bool, extra: int, verify: bool, out: Path | None
+    loaded: LoadedPlan, events: Sequence[Event], topology: str | None, shrink: bool, terms: Terms, verify: bool,
+    out: Path | None,
 ) -> tuple[dict[str, Any], list[list[Any]], list[str]]:  # fmt: skip
     from placement.cli.inputs import EFFICIENCY, JOB, MODEL, TOPOLOGY
     from placement.repair import Standing, repair_plan
@@ -113,7 +134,7 @@ def _repair(
     chosen = candidate_of(loaded)
     narrower = topology is None and not any(e.state == "restored" for e in events)
     standing = Standing(chosen, certificate_of(tree), search_of(tree), tuple(tree["warnings"]), narrower)
-    repaired = repair_plan(cluster, model, job_of(tree), constants, standing, shrink=shrink, extra_moves=extra)
+    repaired = repair_plan(cluster, model, job_of(tree), constants, standing, shrink=shrink, terms=terms)
     before = _before(repaired, chosen.placement)
     inputs = {**loaded.inputs, TOPOLOGY: amended.text.encode()}
     if repaired.shrunk:

@@ -80,9 +80,14 @@ def facts(repaired: Repaired, before: Placement, *, repairs: str, step_s: float,
         "cells_moved": fix.cells_moved,
         "moved_within": distances(plan.cluster, before, plan.chosen.placement, fix.moved_R),
         "step_time_s": [step_s, plan.chosen.cost.step_s],
-        "traffic_gap": lower.gap,
+        "traffic_gap": max(lower.gap, 0.0),
         "spare_gpus": plan.spare_gpus,
     }
+    if repaired.offer:
+        record["slow_nodes"] = {
+            "left": repaired.taken, "extra_moves": repaired.offer.extra_moves, "step_time_s": list(repaired.offer.step_s),
+            "break_even_steps": repaired.offer.break_even_steps,
+        }  # fmt: skip
     if repaired.shrunk:
         record["replicas"], record["global_batch"] = list(repaired.shrunk.replicas), list(repaired.shrunk.batch)
     return record
@@ -101,7 +106,7 @@ def files(record: Mapping[str, Any], rows: Sequence[Sequence[Any]], digest: str)
 def screen(record: Mapping[str, Any], rows: Sequence[Sequence[Any]], notes: Sequence[str] = (), style: Style = PLAIN) -> str:
     """What a repair did, for people."""
     moved, least = record["moved"], record["least_moves"]
-    how = "the fewest possible" if record["proven_least"] else f"at least {least:,} have to"
+    how = "the fewest possible" if record["proven_least"] else f"{least:,} have to"
     head = (
         f"{style('Repaired', 'bold')}   {counted(moved, 'rank')} moved, {how}"
         if moved
@@ -122,6 +127,11 @@ def _lines(record: Mapping[str, Any]) -> Iterator[list[str]]:
     if "replicas" in record:
         (old, new), (full, less) = record["replicas"], record["global_batch"]
         yield ["replicas", f"{old:,} -> {new:,}; the global batch goes from {full:,} to {less:,} sequences"]
+    if slow := record.get("slow_nodes"):
+        stay_s, move_s = slow["step_time_s"]
+        what = f"{slow['extra_moves']:,} more ranks leave them" if slow["left"] else "ranks stay on them"
+        pays = f"moving pays after {slow['break_even_steps']:,.0f} steps"
+        yield ["slow nodes", f"{what}: {seconds(stay_s)} a step with them, {seconds(move_s)} without; {pays}"]
     yield ["step time", f"{seconds(before_s)} -> {seconds(after_s)}   {change(after_s, before_s)}"]
     yield ["traffic", f"{percent(record['traffic_gap'])} above the lower bound of any placement"]
     yield ["spares", f"{record['spare_gpus']:,} GPUs left"]
