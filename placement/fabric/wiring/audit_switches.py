@@ -12,6 +12,7 @@ import numpy as np
 
 from placement.diag import Severity
 from placement.fabric.wiring.chains import Chain, chains
+from placement.fabric.wiring.ends import joined
 from placement.fabric.wiring.faults import Fault, Names, count
 from placement.fabric.wiring.names import gaps, letters, natural, renumbered
 from placement.fabric.wiring.uplinks import Boundary
@@ -59,8 +60,11 @@ def switch_faults(view: SwitchView) -> Iterator[Fault]:
 
 
 def _chains(b: Boundary) -> list[Chain]:
-    if not b.ruled:
-        return _by_count(b)
+    ruled_X = b.ruled_J[b.group_D[b.low_X]]
+    out = _by_count(b, np.flatnonzero(~ruled_X), np.flatnonzero(b.port_Q < 0))
+    rows_X, rows_Q = np.flatnonzero(ruled_X), np.flatnonzero(b.port_Q >= 0)
+    if not len(rows_X):
+        return out
     span = int(max(b.port_X.max(), b.peer_port_X.max(), b.port_Q.max(initial=0), b.peer_port_Q.max(initial=0))) + 1
     unknown = -1 - np.arange(len(b.low_Q))
     upper = np.where(b.peer_port_Q >= 0, b.high_Q * span + b.peer_port_Q, unknown)
@@ -72,15 +76,18 @@ def _chains(b: Boundary) -> list[Chain]:
         real = dict(zip((have[:, 0] * size + b.high_X).tolist(), have[:, 1].tolist(), strict=True))
         code = (want[:, 0] * size + b.high_Q).tolist()
         want[:, 1] = [real.get(c, w) if f else w for c, w, f in zip(code, want[:, 1].tolist(), free_Q.tolist(), strict=True)]
-    return chains(want, have)
+    for chain in chains(want[rows_Q], have[rows_X]):
+        out.append(Chain(tuple(rows_Q[list(chain.expected)].tolist()), tuple(rows_X[list(chain.actual)].tolist())))
+    return out
 
 
-def _by_count(b: Boundary) -> list[Chain]:
+def _by_count(b: Boundary, rows_X: Ints, rows_Q: Ints) -> list[Chain]:
     """Without ports: pairs of switches with fewer or more cables than the pattern."""
-    have, want = defaultdict(list), defaultdict(list)
-    for x, pair in enumerate(zip(b.low_X.tolist(), b.high_X.tolist(), strict=True)):
+    have: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    want: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    for x, pair in zip(rows_X.tolist(), zip(b.low_X[rows_X].tolist(), b.high_X[rows_X].tolist(), strict=True), strict=True):
         have[pair].append(x)
-    for q, pair in enumerate(zip(b.low_Q.tolist(), b.high_Q.tolist(), strict=True)):
+    for q, pair in zip(rows_Q.tolist(), zip(b.low_Q[rows_Q].tolist(), b.high_Q[rows_Q].tolist(), strict=True), strict=True):
         want[pair].append(q)
     out = [Chain(tuple(q[len(have.get(pair, ())) :]), ()) for pair, q in want.items() if len(have.get(pair, ())) < len(q)]
     return out + [Chain((), tuple(x[len(want[pair]) :])) for pair, x in have.items() if want and len(x) > len(want.get(pair, ()))]
@@ -163,10 +170,11 @@ def _missing_switches(view: SwitchView) -> Iterator[Fault]:
     b = view.b
     if not b.ruled or not len(b.low_Q):
         return
-    group_Q = b.group_D[b.low_Q]
+    rows = np.flatnonzero(b.port_Q >= 0)
+    _, first = np.unique(joined(b.group_D[b.low_Q[rows]], b.port_Q[rows]), return_index=True)
     rule: dict[int, dict[int, int]] = defaultdict(dict)
-    for group, port, high in {(g, p, h) for g, p, h in zip(group_Q.tolist(), b.port_Q.tolist(), b.high_Q.tolist(), strict=True)}:
-        rule[group][port] = high
+    for q in rows[first].tolist():
+        rule[int(b.group_D[b.low_Q[q]])][int(b.port_Q[q])] = int(b.high_Q[q])
     used = Counter(p for ports in rule.values() for p in ports)
     sizes = {g: len(ports) for g, ports in rule.items()}
     for group, ports in sorted(rule.items()):

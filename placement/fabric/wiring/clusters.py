@@ -36,7 +36,9 @@ def clusters(member_P: Ints, hub_P: Ints, num_members: int, num_hubs: int) -> tu
 def _first_pass(member_P: Ints, hub_P: Ints, num_hubs: int) -> Ints:
     """Members in order: join the group that holds at least half of one's hubs, or found a new one."""
     group_B = np.full(num_hubs, -1, np.int64)
-    starts = np.flatnonzero(np.r_[True, member_P[1:] != member_P[:-1]]) if len(member_P) else np.zeros(0, np.int64)
+    if not len(member_P):
+        return group_B
+    starts = np.flatnonzero(np.r_[True, member_P[1:] != member_P[:-1]])
     fresh = 0
     for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(member_P)], strict=True):
         hubs = hub_P[start:stop]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from placement.diag import Severity
-from placement.fabric.wiring.ends import Ends, vote
+from placement.fabric.wiring.ends import Ends, joined, vote
 from placement.fabric.wiring.faults import Fault, Names, count, some
 from placement.ir import Kind, Wired
 from placement.ir._array import Bools, Ints
@@ -112,7 +112,9 @@ def speed_faults(wired: Wired, ends: Ends, tier_D: Ints, names: Names) -> Iterat
     first_rate, rate = np.unique(np.stack([cable.Bps_C[at], cable.width_C[at]], axis=1), axis=0, return_index=True, return_inverse=True)[1:]
     rate = rate.ravel()
     low, high = np.minimum(tier_D[a], tier_D[b]), np.maximum(tier_D[a], tier_D[b])
-    mode = vote((low + 1) * 64 + high + 1, rate)
+    _, model_D = np.unique(wired.device.model_D, return_inverse=True)
+    upper = np.where(tier_D[a] <= tier_D[b], b, a)
+    mode = vote(joined(low + 1, high + 1, model_D.ravel()[upper]), rate)
     firm = (mode.count_K >= 2) & (2 * mode.count_K > mode.total_K)
     odd = np.flatnonzero((rate != mode.winner_X) & firm[mode.of_X])
     words = [_rate_text(wired, int(at[f])) for f in first_rate.tolist()]

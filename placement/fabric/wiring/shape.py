@@ -153,7 +153,7 @@ def _islands(wired: Wired, tier_D: Ints, names: Names, island_D: Ints, a: Adapte
 
 def _tapers(b: Boundary, wired: Wired, ends: Ends, tier_D: Ints, names: Names) -> Iterator[Fault]:
     """Pods whose switches have another number of uplinks than those of most pods."""
-    if b.num_groups < 3 or not b.ruled or not len(b.low_Q):
+    if b.num_groups < 3 or not len(b.low_Q):
         return
     low, many = np.unique(b.low_Q, return_counts=True)
     group = b.group_D[low]

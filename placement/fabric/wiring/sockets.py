@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from placement.fabric.wiring.adapters import Adapters
+from placement.fabric.wiring.adapters import FEW, Adapters
 from placement.fabric.wiring.clusters import clusters
 from placement.fabric.wiring.ends import find, vote
 from placement.ir._array import Bools, Ints, freeze
@@ -90,7 +90,7 @@ def _kinds(leaf_R: Ints, lane_R: Ints, num_leafs: int) -> tuple[Ints, tuple[tupl
         weight = {f: (sum(int(count_WL[row, x]) for x in f), -len(f)) for f in frequent}
         return place[max(frequent, key=lambda f: weight[f])]
 
-    return np.array([nearest(s, i) for i, s in enumerate(sets)], np.int64).reshape(num_leafs), tuple(frequent)
+    return np.array([nearest(s, i) for i, s in enumerate(sets)], np.int64), tuple(frequent)
 
 
 def _rule(
@@ -109,6 +109,8 @@ def _rule(
     used_P[at >= 0] = used.total_K[at[at >= 0]]
     share_P = used_P / np.maximum(leafs_K[lane.key_K // span], 1)
     allowed_P = (share_P >= ALLOWED) & ((lane.count_K >= 2) | (leafs_K[lane.key_K // span] < 20))
+    if len(a.hosts) < FEW:
+        allowed_P &= False
     code_P, lane_P, usual_P = lane.key_K[allowed_P], lane.value_K[allowed_P], share_P[allowed_P] >= USUAL
     nth_P = np.zeros(len(code_P), np.int64)
     for kind in range(len(kinds)):

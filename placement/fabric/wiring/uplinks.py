@@ -18,6 +18,7 @@ from placement.fabric.wiring.ends import Ends, find, joined, vote
 from placement.ir._array import Bools, Ints, freeze
 
 RULED = 0.7  # of the cables follow a rule, or there is no rule
+MOST_PAIRS = 4_000_000
 PRESENT = 0.5  # of a group's members have a cable at a port, or none is expected there
 
 
@@ -43,6 +44,7 @@ class Boundary:
     peer_port_Q: Ints
     group_D: Ints
     num_groups: int
+    ruled_J: Bools
     ports: float
     peers: float
 
@@ -51,7 +53,8 @@ class Boundary:
 
     @property
     def ruled(self) -> bool:
-        return self.ports >= RULED
+        """Any group follows rule A."""
+        return bool(self.ruled_J.any())
 
 
 def boundary(ends: Ends, tier_D: Ints, tier: int) -> Boundary | None:
@@ -65,26 +68,32 @@ def boundary(ends: Ends, tier_D: Ints, tier: int) -> Boundary | None:
     group_D = np.where(tier_D == tier, group_low_D, np.where(tier_D == tier + 1, group_high_D, -1))
     num_groups = int(group_D.max()) + 1
     known_X = (port_X >= 0) & (peer_X >= 0)
-    ports, low_Q, port_Q, high_Q = 0.0, *(np.zeros(0, np.int64),) * 3
-    peer_Q, peers = np.zeros(0, np.int64), 0.0
+    empty = np.zeros(0, np.int64)
+    ports, low_Q, port_Q, high_Q, peer_Q, peers = 0.0, empty, empty, empty, empty, 0.0
+    ruled_J = np.zeros(num_groups, bool)
     if known_X.all():
-        ports, (low_Q, port_Q, high_Q) = _rule_a(low_X, port_X, high_X, group_D, tier_D == tier)
+        ports, ruled_J, (low_Q, port_Q, high_Q) = _rule_a(low_X, port_X, high_X, group_D, tier_D == tier)
         peer_Q, peers = _rule_b(low_X, port_X, high_X, peer_X, low_Q, port_Q, high_Q)
-    if ports < RULED:
-        low_Q, port_Q, high_Q, peer_Q = _multiplicity(low_X, high_X, group_D)
+    free = ~ruled_J[group_D[low_X]]
+    more = _multiplicity(low_X[free], high_X[free], group_D)
+    low_Q, high_Q = np.r_[low_Q, more[0]], np.r_[high_Q, more[1]]
+    port_Q, peer_Q = np.r_[port_Q, np.full(len(more[0]), -1)], np.r_[peer_Q, np.full(len(more[0]), -1)]
     return Boundary(
-        tier, low_X, port_X, high_X, peer_X, ends.cable_X[rows], low_Q, port_Q, high_Q, peer_Q, group_D, num_groups, ports, peers
+        tier, low_X, port_X, high_X, peer_X, ends.cable_X[rows], low_Q, port_Q, high_Q, peer_Q, group_D, num_groups, ruled_J, ports, peers
     )  # fmt: skip
 
 
-def _rule_a(low_X: Ints, port_X: Ints, high_X: Ints, group_D: Ints, lower_D: Bools) -> tuple[float, tuple[Ints, Ints, Ints]]:
-    """(share of cables that agree, expected (low, port, high))."""
+def _rule_a(low_X: Ints, port_X: Ints, high_X: Ints, group_D: Ints, lower_D: Bools) -> tuple[float, Bools, tuple[Ints, Ints, Ints]]:
+    """(share of cables that agree, groups in which they do, expected (low, port, high))."""
     span = int(port_X.max()) + 1
     votes = vote(group_D[low_X] * span + port_X, high_X)
     share = float(votes.count_K.sum() / max(len(low_X), 1))
     group_K, port_K = votes.key_K // span, votes.key_K % span
-    members_J = np.bincount(group_D[lower_D & (group_D >= 0)], minlength=int(group_K.max()) + 1)
-    firm_K = (votes.count_K >= 2) & (votes.count_K >= PRESENT * members_J[group_K])
+    members_J = np.bincount(group_D[lower_D & (group_D >= 0)], minlength=int(group_D.max()) + 1)
+    num_groups = int(group_D.max()) + 1
+    agree_J = np.bincount(group_K, weights=votes.count_K, minlength=num_groups)
+    ruled_J = (agree_J >= RULED * np.bincount(group_K, weights=votes.total_K, minlength=num_groups)) & (agree_J > 0)
+    firm_K = ruled_J[group_K] & (votes.count_K >= 2) & (votes.count_K >= PRESENT * members_J[group_K])
     group_K, port_K, high_K = group_K[firm_K], port_K[firm_K], votes.value_K[firm_K]
     member_W = np.flatnonzero(lower_D & (group_D >= 0))
     member_W = member_W[np.argsort(group_D[member_W], kind="stable")]
@@ -93,7 +102,7 @@ def _rule_a(low_X: Ints, port_X: Ints, high_X: Ints, group_D: Ints, lower_D: Boo
     rule_Q = np.repeat(np.arange(len(group_K)), times_K)
     nth_Q = np.arange(len(rule_Q)) - np.repeat(np.cumsum(times_K) - times_K, times_K)
     low_Q = member_W[starts_J[group_K[rule_Q]] + nth_Q] if len(rule_Q) else np.zeros(0, np.int64)
-    return share, (low_Q, port_K[rule_Q], high_K[rule_Q])
+    return share, ruled_J, (low_Q, port_K[rule_Q], high_K[rule_Q])
 
 
 def _rule_b(
@@ -133,24 +142,46 @@ def _nth(pair_Q: Ints, port_Q: Ints) -> tuple[Ints, Ints]:
     return nth_Q, many_Q
 
 
-def _multiplicity(low_X: Ints, high_X: Ints, group_D: Ints) -> tuple[Ints, Ints, Ints, Ints]:
-    """Expected cables without ports: as many of each pair of a group as most pairs of the group have. Ports are -1."""
-    low, high = np.unique(low_X), np.unique(high_X)
+def _multiplicity(low_X: Ints, high_X: Ints, group_D: Ints) -> tuple[Ints, Ints]:
+    """Expected (low, high) of each cable in groups without a port rule, where every pair has `n`, or `n` or `n + 1`, cables.
+
+    In the uneven case all that can be expected is the number of cables of each switch: a pair is one short if both its switches are.
+    """
     out: list[tuple[Ints, Ints]] = []
-    for group in range(int(group_D.max()) + 1):
-        low_W, high_V = low[group_D[low] == group], high[group_D[high] == group]
-        if len(low_W) < 2 or len(high_V) < 2 or len(low_W) * len(high_V) > 4_000_000:
-            continue
+    for group in np.unique(group_D[low_X]).tolist():
         inside = (group_D[low_X] == group) & (group_D[high_X] == group)
+        low_W, of_low = np.unique(low_X[inside], return_inverse=True)
+        high_V, of_high = np.unique(high_X[inside], return_inverse=True)
+        if len(low_W) < 2 or len(high_V) < 2 or len(low_W) * len(high_V) > MOST_PAIRS:
+            continue
         count_WV = np.zeros((len(low_W), len(high_V)), np.int64)
-        np.add.at(count_WV, (np.searchsorted(low_W, low_X[inside]), np.searchsorted(high_V, high_X[inside])), 1)
-        usual = int(np.bincount(count_WV.ravel()).argmax())
-        if usual and (count_WV == usual).mean() >= RULED:
-            low_Q = np.repeat(low_W, len(high_V) * usual)
-            out.append((low_Q, np.tile(np.repeat(high_V, usual), len(low_W))))
+        np.add.at(count_WV, (of_low.ravel(), of_high.ravel()), 1)
+        due_WV = _due(count_WV)
+        if due_WV is not None:
+            times = due_WV.ravel()
+            out.append((np.repeat(np.repeat(low_W, len(high_V)), times), np.repeat(np.tile(high_V, len(low_W)), times)))
     if not out:
-        empty = np.zeros(0, np.int64)
-        return empty, empty, empty, empty
-    low_Q, high_Q = (np.concatenate(column) for column in zip(*out, strict=True))
-    unknown = np.full(len(low_Q), -1, np.int64)
-    return low_Q, unknown, high_Q, unknown
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    return np.concatenate([o[0] for o in out]), np.concatenate([o[1] for o in out])
+
+
+def _due(count_WV: Ints) -> Ints | None:
+    """Cables that each pair should have, None without a pattern."""
+    usual = int(np.bincount(count_WV.ravel()).argmax())
+    even = (count_WV == usual).mean() >= RULED and (np.abs(count_WV - usual) == 1).mean() <= 0.1
+    if usual and even:
+        return np.full_like(count_WV, usual)
+    per_low, per_high = count_WV.sum(axis=1), count_WV.sum(axis=0)
+    want_low, want_high = int(np.bincount(per_low).argmax()), int(np.bincount(per_high).argmax())
+    if (per_low == want_low).mean() < RULED or (per_high == want_high).mean() < RULED:
+        return None
+    due_WV = count_WV.copy()
+    short_W, short_V = want_low - per_low, want_high - per_high
+    for w in np.flatnonzero(short_W > 0).tolist():
+        for v in np.flatnonzero(short_V > 0).tolist():
+            room = max(0, -(-want_low // len(per_high)) - int(count_WV[w, v]))
+            add = max(0, min(int(short_W[w]), int(short_V[v]), room))
+            due_WV[w, v] += add
+            short_W[w] -= add
+            short_V[v] -= add
+    return due_WV
