@@ -64,13 +64,13 @@ class PlacementError(Exception):
 
 
 class InputError(PlacementError):
-    def __init__(self, diagnostics: Iterable[Diagnostic]):
+    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
         self.diagnostics = tuple(sorted(diagnostics, key=_position))
         super().__init__("; ".join(f"{d.name}: {d.message}" for d in self.diagnostics))
 
 
 class Infeasible(PlacementError):
-    def __init__(self, message: str, rejected: Mapping[str, int], help: str = ""):
+    def __init__(self, message: str, rejected: Mapping[str, int], help: str = "") -> None:
         self.rejected = dict(rejected)
         self.help = help
         super().__init__(message)
@@ -79,13 +79,13 @@ class Infeasible(PlacementError):
 class NoRepair(Infeasible):
     """The cells of a plan do not fit what is left of its cluster. `short`: how many of `cell` ranks have no domain."""
 
-    def __init__(self, message: str, short: int = 0, cell: int = 1, help: str = ""):
+    def __init__(self, message: str, short: int = 0, cell: int = 1, help: str = "") -> None:
         self.short, self.cell = short, cell
         super().__init__(message, {}, help)
 
 
 class PlanError(PlacementError):
-    def __init__(self, diagnostics: Iterable[Diagnostic]):
+    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
         self.diagnostics = tuple(diagnostics)
         super().__init__("; ".join(f"{d.name}: {d.message}" for d in self.diagnostics))
 

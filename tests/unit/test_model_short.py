@@ -119,7 +119,7 @@ def test_keys_know_their_place_in_the_file() -> None:
 def test_job_defaults_come_along() -> None:
     """The job block of a model file is handed on as typed."""
     _, job = load_model("moe-10t")
-    assert job == {"sequence_length": "8192", "global_batch": "24576", "precision": "mxfp8"}
+    assert job == {"sequence_length": "8192", "global_batch": "36864", "precision": "mxfp8"}
 
 
 def test_a_measured_run_is_taken_as_it_is() -> None:
