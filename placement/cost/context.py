@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from placement.cost.hardware import Hardware
-from placement.ir import Job
+from placement.ir import Chip, Job
 from placement.ir._array import Bools, Floats, Ints
 
 GENERATIONS = ("ampere", "hopper", "blackwell")
@@ -20,9 +20,13 @@ MATMULS = (
     "matmul_ampere_bf16", "matmul_hopper_bf16", "matmul_hopper_fp8",
     "matmul_blackwell_bf16", "matmul_blackwell_fp8", "matmul_blackwell_mxfp8", "matmul_blackwell_nvfp4",
 )  # fmt: skip
+# board power and bf16 peak of the part that the matmul constants of a generation stand for
+REFERENCE = {"ampere": (400.0, 312e12), "hopper": (700.0, 989e12), "blackwell": (1200.0, 2450e12)}
 WEIGHT_BYTES = {"bf16": 2.0, "fp8": 1.0, "mxfp8": 1.03125, "nvfp4": 0.5625}  # with block scales; Megatron GTP document
 UNFUSED_BEFORE = 2022.9  # FlashAttention and sequence parallelism came into the stacks during 2022
-OVERLAP_SINCE = 2023.6  # Megatron overlaps gradient reduction and parameter gathers from the second half of 2023
+OVERLAP_SINCE = (
+    2023.1  # NeMo overlaps gradient reduction from 1.14 (end of 2022), tensor-parallel gathers from 1.17 (spring of 2023)
+)
 FUSED_LOSS_SINCE = 2025.6  # cross entropy of Transformer Engine in the recipes of Megatron-Bridge
 FUSED_MOE_SINCE = 2026.35  # CUDA graphs over MoE layers, fused permutation and grouped quantisation: Megatron 26.04 and later
 
@@ -44,7 +48,7 @@ class Context:
     low: Bools  # layers run below bf16
     ultra: Bools  # Blackwell Ultra
     air: Bools  # Blackwell in an HGX box (1,000 W) rather than a rack
-    capped: Bools  # a part with reduced power (500 W Hopper)
+    watts: Floats  # power for each FLOP/s of peak, relative to the reference part of the generation
     mlperf: Bools
     torch: Bools  # torchtitan, AutoModel: compiled PyTorch instead of Transformer Engine
     composer: Bools
@@ -70,6 +74,12 @@ def generation_of(hw: Hardware) -> str:
     return "blackwell" if name.startswith("blackwell") else name if name in GENERATIONS else "blackwell"
 
 
+def relative_power(chip: Chip, generation: str) -> float:
+    """Watts a FLOP/s of bf16 peak, relative to the generation's reference part; 1 where the power is not known."""
+    power_w, peak = REFERENCE[generation]
+    return chip.power_w / power_w * peak / chip.peak("bf16") if chip.power_w else 1.0
+
+
 def context(job: Job, hw: Hardware) -> Context:
     """The single scenario of a job on a hardware."""
     chip, stack, year = hw.chip, job.software.stack, job.software.year
@@ -86,7 +96,7 @@ def context(job: Job, hw: Hardware) -> Context:
         matmul=one(MATMULS.index(f"matmul_{generation}_{precision}")),
         matmul_bf16=one(MATMULS.index(f"matmul_{generation}_bf16")),
         low=one(precision != "bf16"), ultra=one(chip.generation == "blackwell_ultra"),
-        air=one(generation == "blackwell" and not chip.form.startswith("nvl")), capped=one(chip.form.endswith("500w")),
+        air=one(generation == "blackwell" and not chip.form.startswith("nvl")), watts=one(relative_power(chip, generation)),
         mlperf=one(stack == "mlperf"), torch=one(stack in ("torchtitan", "automodel")), composer=one(stack == "composer"),
         unfused=one(ampere and year < UNFUSED_BEFORE), naive=one(1.0 / (1.0 + math.exp(8.0 * (year - OVERLAP_SINCE)))),
         year=one(year),

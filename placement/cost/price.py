@@ -117,8 +117,8 @@ def dense_drift(c: Context, eff: Efficiency) -> Floats:
 
 
 def chip_speed(c: Context, eff: Efficiency) -> Floats:
-    """Speed at equal peak: cooling and power of the form, Blackwell Ultra, power-capped parts."""
-    return np.asarray(eff["air"] ** c.air * eff["ultra"] ** c.ultra * eff["capped"] ** c.capped)
+    """Speed at equal peak: large matmuls throttle at the power limit of the board, so its watts set their clock."""
+    return np.asarray(c.watts ** eff["power"])
 
 
 def flop_rate(work: Work, c: Context, eff: Efficiency) -> Floats:

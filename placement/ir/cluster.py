@@ -43,6 +43,7 @@ class Chip:
     hbm_Bps: float
     nvlink_Bps: float
     nvls: bool  # NVLink SHARP: the switch reduces
+    power_w: float = 0.0  # board power limit; 0: not known, as the generation's reference part
 
     def peak(self, precision: str) -> float:
         """Dense FLOP/s at a matmul precision (`bf16`, `fp8`, `mxfp8`, `nvfp4`), falling back to the next wider one."""

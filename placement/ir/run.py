@@ -13,12 +13,18 @@ from placement.ir.strategy import Strategy
 
 @dataclass(frozen=True)
 class Prior:
-    """A constant of the cost model before any run is seen. `width`: standard deviation of its logarithm; 0: never fitted."""
+    """A constant of the cost model before any run is seen. `width`: standard deviation of its logarithm; 0: never fitted.
+
+    `family`: constants that are wrong together, by a factor in common of deviation `shared`, beside `width` of their own: what
+    one precision of a generation teaches holds in part for the others.
+    """
 
     value: float
     width: float
     meaning: str = ""
     source: str = ""
+    family: str = ""
+    shared: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 """Fit the constants of the cost model to measured steps, near their priors, and cross-validate by leaving pairs out.
 
 Minimises, over the logarithms x of the constants,
-    sum_R rho(w_R (log predicted - log measured) / noise)  +  sum_P ((x - prior) / width)^2
-with rho the soft L1 norm (far residuals count linearly) and weights so that a (model, hardware) pair with n runs counts as
-sqrt(n) single ones. Levenberg-Marquardt with numeric derivatives, in numpy.
+    sum_R rho(w_R (log predicted - log measured) / noise)  +  (x - prior)' S^-1 (x - prior)
+with S the covariance of the priors (width^2, and shared^2 between constants of a family), rho the soft L1 norm (far residuals
+count linearly) and weights so that a (model, hardware) pair with n runs counts as sqrt(n) single ones. Levenberg-Marquardt with
+numeric derivatives, in numpy.
 """
 
 from __future__ import annotations
@@ -50,14 +51,20 @@ def calibrate(
         raise ValueError("no run has both a measured step and a configuration that can be priced")
     found = fit_runs(used, prior)
     eff = Efficiency(found.efficiency.values, provenance)
-    report: dict[str, Any] = {"format_version": 1, "runs": len(used), "fit": _errors(used, found.predicted_s), "constants": {
-        name: {"value": eff[name], "prior": p.value, "width": p.width, "moved": float(np.log(eff[name] / p.value) / p.width)}
-        for name, p in prior.items() if p.width > 0
-    }}  # fmt: skip
+    report: dict[str, Any] = {
+        "format_version": 1, "runs": len(used), "fit": _errors(used, found.predicted_s),
+        "constants": {name: _moved(p, eff[name]) for name, p in prior.items() if p.width > 0},
+    }  # fmt: skip
     if crossed:
         groups = {"pair": lambda r: r.pair, "model": lambda r: r.model_key, "hardware": lambda r: r.hardware}
         report["left_out"] = {name: _errors(used, left_out(used, prior, group, eff)) for name, group in groups.items()}
     return eff, report
+
+
+def _moved(prior: Prior, value: float) -> dict[str, float]:
+    """A constant beside its prior; `moved` in standard deviations, with what its family shares."""
+    width = float(np.hypot(prior.width, prior.shared))
+    return {"value": value, "prior": prior.value, "width": width, "moved": float(np.log(value / prior.value) / width)}
 
 
 def usable(runs: Sequence[Run]) -> list[Run]:
@@ -118,6 +125,7 @@ def fit(
     names = [n for n, p in prior.items() if p.width > 0]
     centre = np.log([prior[n].value for n in names])
     width = np.array([prior[n].width for n in names])
+    whiten = np.linalg.inv(np.linalg.cholesky(covariance([prior[n] for n in names])))
     fixed = {n: p.value for n, p in prior.items() if p.width == 0}
     used_R = weight_R > 0
     scale_R = weight_R / (NOISE * np.sqrt(np.mean(weight_R[used_R] ** 2)))
@@ -129,10 +137,17 @@ def fit(
     def residuals(x: Floats) -> Floats:
         z = np.where(used_R, scale_R * (np.log(predict(batch, constants(x))) - measured_R), 0.0)
         soft = z * np.sqrt(2.0 / (1.0 + np.sqrt(1.0 + z * z)))
-        return np.concatenate([soft, (x - centre) / width])
+        return np.concatenate([soft, whiten @ (x - centre)])
 
     x, cost = descend(residuals, np.log([start[n] for n in names]), width, steps)
     return constants(x), cost
+
+
+def covariance(priors: Sequence[Prior]) -> Floats:
+    """Covariance of the logarithms of constants before any run, (P, P)."""
+    alike = np.array([[p.family != "" and p.family == q.family for q in priors] for p in priors], dtype=float)
+    shared = np.array([p.shared for p in priors])
+    return np.asarray(np.diag([p.width**2 for p in priors]) + alike * np.outer(shared, shared))
 
 
 def descend(residuals: Callable[[Floats], Floats], x: Floats, width: Floats, steps: int) -> tuple[Floats, float]:

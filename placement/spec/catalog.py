@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field
 
 from placement.diag import Diagnostic, InputError
 from placement.ir import Chip, Efficiency, Prior
-from placement.spec.fields import Bandwidth, Bytes, Count, Flag, Flops, Real, Schema, Text
+from placement.spec.fields import Bandwidth, Bytes, Count, Flag, Flops, Power, Real, Schema, Text
 from placement.spec.source import Document, load, validate
 from placement.spec.validate import did_you_mean
 
@@ -40,6 +40,7 @@ class GpuSpec(Schema):
     memory_bandwidth: Bandwidth = Field(description="HBM bytes per second")
     nvlink: Bandwidth = Field(description="NVLink bytes per second of one GPU, one direction")
     nvls: Flag = Field(False, description="The NVLink switch can reduce (NVLink SHARP)")
+    power: Power | None = Field(None, description="Power limit of the board; large matmuls run as fast as it lets them")
     source: Text | None = Field(None, description="Where the numbers come from")
     unchecked: Text | None = Field(None, description="Which numbers were not read in a primary source")
 
@@ -69,9 +70,7 @@ class EfficiencySpec(Schema):
     model_config = ConfigDict(title="an efficiency file")
     provenance: Text
     values: dict[str, Real]
-    residuals: dict[str, Real] = Field(
-        default={}, description="Errors that the fit left, as fractions; for readers only"
-    )
+    residuals: dict[str, Real] = Field(default={}, description="Errors that the fit left, as fractions; for readers only")
 
 
 class PriorSpec(Schema):
@@ -80,6 +79,8 @@ class PriorSpec(Schema):
     model_config = ConfigDict(title="a prior")
     value: Real
     width: Real
+    family: Text | None = None
+    shared: Real = 0.0
     meaning: Text
     source: Text
 
@@ -123,7 +124,7 @@ def to_chip(name: str, spec: GpuSpec) -> Chip:
     peaks = {p: f for p in ("bf16", "fp8", "nvfp4") if (f := getattr(spec.peak, p)) is not None}
     return Chip(
         name=name, generation=spec.generation, form=spec.form, peak_flops=peaks, hbm_bytes=spec.memory,
-        hbm_Bps=spec.memory_bandwidth, nvlink_Bps=spec.nvlink, nvls=spec.nvls,
+        hbm_Bps=spec.memory_bandwidth, nvlink_Bps=spec.nvlink, nvls=spec.nvls, power_w=spec.power or 0.0,
     )  # fmt: skip
 
 
@@ -147,7 +148,10 @@ def priors() -> dict[str, Prior]:
     """Every constant of the cost model before any run is seen."""
     doc = load(CATALOG / "priors.yaml", room="catalog")
     specs = {str(name): validate(doc, PriorSpec, (name,)) for name in doc.tree}
-    return {name: Prior(spec.value, spec.width, spec.meaning, spec.source) for name, spec in specs.items()}
+    return {
+        name: Prior(spec.value, spec.width, spec.meaning, spec.source, spec.family or "", spec.shared)
+        for name, spec in specs.items()
+    }
 
 
 def to_efficiency(doc: Document) -> Efficiency:

@@ -145,6 +145,7 @@ Fraction = Annotated[
 Flag = Annotated[bool, BeforeValidator(_flag), WithJsonSchema({"type": "boolean"})]
 Text = Annotated[str, BeforeValidator(_text), WithJsonSchema({"type": "string", "minLength": 1})]
 Bandwidth = Annotated[float, _quantity("bandwidth"), WithJsonSchema(_units_pattern("bandwidth"))]
+Power = Annotated[float, _quantity("power"), WithJsonSchema(_units_pattern("power"))]
 Time = Annotated[float, _quantity("time", positive=False), WithJsonSchema(_units_pattern("time"))]
 Bytes = Annotated[float, _quantity("bytes"), WithJsonSchema(_units_pattern("bytes"))]
 Flops = Annotated[float, _quantity("flops"), WithJsonSchema(_units_pattern("flops"))]

@@ -12,8 +12,9 @@ from placement.verify.kernels import ELEMENT, Kernel, Layer, precision_run
 from placement.verify.links import Lie, Machine, ring_s, together
 
 FUSED_SINCE = 2026.35
-OVERLAP_SINCE = 2023.6
+OVERLAP_SINCE = 2023.1
 FUSED_LOSS_SINCE = 2025.6
+REFERENCE = {"ampere": (400.0, 312e12), "hopper": (700.0, 989e12), "blackwell": (1200.0, 2450e12)}  # watts, bf16 peak
 SHARE = {"attention": (1.0, 2.5, 0.0)}  # of forward FLOPs, by direction; matmuls (1, 1, 1)
 
 
@@ -71,9 +72,10 @@ class Setting:
         return math.exp(self.eff["drift_dense"] * old + self.eff["drift_blackwell"] * young)
 
     def chip_speed(self) -> float:
-        chip = self.m.chip
-        ultra, capped = chip.generation == "blackwell_ultra", chip.form.endswith("500w")
-        return self.power("air", self.air_cooled) * self.power("ultra", ultra) * self.power("capped", capped)
+        """Speed at equal peak: boards throttle at their power limit, so watts a FLOP/s set the clock of large matmuls."""
+        chip, (watts, peak) = self.m.chip, REFERENCE[self.family]
+        per_flop = chip.power_w / chip.peak_flops["bf16"] if chip.power_w else watts / peak
+        return float((per_flop * peak / watts) ** self.eff["power"])
 
 
 @dataclass(frozen=True)

@@ -181,7 +181,7 @@ def test_a_bug_asks_for_a_report(run, model_file, monkeypatch, tmp_path):
 
 def test_a_calibration_file_must_be_whole(run, model_file, tmp_path):
     """Constants that are missing are named, instead of failing in the middle of the search."""
-    (tmp_path / "eff.yaml").write_text("provenance: mine\nvalues: {air: 1.0}\n", encoding="utf-8")
+    (tmp_path / "eff.yaml").write_text("provenance: mine\nvalues: {power: 1.0}\n", encoding="utf-8")
     (tmp_path / "job.yaml").write_text("calibration: eff.yaml\n", encoding="utf-8")
     code, out, err = run("plan", model_file, "tiny", "--job", tmp_path / "job.yaml")
     assert (code, out) == (1, "")

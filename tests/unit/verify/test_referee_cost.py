@@ -64,7 +64,12 @@ CASES = {
     "expert shards": ("deepseek-v3", DEEPSEEK, V3 | {"ep": 8, "etp": 2, "egtp": 2, "gtp": 4}, {}),
     "hopper experts": ("deepseek-v3", dataclasses.replace(DEEPSEEK, precision="fp8"), V3, HOPPER),
     "blackwell ultra": ("deepseek-v3", DEEPSEEK, V3, {"generation": "blackwell_ultra"}),
-    "air-cooled": ("deepseek-v3", dataclasses.replace(DEEPSEEK, software=Software("megatron", 2025.3)), V3, {"form": "hgx"}),
+    "air-cooled": (
+        "deepseek-v3",
+        dataclasses.replace(DEEPSEEK, software=Software("megatron", 2025.3)),
+        V3,
+        {"form": "hgx", "power_w": 1000.0},
+    ),
     "wide experts": ("deepseek-v3", DEEPSEEK, V3 | {"ep": 64, "dp": 32, "pp": 4}, {}),
     "overlap": (
         "deepseek-v3",
