@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clusters built in code for tests: `regular(...)` with failures, and the tiny one that is checked by hand.
 
-    tiny: 2 leaf groups x 2 domains (= nodes) x 2 GPUs
+tiny: 2 leaf groups x 2 domains (= nodes) x 2 GPUs
 
-        core    [0                     ]
-        leaf    [0         ][1         ]
-        nvlink  [0  ][1    ][2  ][3    ]
-        gpu      0 1  2 3    4 5  6 7
+    core    [0                     ]
+    leaf    [0         ][1         ]
+    nvlink  [0  ][1    ][2  ][3    ]
+    gpu      0 1  2 3    4 5  6 7
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ Op = Matmul | Attention | Experts | Pointwise | Vocab | Opaque
 
 @dataclass(frozen=True)
 class BlockType:
-    """A kind of layer. `tokens_ratio`: tokens it sees for each text token; `span`: its own sequence length (vision) if fixed."""
+    """A kind of layer. `tokens_ratio`: tokens it sees for each text token; `span`: own sequence length (vision) if fixed."""
 
     name: str  # embedding, dense, moe, mtp, head, vision ...
     ops: tuple[Op, ...]
