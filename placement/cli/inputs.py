@@ -82,17 +82,22 @@ def _files(model: str, topology: str, job: str | None, calibration: str | None) 
 
 
 def spare_policy(text: str | None) -> Spares | None:
-    """`none`, `any`, `racks=8`, `gpus=64`, `per_rack=2` as a policy; None if nothing was asked."""
+    """`none`, `any`, `racks=8`, `gpus=64`, `per_rack=2`, `per_group=1`, `survive=24` (hours); None if nothing was asked."""
     if text is None:
         return None
     from placement.ir import Spares
 
     policy, _, count = text.partition("=")
-    needs_count = policy in ("racks", "gpus", "per_rack")
+    needs_count = policy in ("racks", "gpus", "per_rack", "per_group", "survive")
     if policy not in ("none", "any") and not needs_count:
-        raise typer.BadParameter(f"`{policy}` is none of none, any, per_rack=N, racks=N, gpus=N", param_hint="--spares")
+        known = "none, any, per_rack=N, racks=N, per_group=N, gpus=N, survive=HOURS"
+        raise typer.BadParameter(f"`{policy}` is none of {known}", param_hint="--spares")
     if needs_count != (count.isascii() and count.isdigit()):
         raise typer.BadParameter(f"`{text}` is not written as `{policy}{'=8' if needs_count else ''}`", param_hint="--spares")
+    if policy == "survive":
+        from placement.ir.failures import GPU_DAY
+
+        return Spares("survive", 0, float(count), 0.99, GPU_DAY)
     return Spares(policy, int(count or 0))
 
 

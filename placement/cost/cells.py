@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from placement.cost.spares import poisson_quantile
 from placement.ir import Cluster, Spares, State, Strategy
 from placement.ir._array import Bools, Ints
 
@@ -28,7 +29,8 @@ def domain_gpus(cluster: Cluster, ragged: bool = False, spares: Spares | None = 
     """GPUs of each NVLink domain that may run ranks, without those of `avoid_N` nodes. (J,)
 
     `spares` of policy per_rack hold back `count` trays of each rack; trays that have already failed count towards them.
-    Policy racks holds back the last `count` of the fullest domains.
+    Policy racks holds back the last `count` of the fullest domains, per_group as many of each group, survive one for every
+    failure to be ready for.
     """
     group_N, size = cluster.tiers[0].group_N, cluster.tiers[0].num_groups
     if avoid_N is None and not ragged:
@@ -37,15 +39,27 @@ def domain_gpus(cluster: Cluster, ragged: bool = False, spares: Spares | None = 
         gpus_N = cluster.usable_NG.sum(axis=1) if ragged else cluster.whole_N * cluster.gpus_per_node
         gpus_N = gpus_N if avoid_N is None else gpus_N * ~avoid_N
         gpus_J = np.asarray(np.bincount(group_N, weights=gpus_N, minlength=size), np.int64)
-    if spares is None or spares.count == 0:
+    if spares is None or (spares.count == 0 and spares.policy != "survive"):
         return gpus_J
     if spares.policy == "per_rack":
         slots_J = np.bincount(group_N, weights=cluster.state_N != State.ABSENT, minlength=size).astype(np.int64)
         gpus_J = np.minimum(gpus_J, np.maximum(slots_J - spares.count, 0) * cluster.gpus_per_node)
-    if spares.policy == "racks":
-        kept = np.lexsort((-np.arange(size), -gpus_J))[: spares.count]
+    if spares.policy in ("racks", "survive"):
+        kept = np.lexsort((-np.arange(size), -gpus_J))[: spare_racks(cluster, spares)]
         gpus_J = np.where(np.isin(np.arange(size), kept), 0, gpus_J)
+    if spares.policy == "per_group":
+        group_J = cluster.parent_TJ[max(len(cluster.tiers) - 2, 0)]
+        order = np.lexsort((-np.arange(size), -gpus_J, group_J))
+        place = np.arange(size) - np.searchsorted(group_J[order], group_J[order])
+        gpus_J = np.where(np.isin(np.arange(size), order[place < spares.count]), 0, gpus_J)
     return gpus_J
+
+
+def spare_racks(cluster: Cluster, spares: Spares) -> int:
+    """Racks that a policy keeps: `count`, or one for every failure that comes with the asked probability."""
+    if spares.policy != "survive":
+        return spares.count
+    return poisson_quantile(spares.rate * cluster.num_gpus * spares.hours / 24.0, spares.probability)
 
 
 def granule(cluster: Cluster, cell: Ints | int, ragged: bool = False) -> Ints:

@@ -44,10 +44,16 @@ class Software:
 
 @dataclass(frozen=True)
 class Spares:
-    """How many healthy GPUs stay out of the job. `policy`: none, per_rack (trays), racks, gpus, any (left to the search)."""
+    """How many healthy GPUs stay out of the job. `policy`: none, per_rack (trays), racks, per_group (racks of each group of
+    the tier below the outermost), gpus, any (left to the search), or survive: as many racks as failures come in `hours` with
+    `probability`, at `rate` failures a GPU day.
+    """
 
     policy: str = "any"
     count: int = 0
+    hours: float = 0.0
+    probability: float = 0.0
+    rate: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 
 from placement.diag import Collector, Diagnostic, InputError, Label
 from placement.ir import DEGREES, Job, Optimizer, Software, Spares
+from placement.ir.failures import GPU_DAY
 from placement.spec.fields import Count, Flag, Fraction, Positive, Schema, Text, Whole
 from placement.spec.pins import CHOICES, contradictions, read_pins
 from placement.spec.source import Document, KeyPath, load, validate
@@ -49,12 +50,31 @@ class SparesSchema(Schema):
     """Healthy GPUs to keep out of the job."""
 
     model_config = ConfigDict(title="a spare policy")
-    policy: Literal["per_rack", "racks", "gpus"] = Field(description="What `count` counts: nodes of every rack, racks, or GPUs")
+    policy: Literal["per_rack", "racks", "per_group", "gpus"] = Field(
+        description="What `count` counts: nodes of every rack, racks, racks of every pod, or GPUs"
+    )
     count: Whole = Field(description="How many")
 
 
+_PROBABILITY = WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "exclusiveMaximum": 1}, {"type": "string"}]})
+
+
+class SurviveSchema(Schema):
+    """As many spare racks as failures come in some time."""
+
+    model_config = ConfigDict(title="a spare policy")
+    policy: Literal["survive"] = Field(description="Sized by computation: a rack for every failure to be ready for")
+    hours: Positive = Field(24.0, description="How long the spares have to last")
+    probability: Annotated[Fraction, Field(lt=1), _PROBABILITY] = Field(0.99, description="With which probability")
+    rate: Positive = Field(GPU_DAY, description="Failures of a GPU in a day; default: those of Llama 3")
+
+
 def _spares_kind(value: Any) -> str:
-    return "mapping" if isinstance(value, dict | SparesSchema) else "word"
+    if isinstance(value, dict):
+        return "survive" if value.get("policy") == "survive" else "mapping"
+    if isinstance(value, SurviveSchema):
+        return "survive"
+    return "mapping" if isinstance(value, SparesSchema) else "word"
 
 
 def _gpus_kind(value: Any) -> str:
@@ -84,9 +104,15 @@ class JobSchema(Schema):
     gpus: (
         Annotated[Annotated[Literal["all"], Tag("all")] | Annotated[Count, Tag("number")], Discriminator(_gpus_kind)] | None
     ) = Field(None, description="Use at most so many GPUs, or `all`")
-    spares: Annotated[
-        Annotated[Literal["any", "none"], Tag("word")] | Annotated[SparesSchema, Tag("mapping")], Discriminator(_spares_kind)
-    ] | None = Field(None, description="`any` (the search decides), `none`, or a policy with a count")  # fmt: skip
+    spares: (
+        Annotated[
+            Annotated[Literal["any", "none"], Tag("word")]
+            | Annotated[SparesSchema, Tag("mapping")]
+            | Annotated[SurviveSchema, Tag("survive")],
+            Discriminator(_spares_kind),
+        ]
+        | None
+    ) = Field(None, description="`any` (the search decides), `none`, or a policy with a count")
     pins: Pins | None = Field(None, description="Degrees and choices that are fixed: `{tp: 8, schedule: 1f1b}`")
     schedules: list[Literal["1f1b", "interleaved", "zb-h1", "zb-v", "dualpipe", "dualpipev"]] | None = Field(
         None, min_length=1, description="Pipeline schedules that may be used"
@@ -206,8 +232,14 @@ def _lowered(spec: JobSchema, folder: Path | None = None, before: Mapping[str, A
         given = {k: getattr(spec.software, k) for k in spec.software.model_fields_set}
         out["software"] = Software(**{f: given.get(f, getattr(known, f)) for f in ("stack", "year", "ep_overlap")})
     if spec.spares is not None:
-        out["spares"] = Spares(spec.spares) if isinstance(spec.spares, str) else Spares(spec.spares.policy, spec.spares.count)
+        out["spares"] = _spares(spec.spares)
     return out
+
+
+def _spares(spec: str | SparesSchema | SurviveSchema) -> Spares:
+    if isinstance(spec, SurviveSchema):
+        return Spares(spec.policy, 0, spec.hours, spec.probability, spec.rate)
+    return Spares(spec) if isinstance(spec, str) else Spares(spec.policy, spec.count)
 
 
 def _optimizer(spec: OptimizerSchema) -> Optimizer:

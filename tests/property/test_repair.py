@@ -53,7 +53,7 @@ def test_no_repair_moves_fewer_ranks(seed):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_repairs_keep_the_rules(seed):
-    """Never two ranks on a GPU, never a dead GPU, never a tensor or expert group split, never part of a node; moves as stated."""
+    """Never two ranks on a GPU, a dead GPU, a tensor or expert group split or part of a node; moves as stated."""
     for case in cases(100 + seed, int(CASES * (1 - ORACLE) / 4), 64):
         try:
             found = repair(case.after, case.strategy, case.placement, case.job, case.traffic)

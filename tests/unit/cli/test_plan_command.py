@@ -75,7 +75,7 @@ def test_pins_and_options_reach_the_job(run, model_file):
     assert (tree["strategy"]["tp"], tree["strategy"]["pp"], tree["world_size"]) == (2, 1, 4)
     job = tree["job"]
     assert (job["pins"], job["max_gpus"], job["effort"], job["seed"]) == ({"tp": 2, "pp": 1}, 4, 1, 7)
-    assert job["spares"] == {"policy": "gpus", "count": 4}
+    assert (job["spares"]["policy"], job["spares"]["count"]) == ("gpus", 4)
 
 
 def test_the_job_file_is_copied(run, model_file, tmp_path):
