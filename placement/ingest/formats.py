@@ -47,5 +47,6 @@ class Format:
 _ALL = (
     Format("ibnetdiscover", "ibnetdiscover output: links by GUID and port", "ibnetdiscover"),
     Format("ibnetdiscover-ports", "ibnetdiscover -p output: one line a port", "ibnetdiscover", "ports"),
+    Format("cabling", "planned cabling as CSV: UFM NDT or point-to-point sheets", "cabling"),
 )
 FORMATS: dict[str, Format] = {f.name: f for f in _ALL}
