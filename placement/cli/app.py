@@ -8,7 +8,22 @@ from typing import Annotated
 import typer
 
 from placement import __version__
-from placement.cli import accuracy, calibrate, diff, explain, export, model, plan, repair, schema, show, topology, verify, why
+from placement.cli import (
+    accuracy,
+    calibrate,
+    diff,
+    explain,
+    export,
+    model,
+    plan,
+    repair,
+    schema,
+    show,
+    spares,
+    topology,
+    verify,
+    why,
+)
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True, add_completion=True)
 app.command()(plan.plan)
@@ -16,6 +31,7 @@ app.command()(verify.verify)
 app.command()(show.show)
 app.command()(why.why)
 app.command()(repair.repair)
+app.command()(spares.spares)
 app.command()(diff.diff)
 app.command()(export.export)
 app.add_typer(topology.app, name="topology")
