@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -62,13 +62,24 @@ def analyse(wired: Wired) -> Analysis:
 
 
 def ordered(faults: list[Fault]) -> tuple[Fault, ...]:
-    """Most severe first, kinds together, then by place; switches that two checks call cut off are named once."""
+    """One fault a cause: what two checks see is kept once. Most severe first, kinds together, then by place."""
+    twice = {r for f in faults if f.kind in ("port-twice", "no-such-port", "loop-cable") for r in f.records}
+    cut = {d for f in faults if f.kind == "island" for d in f.devices}
+    lost = {d for f in faults if f.kind in ("missing-switch", "leaf-without-hosts", "taper-off-design") for d in f.devices}
+    unlinked = {v for f in faults if f.kind in ("missing-host-link", "missing-switch", "leaf-without-hosts") for v in f.victims}
+    dark = {v for f in faults if f.kind == "no-link" for v in f.victims}
     seen: set[tuple[str, tuple[str, ...]]] = set()
     kept = []
     for fault in faults:
-        key = (fault.kind, fault.devices)
-        if fault.kind in ("switch-cut-off", "leaf-without-hosts", "missing-switch") and fault.devices and key in seen:
-            continue
-        seen.add(key)
-        kept.append(replace(fault))
+        again = (fault.kind, fault.devices) in seen and fault.kind in ("switch-cut-off", "leaf-without-hosts", "missing-switch")
+        seen.add((fault.kind, fault.devices))
+        covered = (
+            again
+            or (fault.kind in ("extra-cable", "wrong-port", "wrong-leaf") and bool(twice & set(fault.records)))
+            or (fault.kind in ("switch-cut-off", "idle-switch") and bool(fault.devices) and fault.devices[0] in cut | lost)
+            or (fault.kind == "no-link" and bool(unlinked & set(fault.victims)))
+            or (fault.kind == "absent-tray" and bool(dark & set(fault.victims)))
+        )
+        if not covered:
+            kept.append(fault)
     return tuple(sorted(kept, key=lambda f: (ORDER[f.severity], f.kind, f.group, f.rack, f.devices, f.message)))

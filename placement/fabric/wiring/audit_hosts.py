@@ -116,11 +116,18 @@ class HostView:
 
     def at(self, place: int) -> dict[str, str]:
         """Roll-up keys of a place."""
-        return {"group": self.group(place // self.x.width), "rack": self.rack(self.host(place))}
+        host = self.host(place)
+        return {"group": self.group(place // self.x.width), "rack": "" if " " in host else self.rack(host)}
 
-    def evidence(self, row: int) -> dict[str, object]:
-        line, file = self.names.place(int(self.a.cable_R[row]))
-        return {"line": line, "file": file}
+    def evidence(self, *rows: int) -> dict[str, object]:
+        """Where the first of some adapters stands in the capture, and the cables of all."""
+        line, file = self.names.place(int(self.a.cable_R[rows[0]]))
+        return {"line": line, "file": file, "records": tuple(int(self.a.cable_R[r]) for r in rows)}
+
+
+def named(hosts: tuple[str, ...]) -> tuple[str, ...]:
+    """Those that are names of hosts, not words for where one stands."""
+    return tuple(h for h in hosts if " " not in h or h[:1].isupper())
 
 
 def host_faults(view: HostView) -> Iterator[Fault]:
@@ -173,9 +180,9 @@ def _rewired(view: HostView, chain: Chain) -> Fault:
     if lost:
         message += f"; {some(lost)} {'have' if len(lost) > 1 else 'has'} no link"
     return Fault(
-        kind, severity, message, tuple(expected), tuple(actual), **view.at(places[0]), victims=hosts,
+        kind, severity, message, tuple(expected), tuple(actual), **view.at(places[0]), victims=named(hosts),
         devices=tuple(dict.fromkeys(view.row_socket(r) for r in chain.actual)), cables=len(chain.actual),
-        help=help, **view.evidence(chain.actual[0]),  # type: ignore[arg-type]
+        help=help, **view.evidence(*chain.actual),  # type: ignore[arg-type]
     )  # fmt: skip
 
 
@@ -188,7 +195,8 @@ def _what(view: HostView, chain: Chain, slots: list[int], hosts: tuple[str, ...]
         return "adapter-above-leaf", f"{some(hosts)}: an adapter is plugged into a switch above the leafs", E_, "move it to its leaf"
     if not chain.expected:
         return "extra-cable", f"{some(hosts)}: {count(n, 'adapter cable')} that the pattern does not know", W_, "check what it is for"
-    if wrong_leaf and len(hosts) == 1:
+    home = {int(x.slot_R[r]) // x.lanes // x.width for r in chain.actual}
+    if wrong_leaf and len(hosts) == 1 and {int(view.s.group_W[x.leaf_R[r]]) for r in wrong_leaf} <= home:
         rails = f"{count(n, 'cable')} of {hosts[0]} {'are' if n > 1 else 'is'} on the wrong rail"
         return "rail-swap", rails, E_, "swap the cables at the host: collectives expect rail i on the leafs of rail i"
     if wrong_leaf:
@@ -218,7 +226,7 @@ def _unlinked(view: HostView, missing: list[int]) -> Iterator[Fault]:
         yield Fault(
             "leaf-without-hosts", E_, f"{view.names.device(int(view.s.leaf_W[leaf]))} has lost {len(lost)} of {int(real[leaf])} host links",
             (f"{count(int(real[leaf]), 'host link')}",), (f"{int(real[leaf]) - len(lost)}",), **view.at(slot_Q[lost[0]] // x.lanes),
-            victims=hosts, devices=(view.names.device(int(view.s.leaf_W[leaf])),), cables=len(lost), help="check the leaf and its transceivers",
+            victims=named(hosts), devices=(view.names.device(int(view.s.leaf_W[leaf])),), cables=len(lost), help="check the leaf and its transceivers",
         )  # fmt: skip
     by_place: defaultdict[int, list[int]] = defaultdict(list)
     for q in rest:
@@ -229,7 +237,7 @@ def _unlinked(view: HostView, missing: list[int]) -> Iterator[Fault]:
         total = sum(1 for slot in range(place * x.lanes, (place + 1) * x.lanes) if slot in view.socket_of)
         yield Fault(
             "missing-host-link", E_, f"{host} has no link on {len(lost)} of its {total} rails", tuple(plugs), ("no link",) * len(plugs),
-            **view.at(place), victims=(host,), devices=tuple(view.socket(leaf_Q[q], port_Q[q]) for q in lost), cables=len(lost),
+            **view.at(place), victims=named((host,)), devices=tuple(view.socket(leaf_Q[q], port_Q[q]) for q in lost), cables=len(lost),
             help="check the cable, the transceivers and the adapter",
         )  # fmt: skip
 
@@ -267,12 +275,12 @@ def _missing_leaf(view: HostView, group: int, kind: int, name: str, present: boo
         message = f"{name} has no host links: {lanes} of {count(len(hosts), 'host')} lead nowhere"
         return Fault(
             "leaf-without-hosts", E_, message, (f"{name} with {len(hosts)} host links",), ("none",), view.group(group),
-            view.rack(hosts[0]) if hosts else "", hosts, (name,), len(hosts), help="check the leaf and its transceivers",
+            view.rack(hosts[0]) if hosts else "", named(hosts), (name,), len(hosts), help="check the leaf and its transceivers",
         )  # fmt: skip
     message = f"{name or 'a leaf'} is missing beside {siblings}: {lanes} of {count(len(hosts), 'host')} lead nowhere"
     return Fault(
         "missing-switch", E_, message, (name or f"a leaf for {lanes}",), ("not in the capture",), view.group(group),
-        view.rack(hosts[0]) if hosts else "", hosts, (name,) if name else (), len(hosts),
+        view.rack(hosts[0]) if hosts else "", named(hosts), (name,) if name else (), len(hosts),
         help="check power and management of the switch; capture again when it is back",
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ from placement.diag import Severity
 from placement.fabric.wiring.chains import Chain, chains
 from placement.fabric.wiring.ends import joined
 from placement.fabric.wiring.faults import Fault, Names, count
-from placement.fabric.wiring.names import gaps, letters, natural, renumbered
+from placement.fabric.wiring.names import gaps, letters, natural, numbers, renumbered
 from placement.fabric.wiring.uplinks import Boundary
 from placement.ir import Wired
 from placement.ir._array import Ints
@@ -122,7 +122,7 @@ def _rewired(view: SwitchView, chain: Chain) -> Fault:
             message += ", in another group of the fabric"
     return Fault(
         kind, severity, message, expected, actual, view.group(low), devices=tuple(dict.fromkeys(names.device(d) for p in pairs_a for d in p)),
-        cables=n, line=line, file=file, help=help,
+        cables=n, line=line, file=file, help=help, records=tuple(int(b.cable_X[x]) for x in chain.actual),
     )  # fmt: skip
 
 
@@ -217,17 +217,16 @@ def _hole_names(
     here = {p: view.names.device(d) for p, d in rule[group].items()}
     out: list[str] = []
     for port in hole[::each]:
-        for other in alike[:4]:
-            model = rule[other].get(port)
-            shared = next((p for p in here if p in rule[other]), None)
-            if model is None or shared is None:
-                continue
-            theirs, there = view.names.device(rule[other][shared]), view.names.device(model)
-            if letters(theirs) == letters(there) == letters(here[shared]):
-                fields = [_number(here[shared], i) + m - t for i, (m, t) in enumerate(zip(_numbers(there), _numbers(theirs), strict=True))]
-                if min(fields, default=0) >= 0:
-                    out.append(renumbered(here[shared], fields))
-                    break
+        votes: Counter[str] = Counter()
+        for other in [g for g in alike if port in rule[g]][:4]:
+            there = view.names.device(rule[other][port])
+            for shared in [p for p in here if p in rule[other]][:64]:
+                theirs = view.names.device(rule[other][shared])
+                if letters(theirs) == letters(there) == letters(here[shared]):
+                    fields = [h + m - t for h, m, t in zip(numbers(here[shared]), numbers(there), numbers(theirs), strict=True)]
+                    votes[renumbered(here[shared], fields) if min(fields, default=0) >= 0 else ""] += 1
+        if votes:
+            out.append(votes.most_common(1)[0][0])
     if out:
         return out
     found = gaps(list(dict.fromkeys(here.values())))
@@ -240,23 +239,13 @@ def _gap_by_port(here: dict[int, str], hole: list[int], each: int) -> list[str]:
     for port in hole[::each]:
         before = next((here[p] for p in sorted(here, reverse=True) if p < port), "")
         after = next((here[p] for p in sorted(here) if p > port), "")
-        a, b = _numbers(before), _numbers(after)
+        a, b = numbers(before), numbers(after)
         differ = [i for i in range(min(len(a), len(b))) if a[i] != b[i]]
         if before and after and len(a) == len(b) and len(differ) == 1 and b[differ[0]] - a[differ[0]] == 2:
             out.append(renumbered(before, [*a[: differ[0]], a[differ[0]] + 1, *a[differ[0] + 1 :]]))
         else:
             out.append("")
     return out
-
-
-def _numbers(name: str) -> list[int]:
-    import re
-
-    return [int(n) for n in re.findall(r"\d{1,15}", name)]
-
-
-def _number(name: str, index: int) -> int:
-    return _numbers(name)[index]
 
 
 def hosts_below(wired: Wired, leaf_R: Ints, host_R: Ints, hosts: tuple[str, ...]) -> Below:

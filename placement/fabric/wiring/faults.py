@@ -38,6 +38,7 @@ class Fault:
     line: int = 0
     file: str = ""
     help: str = ""
+    records: tuple[int, ...] = ()  # cables of the capture that the fault is about
 
     def diagnostic(self, fallback: str = "") -> Diagnostic:
         """The finding as every other part of the tool prints it; victims as one folded host list."""

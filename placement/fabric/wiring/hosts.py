@@ -72,10 +72,10 @@ def _homes(a: Adapters, place_R: Ints, width: int) -> tuple[Ints, Bools, Naming]
     sure = np.flatnonzero((a.class_R >= 0) & (place_R >= 0))
     votes = vote(a.host_R[sure], place_R[sure])
     home_H[votes.key_K] = votes.value_K
-    at = np.flatnonzero(home_H >= 0)
-    names = naming([a.hosts[h] for h in at.tolist()], home_H[at] // width, home_H[at] % width)
+    names = _naming(a, home_H, width)
     double_R = np.zeros(len(place_R), bool)
     lanes_L = a.lanes_L
+    before = home_H.copy()
     many_H = np.bincount(a.host_R[sure], minlength=len(a.hosts))
     for h in np.flatnonzero(many_H > np.where(a.class_H >= 0, lanes_L[a.class_H], 0)).tolist():
         rows = sure[a.host_R[sure] == h]
@@ -85,7 +85,12 @@ def _homes(a: Adapters, place_R: Ints, width: int) -> tuple[Ints, Bools, Naming]
         fitting = [p for p in places.tolist() if names.expected(p // width, p % width) == a.hosts[h]]
         home_H[h] = fitting[0] if fitting else places[counts.argmax()]
         double_R[rows[place_R[rows] != home_H[h]]] = True
-    return home_H, double_R, names
+    return home_H, double_R, names if np.array_equal(before, home_H) else _naming(a, home_H, width)
+
+
+def _naming(a: Adapters, home_H: Ints, width: int) -> Naming:
+    at = np.flatnonzero(home_H >= 0)
+    return naming([a.hosts[h] for h in at.tolist()], home_H[at] // width, home_H[at] % width)
 
 
 def _slots(

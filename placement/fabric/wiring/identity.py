@@ -25,13 +25,7 @@ def identity_faults(wired: Wired, names: Names) -> Iterator[Fault]:
     yield from _twins(wired, names, device.guid_D.astype(np.int64), device.guid_D != 0, "duplicate-guid", "GUID", E_)
     with_lid = (device.lid_D > 0) & (device.lid_D < 0xC000)
     yield from _twins(wired, names, device.lid_D, with_lid, "duplicate-lid", "LID", E_)
-    seen: dict[str, int] = {}
-    switch_D = device.kind_D == Kind.SWITCH
-    code_D = np.array(
-        [seen.setdefault(f"{n}\0{u}".casefold(), len(seen)) for n, u in zip(device.name_D.tolist(), device.unit_D.tolist(), strict=True)],
-        np.int64,
-    )
-    yield from _twins(wired, names, code_D, switch_D & (device.name_D != ""), "duplicate-name", "name", E_)
+    yield from _same_name(wired, names)
     idle = np.flatnonzero((device.lid_D == PERMISSIVE) & (device.kind_D == Kind.ADAPTER))
     if len(idle):
         hosts = tuple(sorted({str(n) for n in device.name_D[idle].tolist() if n}))
@@ -61,6 +55,25 @@ def _twins(wired: Wired, names: Names, key_D: Ints, of_D: Bools, kind: str, word
         )  # fmt: skip
 
 
+def _same_name(wired: Wired, names: Names) -> Iterator[Fault]:
+    """Switches that bear one name: as many chips of a chassis as there are do so by right, each with its own unit."""
+    device = wired.device
+    bearers: defaultdict[str, list[int]] = defaultdict(list)
+    for d in np.flatnonzero((device.kind_D == Kind.SWITCH) & (device.name_D != "")).tolist():
+        bearers[str(device.name_D[d]).casefold()].append(d)
+    for rows in bearers.values():
+        if len(rows) < 2 or len({str(device.unit_D[d]) for d in rows}) == len(rows):
+            continue
+        line, file = names.device_place(rows[1])
+        racks = [str(r) for r in np.unique(device.rack_D[rows]) if r]
+        where = f" in racks {some(racks)}" if len(racks) > 1 else ""
+        yield Fault(
+            "duplicate-name", E_, f"several switches are called {device.name_D[rows[0]]}{where}",
+            actual=tuple(f"{names.device(d)} (line {names.device_place(d)[0]:,})" for d in rows[:20]), devices=(str(device.name_D[rows[0]]),),
+            line=line, file=file, help="each switch needs its own name",
+        )  # fmt: skip
+
+
 def port_faults(wired: Wired, ends: Ends, names: Names) -> Iterator[Fault]:
     """Ports with two cables, ports that the device does not have, cables that lead back to their own switch."""
     cable, device = wired.cable, wired.device
@@ -79,6 +92,7 @@ def port_faults(wired: Wired, ends: Ends, names: Names) -> Iterator[Fault]:
         yield Fault(
             "port-twice", E_, f"{socket} has {len(rows)} cables", ("1 cable",), (f"{len(rows)}: {some(peers)}",), devices=(socket,),
             cables=len(rows) - 1, line=line, file=file, help="a port takes one cable: one of the records is wrong",
+            records=tuple(int(ends.cable_X[x]) for x in rows),
         )  # fmt: skip
     ports_D = device.ports_D
     over = np.flatnonzero((ports_D[ends.device_X] >= 0) & (ends.port_X > ports_D[ends.device_X]))
@@ -88,6 +102,7 @@ def port_faults(wired: Wired, ends: Ends, names: Names) -> Iterator[Fault]:
         yield Fault(
             "no-such-port", E_, f"{names.socket(d, int(ends.port_X[x]))} is used, but {names.device(d)} has {int(ports_D[d])} ports",
             (f"ports 1 to {int(ports_D[d])}",), (f"port {int(ends.port_X[x])}",), devices=(names.device(d),), cables=1, line=line, file=file,
+            help="the port number or the switch model is wrong", records=(int(ends.cable_X[x]),),
         )  # fmt: skip
     half = len(loop_X) // 2
     for x in np.flatnonzero(loop_X[:half]).tolist():

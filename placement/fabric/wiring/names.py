@@ -50,6 +50,11 @@ def letters(name: str) -> str:
     return _NUMBER.sub("#", name.lower())
 
 
+def numbers(name: str) -> list[int]:
+    """The numbers of a name, left to right."""
+    return [int(n) for n in _NUMBER.findall(name)]
+
+
 def renumbered(model: str, fields: Sequence[int]) -> str:
     """A name like `model` with other numbers, zero-padded as its own are.
 

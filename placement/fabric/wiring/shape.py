@@ -13,6 +13,7 @@ from placement.diag import Severity
 from placement.fabric.wiring.adapters import Adapters
 from placement.fabric.wiring.ends import Ends, vote
 from placement.fabric.wiring.faults import Fault, Names, count, some
+from placement.fabric.wiring.names import grid, numbers, renumbered
 from placement.fabric.wiring.sockets import Sockets
 from placement.fabric.wiring.uplinks import Boundary
 from placement.hostlist import fold
@@ -38,6 +39,7 @@ def islands(wired: Wired, ends: Ends) -> Ints:
     switch_D = _switches(wired)
     between = switch_D[ends.device_X] & switch_D[ends.peer_X]
     a, b = ends.device_X[between], ends.peer_X[between]
+    a, b = _with_chassis(wired, switch_D, a, b)
     label = np.arange(len(switch_D))
     while True:
         low = label.copy()
@@ -48,6 +50,16 @@ def islands(wired: Wired, ends: Ends) -> Ints:
         label = low
     _, out = np.unique(np.where(switch_D, label, len(label)), return_inverse=True)
     return np.where(switch_D, out.ravel(), -1)
+
+
+def _with_chassis(wired: Wired, switch_D: Bools, a: Ints, b: Ints) -> tuple[Ints, Ints]:
+    """Chips of one chassis are joined by its backplane, also where a plan does not list it."""
+    chips = np.flatnonzero(switch_D & (wired.device.unit_D != "") & (wired.device.name_D != ""))
+    if not len(chips):
+        return a, b
+    _, first, of = np.unique(wired.device.name_D[chips], return_index=True, return_inverse=True)
+    hub = chips[first[of.ravel()]]
+    return np.r_[a, chips, hub], np.r_[b, hub, chips]
 
 
 def _switches(wired: Wired) -> Bools:
@@ -102,7 +114,10 @@ def _idle(wired: Wired, ends: Ends, tier_D: Ints, names: Names) -> Iterator[Faul
     up_D = np.zeros(len(kind_D), np.int64)
     np.add.at(up_D, ends.device_X, (tier_D[ends.peer_X] == tier_D[ends.device_X] + 1) & (tier_D[ends.device_X] > 0))
     top = int(tier_D.max(initial=0))
-    for d in np.flatnonzero((tier_D >= 1) & (tier_D < top) & (up_D == 0) & (used_D > 0)).tolist():
+    orphans_D = (tier_D >= 1) & (tier_D < top) & (up_D == 0) & (used_D > 0)
+    for tier in range(1, top):
+        yield from _headless(names, ends, tier_D, tier, orphans_D)
+    for d in np.flatnonzero(orphans_D).tolist():
         line, file = names.device_place(d)
         below = sorted({str(wired.device.name_D[p]) for p in ends.peer_X[ends.device_X == d].tolist() if kind_D[p] == Kind.ADAPTER} - {""})
         yield Fault(
@@ -115,6 +130,42 @@ def _idle(wired: Wired, ends: Ends, tier_D: Ints, names: Names) -> Iterator[Faul
             "switch-cut-off", W_, f"no cables lead from {names.device(d)} down to a leaf", devices=(names.device(d),), line=line, file=file,
             help="check the switch before its cables",
         )  # fmt: skip
+
+
+def _headless(names: Names, ends: Ends, tier_D: Ints, tier: int, orphans_D: Bools) -> Iterator[Fault]:
+    """A whole column of a tier (the spines of one index in every pod) without a way up: what joined it is missing. Takes the column out."""
+    row = np.flatnonzero(tier_D == tier)
+    if not orphans_D[row].any():
+        return
+    g = grid([names.device(int(d)) for d in row])
+    for field in range(g.field_NF.shape[1]):
+        value, column, many = np.unique(g.field_NF[:, field], return_inverse=True, return_counts=True)
+        gone = np.bincount(column.ravel(), weights=orphans_D[row], minlength=len(value))
+        for v in np.flatnonzero((gone == many) & (many >= 2) & (2 * gone.sum() <= len(row))).tolist():
+            mine = row[column.ravel() == v]
+            name = _column_head(names, ends, tier_D, tier, row, g.field_NF[:, field], int(value[v]))
+            message = f"{name or 'a switch'} is missing: {count(len(mine), 'switch', 'switches')} below have no cable upwards"
+            orphans_D[mine] = False
+            below = fold([names.device(int(d)) for d in mine], 80)
+            yield Fault(
+                "missing-switch", E_, message, (f"{name or 'a switch'} above {below}",), ("not in the capture",), devices=(name,) if name else (),
+                cables=len(mine), help="check power and management of the switch; capture again when it is back",
+            )  # fmt: skip
+
+
+def _column_head(names: Names, ends: Ends, tier_D: Ints, tier: int, row: Ints, field: Ints, value: int) -> str:
+    """Name of the one switch above a column, from those above the other columns; "" where there are several."""
+    of = dict(zip(row.tolist(), field.tolist(), strict=True))
+    heads: dict[int, set[int]] = defaultdict(set)
+    for x in np.flatnonzero((tier_D[ends.device_X] == tier) & (tier_D[ends.peer_X] == tier + 1)).tolist():
+        heads[of[int(ends.device_X[x])]].add(int(ends.peer_X[x]))
+    single = {v: names.device(next(iter(d))) for v, d in heads.items() if len(d) == 1}
+    votes: Counter[str] = Counter()
+    for v, name in single.items():
+        fields = numbers(name)
+        if fields and fields[-1] + value - v >= 0:
+            votes[renumbered(name, [*fields[:-1], fields[-1] + value - v])] += 1
+    return votes.most_common(1)[0][0] if votes and 2 * votes.most_common(1)[0][1] > len(heads) else ""
 
 
 def _islands(wired: Wired, tier_D: Ints, names: Names, island_D: Ints, a: Adapters, s: Sockets) -> Iterator[Fault]:
@@ -134,13 +185,13 @@ def _islands(wired: Wired, tier_D: Ints, names: Names, island_D: Ints, a: Adapte
     for part in parts[1:]:
         if part in planes:
             continue
-        mine = leafs[island_D[leafs] == part]
-        if bool((tier_D[mine] == 1).all()) and len(mine) == 1:
+        mine = np.flatnonzero(island_D == part)
+        if len(mine) == 1:
             continue  # a single leaf without uplinks is reported as cut off
         hosts = tuple(sorted(a.hosts[h] for h in served[part]))
         yield Fault(
-            "island", E_, f"{count(len(mine), 'leaf')} with {count(len(hosts), 'host')} cannot be reached from the rest", victims=hosts,
-            devices=tuple(names.device(int(d)) for d in mine), help="these are separate fabrics: join them, or describe them apart",
+            "island", E_, f"{count(len(mine), 'switch', 'switches')} with {count(len(hosts), 'host')} cannot be reached from the rest", victims=hosts,
+            devices=tuple(names.device(int(d)) for d in mine.tolist()), help="these are separate fabrics: join them, or describe them apart",
         )  # fmt: skip
     lanes = [frozenset(s.kind_W[np.isin(s.leaf_W, leafs[island_D[leafs] == p])].tolist()) for p in planes]
     if len(planes) > 1 and len(set(lanes)) == len(planes):

@@ -21,7 +21,7 @@ from placement.ir._array import Bools, Ints, freeze
 
 KIND_SHARE = 0.25  # of the ports of a leaf's main lane: fewer are misplaced cables, not another lane of the leaf
 USUAL = 0.5  # of the leafs of a kind use a port: every leaf of the kind should
-ALLOWED = 0.05  # of the leafs of a kind use a port: hosts may stand there
+ALLOWED = 0.15  # of the leafs of a kind use a port: hosts may stand there
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _rule(
     at = find(used.key_K, lane.key_K)
     used_P[at >= 0] = used.total_K[at[at >= 0]]
     share_P = used_P / np.maximum(leafs_K[lane.key_K // span], 1)
-    allowed_P = (share_P >= ALLOWED) & ((lane.count_K >= 2) | (leafs_K[lane.key_K // span] < 20))
+    allowed_P = (share_P >= ALLOWED) & ((lane.count_K >= 2) | (leafs_K[lane.key_K // span] <= 3))
     if len(a.hosts) < FEW:
         allowed_P &= False
     code_P, lane_P, usual_P = lane.key_K[allowed_P], lane.value_K[allowed_P], share_P[allowed_P] >= USUAL
