@@ -14,7 +14,7 @@
  * the plan gives this rank with PLACEMENT_HOST or the name of the machine. --spoil makes one rank send one wrong byte,
  * which must be found.
  *
- * Build: mpicc -O2 -std=c11 -I "$(placement runtime --include)" pipeline_step.c -o pipeline_step
+ * Build: mpicc -O2 -std=c11 -I "$(placement runtime)" pipeline_step.c -o pipeline_step
  */
 #include "placement_plan.h"
 
@@ -308,7 +308,9 @@ static void run_pipeline(void) {
     outbox box = {room(most * sizeof(MPI_Request)), room(most * message_bytes), 0, most};
     const size_t n = plan_ops(ops);
     for (size_t i = 0; i < n; ++i) run_op(&ops[i], &box);
-    MPI_Waitall((int)box.used, box.request, MPI_STATUSES_IGNORE);
+    MPI_Status *status = room(most * sizeof *status); /* MPI_STATUSES_IGNORE makes gcc warn in the headers of MPICH */
+    MPI_Waitall((int)box.used, box.request, status);
+    free(status);
     free(box.request);
     free(box.data);
     free(ops);

@@ -27,7 +27,9 @@ static volatile unsigned sink;
 static void read_name(const placement_plan *plan, uint32_t name, uint32_t size, int valid) {
     const char *text = placement_name(plan, name, size);
     if (valid) REQUIRE(text);
-    if (text) sink += (unsigned)strlen(text);
+    if (!text) return;
+    REQUIRE(text[size] == '\0' && strlen(text) <= size);
+    sink += (unsigned)strlen(text);
 }
 
 static void read_group(const placement_plan *plan, const placement_group *group, int valid) {
