@@ -46,7 +46,7 @@ class Record:
 
 
 def json_records(out: Builder, source: Source, *keys: str) -> Iterator[Record]:
-    """Objects of the list under the first of `keys` that the file has, or of the list that the file is, or the object that it is.
+    """Objects of the list under the first of `keys` that the file has; else of the list, or the object, that the file is.
 
     Lists are read element by element. An element that is no JSON is a diagnostic, and reading goes on after it.
     """

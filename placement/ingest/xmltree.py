@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""XML read with lines and without risk: no entities of the file's own, nothing fetched, bounded depth and size; what stands before a
-break in the file is kept.
+"""XML with lines and without risk: no entities of the file's own, nothing fetched, bounded depth and size.
+
+What stands before a break in the file is kept.
 """
 
 from __future__ import annotations
@@ -84,9 +85,9 @@ def read_xml(out: Builder, source: Source) -> Element:
     text = source.text
     if text.lstrip().startswith("<?xml") and "?>" in text[:400]:  # the text is decoded already, whatever its first line says
         head, _, rest = text.partition("?>")
-        text = " " * 0 + "\n" * head.count("\n") + rest
+        text = "\n" * head.count("\n") + rest
     try:
-        parser.Parse(text.encode("utf-8", "replace"), True)  # noqa: FBT003
+        parser.Parse(text.encode("utf-8", "replace"), True)
     except _Hostile as hostile:
         help = "write the entity's text where it is used" if hostile.name == "entity" else ""
         raise refuse(source.file, f"ingest/xml-{hostile.name}", hostile.message, parser.CurrentLineNumber, help) from None
