@@ -12,6 +12,7 @@ from placement.cli import (
     accuracy,
     calibrate,
     diff,
+    drill,
     explain,
     export,
     model,
@@ -32,6 +33,7 @@ app.command()(show.show)
 app.command()(why.why)
 app.command()(repair.repair)
 app.command()(spares.spares)
+app.command()(drill.drill)
 app.command()(diff.diff)
 app.command()(export.export)
 app.add_typer(topology.app, name="topology")
