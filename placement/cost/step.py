@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,8 +15,9 @@ from placement.cost.flops import flops_per_token
 from placement.cost.hardware import Hardware
 from placement.cost.layers import LayerCost
 from placement.cost.memory import stage_memory
-from placement.cost.pipeline import simulate
+from placement.cost.pipeline import Timeline, simulate
 from placement.cost.price import overlapped
+from placement.cost.schedules import first_half
 from placement.ir import PARTS, RECOMPUTE, SHARDING, Efficiency, Job, ModelGraph, Optimizer, Spans, Stages, StepCost, Strategy
 from placement.ir._array import Floats, Ints
 
@@ -48,19 +50,23 @@ def dp_seconds(
     none, zero1: once a step, behind the last backward pass and the next forward pass. zero2 scatters gradients of every
     microbatch; fsdp also gathers weights twice a microbatch (forward and backward), behind the neighbouring layers.
     """
-    links = net.Links(c.nvlink_Bps, c.nic_Bps, c.domain, c.nvls.astype(float), (c.generation == 2).astype(float))
-    reduce_s = _group_s(links, eff, spans, dense, dp_cp, grad_bytes, "dp") + _group_s(
-        links, eff, spans, expert, edp, grad_bytes, "edp"
-    )
-    gather_s = _group_s(links, eff, spans, dense, dp_cp, gather_bytes, "dp") + _group_s(
-        links, eff, spans, expert, edp, gather_bytes, "edp"
-    )
+    reduce_s, gather_s = (all_params_s(c, eff, b, dense, expert, dp_cp, edp, spans) for b in (grad_bytes, gather_bytes))
     once = overlapped(reduce_s + gather_s, eff["dp_window"] * window_s, eff["dp_floor"])
     once = c.naive * (reduce_s + gather_s) + (1.0 - c.naive) * once
     scattered = microbatches * overlapped(reduce_s, eff["dp_window"] * window_s, eff["dp_floor"]) + eff["dp_floor"] * gather_s
     floor = np.where(c.composer, eff["fsdp_floor_composer"], eff["fsdp_floor"])
     sharded = microbatches * overlapped(reduce_s + 2.0 * gather_s, eff["fsdp_window"] * window_s, floor)
     return np.asarray(np.select([sharding <= 1, sharding == 2], [once, scattered], sharded))
+
+
+def all_params_s(
+    c: Context, eff: Efficiency, element_bytes: Floats | float, dense: Floats, expert: Floats, dp_cp: Floats, edp: Floats,
+    spans: Spans,
+) -> Floats:  # fmt: skip
+    """Seconds to scatter or gather every parameter of a GPU once over its data-parallel groups, alone on the network."""
+    links = net.Links(c.nvlink_Bps, c.nic_Bps, c.domain, c.nvls.astype(float), (c.generation == 2).astype(float))
+    own = _group_s(links, eff, spans, dense, dp_cp, element_bytes, "dp")
+    return np.asarray(own + _group_s(links, eff, spans, expert, edp, element_bytes, "edp"))
 
 
 def dp_windows(pp: Ints | Floats | int, vpp: Ints | Floats | int) -> Floats:
@@ -144,6 +150,69 @@ def boundary_s(c: Context, eff: Efficiency, spans: Spans, edge_bytes: Floats) ->
     return np.asarray((c.naive + (1.0 - c.naive) * eff["p2p_exposed"]) * seconds)
 
 
+@dataclass(frozen=True)
+class Steps:
+    """What one step is made of, before it is summed. Seconds.
+
+    `parts_CX` of each chunk and microbatch by direction, columns `COLUMNS`; `load_PC` share of the microbatches of a chunk that
+    a stage runs; `edge_s` a message between stages; `shown_P` gradient traffic that nothing hides; `update_P` the optimizer;
+    `fixed_s` what follows: host, gradient norm, stragglers.
+    """
+
+    timeline: Timeline
+    parts_CX: Mapping[str, Floats]
+    load_PC: Floats
+    edge_s: float
+    busy_P: Floats
+    dense_P: Floats
+    expert_P: Floats
+    shown_P: Floats
+    update_P: Floats
+    fixed_s: float
+
+    @property
+    def last(self) -> int:
+        """The stage that ends the step."""
+        return int(np.argmax(self.shown_P + self.update_P))
+
+    @property
+    def critical(self) -> int:
+        """The busiest stage: its work is the compute and communication of the breakdown."""
+        return int(np.argmax(self.busy_P))
+
+
+def steps_of(
+    model: ModelGraph, job: Job, hw: Hardware, eff: Efficiency, strategy: Strategy, stages: Stages, spans: Spans,
+    layer: LayerCost, *, k: int = 0, slow_P: Floats | None = None, recompute_share: float = 1.0,
+) -> Steps:  # fmt: skip
+    """Price everything of one step. Arguments as `step_cost`."""
+    c, m = context(job, hw), strategy.num_microbatches
+    parts_CX = chunk_parts(model, strategy, stages, layer, k, slow_P, recompute_share)
+    fwd_C, dgrad_C, wgrad_C = (parts_CX[name].sum(axis=1) for name in DIRECTIONS)
+    edge_s = float(boundary_s(c, eff, spans, np.asarray(layer.edge_K[k]))[0]) if strategy.pp > 1 else 0.0
+    messages = np.full(max(strategy.num_chunks - 1, 0), edge_s)
+    timeline = simulate(strategy.schedule, strategy.pp, strategy.vpp, m, fwd_C, dgrad_C, wgrad_C, messages)
+    load_PC = load(strategy)
+    busy_P = load_PC @ (fwd_C + dgrad_C + wgrad_C)
+    dense_P, expert_P = stage_params(model, strategy, stages, layer, k)
+    sharded = SHARDING.index(strategy.sharding) >= 1
+    shown_P = dp_s(
+        job, hw, eff, dense_params=dense_P, expert_params=expert_P, dp_cp=strategy.dp * strategy.cp // strategy.gtp,
+        edp=strategy.edp // strategy.egtp, sharding=strategy.sharding, spans=spans,
+        window_s=busy_P * dp_windows(strategy.pp, strategy.vpp), num_microbatches=m,
+    )  # fmt: skip
+    copies = weight_copies(strategy.schedule, strategy.pp) if sharded else 1
+    update_P = optimizer_s(
+        job, hw, eff, dense_params=dense_P, expert_params=expert_P,
+        shard_dense=copies * (strategy.dp * strategy.cp // strategy.gtp if sharded else 1),
+        shard_expert=copies * (strategy.edp // strategy.egtp if sharded else 1),
+    )  # fmt: skip
+    tail = float(timeline.makespan_s) + float((shown_P + update_P).max())
+    groups = strategy.edp if strategy.ep > 1 else 1
+    fixed = overhead_s(job, hw, eff, world_size=strategy.world_size, num_microbatches=m, busy_s=tail, expert_groups=groups)
+    return Steps(timeline, parts_CX, load_PC, edge_s, busy_P, dense_P, expert_P, shown_P, update_P, float(fixed))
+
+
 def step_cost(
     model: ModelGraph, job: Job, hw: Hardware, eff: Efficiency, strategy: Strategy, stages: Stages, spans: Spans,
     layer: LayerCost, *, k: int = 0, slow_P: Floats | None = None, bytes_tier: Mapping[str, Mapping[str, float]] | None = None,
@@ -153,56 +222,21 @@ def step_cost(
 
     `recompute_share`: part of the layers that is recomputed, where a run recomputes only some.
     """
-    c = context(job, hw)
-    m = strategy.num_microbatches
-    chunk_P = [np.flatnonzero(strategy.chunk_stage == p) for p in range(strategy.pp)]
-    parts_CX = chunk_parts(model, strategy, stages, layer, k, slow_P, recompute_share)
-    fwd_C, dgrad_C, wgrad_C = (parts_CX[name].sum(axis=1) for name in ("forward", "dgrad", "wgrad"))
-    edge_s = float(boundary_s(c, eff, spans, np.asarray(layer.edge_K[k]))[0]) if strategy.pp > 1 else 0.0
-    timeline = simulate(
-        strategy.schedule,
-        strategy.pp,
-        strategy.vpp,
-        m,
-        fwd_C,
-        dgrad_C,
-        wgrad_C,
-        np.full(max(strategy.num_chunks - 1, 0), edge_s),
-    )
-    busy_C = fwd_C + dgrad_C + wgrad_C
-    busy_P = np.array([busy_C[i].sum() for i in chunk_P])
-    dense_P, expert_P = stage_params(model, strategy, stages, layer, k)
-    sharded = SHARDING.index(strategy.sharding) >= 1
-    dp_P = dp_s(
-        job, hw, eff, dense_params=dense_P, expert_params=expert_P, dp_cp=strategy.dp * strategy.cp // strategy.gtp,
-        edp=strategy.edp // strategy.egtp, sharding=strategy.sharding, spans=spans,
-        window_s=busy_P * dp_windows(strategy.pp, strategy.vpp), num_microbatches=m,
-    )  # fmt: skip
-    update_P = optimizer_s(
-        job, hw, eff, dense_params=dense_P, expert_params=expert_P,
-        shard_dense=strategy.dp * strategy.cp // strategy.gtp if sharded else 1,
-        shard_expert=strategy.edp // strategy.egtp if sharded else 1,
-    )  # fmt: skip
-    last = int(np.argmax(dp_P + update_P))
-    critical = int(np.argmax(busy_P))
-    sums = {
-        name: m * float(sum(parts_CX[d][chunk_P[critical], i].sum() for d in ("forward", "dgrad", "wgrad")))
-        for i, name in enumerate(_COLUMNS)
-    }
-    busy_s = sum(sums.values())
-    waiting = max(float(timeline.makespan_s) - busy_s, 0.0)
-    pp_s = min(waiting, 2.0 * m * strategy.vpp * edge_s)
-    tail = float(timeline.makespan_s) + float(dp_P[last]) + float(update_P[last])
-    fixed = float(overhead_s(job, hw, eff, world_size=strategy.world_size, num_microbatches=m, busy_s=tail,
-                             expert_groups=strategy.edp if strategy.ep > 1 else 1))  # fmt: skip
+    found = steps_of(model, job, hw, eff, strategy, stages, spans, layer, k=k, slow_P=slow_P, recompute_share=recompute_share)
+    m, last = strategy.num_microbatches, found.last
+    every_CX = sum((found.parts_CX[name] for name in DIRECTIONS), np.zeros_like(found.parts_CX["forward"]))
+    sums = dict(zip(COLUMNS, (m * (found.load_PC[found.critical] @ every_CX)).tolist(), strict=True))
+    waiting = max(float(found.timeline.makespan_s) - sum(sums.values()), 0.0)
+    pp_s = min(waiting, 2.0 * m * strategy.vpp * found.edge_s)
     parts = {
         "compute": sums["compute"], "tp": sums["tp"], "cp": sums["cp"], "ep": sums["ep"], "pp": pp_s,
-        "dp": float(dp_P[last]) + sums["gtp"], "bubble": waiting - pp_s, "optimizer": float(update_P[last]), "overhead": fixed,
+        "dp": float(found.shown_P[last]) + sums["gtp"], "bubble": waiting - pp_s, "optimizer": float(found.update_P[last]),
+        "overhead": found.fixed_s,
     }  # fmt: skip
     step_s = sum(parts.values())
     tokens = job.global_batch * job.seq_len
     return StepCost(
-        step_s=step_s, parts_s={name: parts[name] for name in PARTS}, stage_s_P=m * busy_P,
+        step_s=step_s, parts_s={name: parts[name] for name in PARTS}, stage_s_P=m * found.busy_P,
         memory_PM=stage_memory(model, job, strategy, stages, layer, k),
         tokens_per_s_per_gpu=tokens / step_s / strategy.world_size,
         mfu=flops_per_token(model, job.seq_len) * tokens / step_s / (strategy.world_size * hw.chip.peak("bf16")),
@@ -210,7 +244,22 @@ def step_cost(
     )  # fmt: skip
 
 
-_COLUMNS = ("compute", "tp", "cp", "ep", "gtp")
+def load(strategy: Strategy) -> Floats:
+    """Share of the microbatches of each chunk that a stage runs, (P, C): DualPipe runs two chunks, half of the batch each."""
+    load_PC: Floats = (strategy.chunk_stage[None, :] == np.arange(strategy.pp)[:, None]).astype(float)
+    if weight_copies(strategy.schedule, strategy.pp) == 1:
+        return load_PC
+    near = first_half(strategy.num_microbatches) / strategy.num_microbatches
+    return np.asarray(near * load_PC + (1.0 - near) * load_PC[::-1])
+
+
+def weight_copies(schedule: str, pp: int) -> int:
+    """Stages that hold each weight: two under DualPipe, which shares their optimizer states where those are sharded."""
+    return 2 if schedule == "dualpipe" and pp > 1 else 1
+
+
+COLUMNS = ("compute", "tp", "cp", "ep", "gtp")
+DIRECTIONS = ("forward", "dgrad", "wgrad")
 
 
 def chunk_parts(
@@ -222,14 +271,14 @@ def chunk_parts(
     slow_P: Floats | None,
     recompute_share: float,
 ) -> dict[str, Floats]:
-    """Seconds of each chunk for one microbatch, columns _COLUMNS, for each of forward, dgrad (recompute included) and wgrad."""
+    """Seconds of each chunk for one microbatch, columns COLUMNS, for each of forward, dgrad (recompute included) and wgrad."""
     count_CY = chunk_counts(model, strategy, stages)
     stage_C = strategy.chunk_stage
     mode_C = np.array([RECOMPUTE.index(stages.recompute_P[p]) for p in stage_C])
     slow_C = np.ones(len(stage_C)) if slow_P is None else np.asarray(slow_P)[stage_C]
     again_C = recompute_share * np.einsum("cy,yc->c", count_CY, layer.recompute_KYC[k][:, mode_C])
     out = {}
-    for d, name in enumerate(("forward", "dgrad", "wgrad")):
+    for d, name in enumerate(DIRECTIONS):
         columns = [
             count_CY @ part[k, :, d] for part in (layer.compute_KYD, layer.tp_KYD, layer.cp_KYD, layer.ep_KYD, layer.gtp_KYD)
         ]
@@ -247,12 +296,10 @@ def chunk_counts(model: ModelGraph, strategy: Strategy, stages: Stages) -> Float
 
 def stage_params(model: ModelGraph, strategy: Strategy, stages: Stages, layer: LayerCost, k: int) -> tuple[Floats, Floats]:
     """Dense and expert parameters that one GPU of each stage holds, (P,) each; a matrix tied inside a stage counts once."""
-    count_CY = chunk_counts(model, strategy, stages)
-    count_PY = np.zeros((strategy.pp, len(model.types)))
-    np.add.at(count_PY, strategy.chunk_stage, count_CY)
+    holds_PC = load(strategy) > 0
+    count_PY = holds_PC @ chunk_counts(model, strategy, stages)
     dense_P, expert_P = count_PY @ layer.dense_KY[k], count_PY @ layer.expert_KY[k]
     for a, b in model.tied:
-        stage = strategy.chunk_stage[stages.chunk_B[a]]
-        if stage == strategy.chunk_stage[stages.chunk_B[b]]:
-            dense_P[stage] -= min(layer.dense_KY[k, model.type_B[a]], layer.dense_KY[k, model.type_B[b]])
+        both_P = holds_PC[:, stages.chunk_B[a]] & holds_PC[:, stages.chunk_B[b]]
+        dense_P -= both_P * min(layer.dense_KY[k, model.type_B[a]], layer.dense_KY[k, model.type_B[b]])
     return dense_P, expert_P

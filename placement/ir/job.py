@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from placement.ir._array import digest
+from placement.ir.scope import Scope
 
 PRECISIONS = ("bf16", "fp8", "mxfp8", "nvfp4")
 SCHEDULES = ("1f1b", "interleaved", "zb-h1", "zb-v", "dualpipe", "dualpipev")
@@ -88,9 +89,10 @@ class Efficiency:
 
     values: Mapping[str, float]
     provenance: str
+    scope: Scope | None = None
 
     def __getitem__(self, name: str) -> float:
         return self.values[name]
 
     def digest(self) -> str:
-        return digest(dict(self.values))
+        return digest(dict(self.values), *([self.scope] if self.scope else []))

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from placement.ir import Efficiency, Run, StepCost
+from placement.cost.confidence import confidence
+from placement.ir import Efficiency, Run, Scope, StepCost
 from placement.passes.predict import predict_run
+from placement.passes.scope import reasons_of
 
 FORMAT_VERSION = 1
 TIE = 0.02  # runs closer than this in measured throughput are not ranked
@@ -27,12 +29,12 @@ def accuracy(runs: Sequence[Run], eff: Efficiency) -> dict[str, Any]:
 
     A run that cannot be predicted keeps its row, with `predicted_step_time_s` null and the reason.
     """
-    return report(runs, [_predicted(run, eff) for run in runs])
+    return report(runs, [_predicted(run, eff) for run in runs], eff.scope)
 
 
-def report(runs: Sequence[Run], found: Sequence[StepCost | str]) -> dict[str, Any]:
+def report(runs: Sequence[Run], found: Sequence[StepCost | str], scope: Scope | None = None) -> dict[str, Any]:
     """The report of predictions that were made elsewhere: a cost, or the reason why there is none, for each run."""
-    rows = [_row(run, cost) for run, cost in zip(runs, found, strict=True)]
+    rows = [_row(run, cost, scope) for run, cost in zip(runs, found, strict=True)]
     scored = [row for row in rows if row["error"] is not None]
     return {
         "format_version": FORMAT_VERSION, "total": len(rows), "runs": rows, "pairs": pairs(scored),
@@ -54,11 +56,14 @@ def _predicted(run: Run, eff: Efficiency) -> StepCost | str:
         return f"cannot be priced: {e}"
 
 
-def _row(run: Run, cost: StepCost | str) -> Row:
+def _row(run: Run, cost: StepCost | str, scope: Scope | None) -> Row:
     step_s = cost.step_s if isinstance(cost, StepCost) else None
     reason = cost if isinstance(cost, str) else None if run.measured_step_s else "the row gives no step time to compare with"
     error = step_s / run.measured_step_s - 1.0 if step_s is not None and run.measured_step_s else None
+    reasons = reasons_of(run, scope) if scope and isinstance(cost, StepCost) else ()
+    sure = confidence(scope, cost.step_s, run.kind == "moe", reasons) if isinstance(cost, StepCost) else None
     return {
+        "interval_s": [sure.low_s, sure.high_s] if sure else None, "extrapolates": list(reasons),
         "id": run.id, "model": run.model_key, "hardware": run.hardware, "core": run.core, "kind": run.kind,
         "precision": run.job.precision if run.job else None,
         "generation": run.cluster.chips[0].generation if run.cluster else None,

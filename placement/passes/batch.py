@@ -20,7 +20,16 @@ from placement.cost.hardware import contiguous_spans, hardware
 from placement.cost.layers import edge_bytes, sizes_of
 from placement.cost.price import Sizes, price
 from placement.cost.shards import shards_of
-from placement.cost.step import boundary_s, chunk_counts, dp_seconds, dp_windows, overhead_seconds, update_bytes
+from placement.cost.step import (
+    boundary_s,
+    chunk_counts,
+    dp_seconds,
+    dp_windows,
+    load,
+    overhead_seconds,
+    update_bytes,
+    weight_copies,
+)
 from placement.ir import RECOMPUTE, SHARDING, Efficiency, Run, Spans, Stages
 from placement.ir._array import Floats, Ints
 from placement.passes.layout import usual_stages
@@ -86,8 +95,7 @@ def _entries(runs: Sequence[Run], stages: Sequence[Stages]) -> tuple[Ints, Ints,
     cells, rows, blocks, first, cell = [], [], [], [0], 0
     for run, cut in zip(runs, stages, strict=True):
         model, strategy = _known(run.model), _known(run.strategy)
-        count_PY = np.zeros((strategy.pp, len(model.types)))
-        np.add.at(count_PY, strategy.chunk_stage, chunk_counts(model, strategy, cut))
+        count_PY = load(strategy) @ chunk_counts(model, strategy, cut)
         p, y = np.nonzero(count_PY)
         cells.append(y + cell)
         rows.append(p + first[-1])
@@ -105,6 +113,7 @@ def _facts(runs: Sequence[Run]) -> dict[str, Floats]:
         "m": [s.num_microbatches for s in strategies],
         "pp": [s.pp for s in strategies],
         "vpp": [s.vpp for s in strategies],
+        "copies": [weight_copies(s.schedule, s.pp) for s in strategies],
         "dp_cp": [s.dp * s.cp // s.gtp for s in strategies],
         "edp": [s.edp // s.egtp for s in strategies],
         "world": [s.world_size for s in strategies],
@@ -145,11 +154,13 @@ def predict(b: Batch, eff: Efficiency) -> Floats:
     here = take(b.context, g)
     spans = Spans(b.spans.members[g], b.spans.ring_spB[g], b.spans.a2a_spB[g])
     dp_G = dp_seconds(
-        here, eff, f["grad"][g], f["gather"][g], b.dense_G, b.expert_G, f["dp_cp"][g], f["edp"][g],
-        f["sharding"][g].astype(np.int64), spans, busy_G * dp_windows(f["pp"][g], f["vpp"][g]), f["m"][g],
+        here, eff, f["grad"][g], f["gather"][g], f["copies"][g] * b.dense_G, f["copies"][g] * b.expert_G,
+        f["dp_cp"][g], f["edp"][g], f["sharding"][g].astype(np.int64), spans,
+        busy_G * dp_windows(f["pp"][g], f["vpp"][g]), f["m"][g],
     )  # fmt: skip
     sharded = f["sharding"][g] >= 1
-    updated = b.dense_G / np.where(sharded, f["dp_cp"][g], 1.0) + b.expert_G / np.where(sharded, f["edp"][g], 1.0)
+    whole = 1.0 / f["copies"][g]  # each copy of the weights updates its share of what is sharded
+    updated = b.dense_G / np.where(sharded, f["dp_cp"][g], whole) + b.expert_G / np.where(sharded, f["edp"][g], whole)
     update_G = eff["optimizer"] * updated * f["update"][g] / here.hbm_Bps
     tail_R = makespan_R * b.ratio_R + np.maximum.reduceat(dp_G + update_G, b.first_G)
     return tail_R + overhead_seconds(b.context, eff, f["world"], f["m"], tail_R, f["groups"], f["imbalance"])

@@ -24,6 +24,7 @@ from placement.ir._array import Floats
 from placement.passes.accuracy import scores
 from placement.passes.batch import Batch, batch_of, pipeline_s, predict
 from placement.passes.predict import predict_run
+from placement.passes.scope import scope_of
 
 NOISE = 0.05  # logarithmic scale of a run: identical configurations differ by 0.3 to 5 % (measured_runs.md)
 OTHER = 0.3  # weight of runs outside `core`: old software, unconfirmed fields
@@ -57,7 +58,10 @@ def calibrate(
     }  # fmt: skip
     if crossed:
         groups = {"pair": lambda r: r.pair, "model": lambda r: r.model_key, "hardware": lambda r: r.hardware}
-        report["left_out"] = {name: _errors(used, left_out(used, prior, group, eff)) for name, group in groups.items()}
+        predicted = {name: left_out(used, prior, group, eff) for name, group in groups.items()}
+        report["left_out"] = {name: _errors(used, steps_s) for name, steps_s in predicted.items()}
+        scope, report["covered"] = scope_of(used, predicted["pair"], predicted["hardware"])
+        eff = dataclasses.replace(eff, scope=scope)
     return eff, report
 
 

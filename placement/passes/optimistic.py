@@ -18,7 +18,7 @@ from placement.cost.layers import LayerCost, layer_cost
 from placement.cost.pipeline_bound import makespan_bound
 from placement.cost.shards import Shards
 from placement.cost.step import dp_s, dp_windows, optimizer_s, overhead_s
-from placement.ir import AXES, SHARDING, Cluster, Spans
+from placement.ir import AXES, SCHEDULES, SHARDING, Cluster, Spans
 from placement.ir._array import Bools, Floats, Ints
 from placement.passes.problem import Problem
 from placement.passes.strategies import Rows, length
@@ -163,7 +163,9 @@ def step_bound(task: Problem, prices: Prices, rows: Rows, again_s: Floats | floa
         for w in (window, np.full(len(window), WIDE_S))
     )
     sharded = rows["sharding"] >= SHARDING.index("zero1")
-    update = optimizer_s(job, hw, eff, **once, shard_dense=np.where(sharded, dp_cp, 1), shard_expert=np.where(sharded, edp, 1))
+    copies = np.where((rows["schedule"] == SCHEDULES.index("dualpipe")) & (rows["pp"] > 1), 2, 1)
+    shards = (np.where(sharded, copies * n, 1) for n in (dp_cp, edp))
+    update = optimizer_s(job, hw, eff, **once, shard_dense=next(shards), shard_expert=next(shards))
     busy = pipeline + shown + update
     world = rows["tp"] * rows["cp"] * rows["dp"] * rows["pp"]
     step = np.asarray(busy + overhead_s(job, hw, eff, world_size=world, num_microbatches=m, busy_s=busy))

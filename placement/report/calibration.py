@@ -22,15 +22,31 @@ def efficiency_text(eff: Efficiency, report: Report) -> str:
         f"provenance: {json.dumps(eff.provenance)}",
         "values:",
         *(f"  {name}: {value:.5g}" for name, value in sorted(eff.values.items())),
+        *_scope(eff),
         "residuals:",
         *(f"  {name}: {value:.4f}" for name, value in residuals(report).items()),
     ]
     return "\n".join(lines) + "\n"
 
 
+def _scope(eff: Efficiency) -> list[str]:
+    """What the constants were fitted to; nothing where no cross-validation was asked for."""
+    if eff.scope is None:
+        return []
+    spread = ", ".join(f"{name}: {value:.4f}" for name, value in sorted(eff.scope.spread.items()))
+    return [
+        "scope:  # spread: half-widths of 80 % intervals (natural logarithm); far: times wider where it extrapolates",
+        f"  gpus: [{', '.join(eff.scope.gpus)}]",
+        f"  precisions: [{', '.join(eff.scope.precisions)}]",
+        f"  max_gpus: {eff.scope.max_gpus}",
+        f"  spread: {{{spread}}}",
+    ]
+
+
 def residuals(report: Report) -> dict[str, float]:
     """Errors of the fit, and of fits with pairs, models or GPUs left out where that was done."""
-    return {
+    covered = {"covered_by_80_percent_intervals": report["covered"]} if "covered" in report else {}
+    return covered | {
         f"{name} {part} {kind}".replace(" ", "_"): scores[kind]
         for name, fit in fits(report).items()
         for part, scores in fit.items()
@@ -59,6 +75,11 @@ def screen(report: Report) -> str:
         "",
         *table([["error over pairs", "runs of", "pairs", "runs", "median", "mean", "p90"], *rows], "<<>>>>>"),
     ]
+    if "covered" in report:
+        lines += [
+            "",
+            f"80 % intervals cover {percent(report['covered'])} of left-out runs, each pair judged by the errors of the others",
+        ]
     if moved:
         lines += [
             "",

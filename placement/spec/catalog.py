@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 from pydantic import ConfigDict, Field
 
 from placement.diag import Diagnostic, InputError
-from placement.ir import Chip, Efficiency, Prior
+from placement.ir import Chip, Efficiency, Prior, Scope
 from placement.spec.fields import Bandwidth, Bytes, Count, Flag, Flops, Power, Real, Schema, Text
 from placement.spec.source import Document, load, validate
 from placement.spec.validate import did_you_mean
@@ -64,12 +64,23 @@ class SwitchSpec(Schema):
     source: Text
 
 
+class ScopeSpec(Schema):
+    """What constants were fitted to."""
+
+    model_config = ConfigDict(title="the scope of constants")
+    gpus: tuple[Text, ...]
+    precisions: tuple[Text, ...]
+    max_gpus: Count
+    spread: dict[str, Real] = Field(description="Half-widths of 80 % intervals, natural logarithm: dense, moe; far: a factor")
+
+
 class EfficiencySpec(Schema):
     """Constants of the cost model."""
 
     model_config = ConfigDict(title="an efficiency file")
     provenance: Text
     values: dict[str, Real]
+    scope: ScopeSpec | None = Field(None, description="What the constants were fitted to, and how far they were off elsewhere")
     residuals: dict[str, Real] = Field(default={}, description="Errors that the fit left, as fractions; for readers only")
 
 
@@ -156,4 +167,6 @@ def priors() -> dict[str, Prior]:
 
 def to_efficiency(doc: Document) -> Efficiency:
     spec = validate(doc, EfficiencySpec)
-    return Efficiency(values=dict(spec.values), provenance=spec.provenance)
+    told = spec.scope
+    scope = Scope(told.gpus, told.precisions, told.max_gpus, dict(told.spread)) if told else None
+    return Efficiency(values=dict(spec.values), provenance=spec.provenance, scope=scope)

@@ -43,6 +43,7 @@ def plan_schema() -> Schema:
         local_rank_is_slot=_FLAG | {"description": "On every host, local rank = GPU slot: launchers need no shim for it."},
         whole_nodes=_FLAG | {"description": "Every host of the plan gives all its GPUs."},
         predicted=_cost(),
+        uncertainty=_uncertainty(),
         baseline=_cost() | {"description": "The same strategy in the launcher's default order."},
         bound=_object(step_time_s=_AMOUNT, gap={"type": ["number", "null"]}, proven=_FLAG),
         certificate=_object(tiers=_map(_object(lower_bytes=_AMOUNT, plan_bytes=_AMOUNT, method=_TEXT)), gap={"type": "number"},
@@ -71,6 +72,12 @@ def _strategy() -> Schema:
     degrees = ("tp", "cp", "ep", "etp", "gtp", "egtp", "dp", "pp", "vpp", "micro_batch", "num_microbatches")
     choices = {"schedule": SCHEDULES, "recompute": RECOMPUTE, "sharding": SHARDING}
     return _object(**dict.fromkeys(degrees, _DEGREE), **{name: {"enum": list(values)} for name, values in choices.items()})
+
+
+def _uncertainty() -> Schema:
+    body = _object(low_s=_AMOUNT, high_s=_AMOUNT, extrapolates=_list(_TEXT))
+    told = "Eight measured steps of ten lie between; in which respects nobody measured. Null: constants without intervals."
+    return body | {"type": ["object", "null"], "description": told}
 
 
 def _cost() -> Schema:

@@ -95,12 +95,13 @@ class Pricing:
     def stage_params(self, stage: int) -> tuple[float, float]:
         """Of a stage; a matrix tied inside it counts once."""
         case = self.case
-        stage_B = [case.chunk_stage[c] for c in case.chunk_B.tolist()]
+        here = set(self.chunks_of(stage))
+        held_B = [chunk in here for chunk in case.chunk_B.tolist()]
         kinds = case.model.type_B.tolist()
-        mine = [self.params(kind) for kind, p in zip(kinds, stage_B, strict=True) if p == stage]
+        mine = [self.params(kind) for kind, is_held in zip(kinds, held_B, strict=True) if is_held]
         dense, expert = math.fsum(d for d, _ in mine), math.fsum(e for _, e in mine)
         for a, b in case.model.tied:
-            if stage_B[a] == stage_B[b] == stage:
+            if held_B[a] and held_B[b]:
                 dense -= min(self.params(kinds[a])[0], self.params(kinds[b])[0])
         return dense, expert
 
@@ -112,19 +113,16 @@ class Pricing:
         message = boundary_s(s.m, eff, s.lies["pp"], self.edge_bytes) * s.shown(eff["p2p_exposed"]) if d.pp > 1 else 0.0
         forward, inputs, weights = ([math.fsum(parts[i].values()) for parts in parts_C] for i in range(3))
         span = makespan_s(d, forward, inputs, weights, message)
-        busy_P = [
-            math.fsum(forward[c] + inputs[c] + weights[c] for c in range(len(parts_C)) if case.chunk_stage[c] == p)
-            for p in range(d.pp)
-        ]
+        busy_C = [forward[c] + inputs[c] + weights[c] for c in range(len(parts_C))]
+        busy_P = [math.fsum(share * busy_C[c] for c, share in self.runs(p).items()) for p in range(d.pp)]
         reduce_P = [self._reduce_s(p, busy_P[p]) for p in range(d.pp)]
         update_P = [self._update_s(p) for p in range(d.pp)]
         last = max(range(d.pp), key=lambda p: reduce_P[p] + update_P[p])
         busiest = max(range(d.pp), key=lambda p: busy_P[p])
         sums = dict.fromkeys(("compute", "tp", "cp", "ep", "gtp"), 0.0)
-        for c, parts in enumerate(parts_C):
-            if case.chunk_stage[c] == busiest:
-                for name in sums:
-                    sums[name] += m * (parts[0][name] + parts[1][name] + parts[2][name])
+        for c, share in self.runs(busiest).items():
+            for name in sums:
+                sums[name] += m * share * sum(parts[name] for parts in parts_C[c])
         waiting = max(span - math.fsum(sums.values()), 0.0)
         sending = min(waiting, 2.0 * m * d.vpp * message)
         fixed = self._overhead_s(span + reduce_P[last] + update_P[last])
@@ -193,7 +191,8 @@ class Pricing:
         d, o = self.case.degrees, self.case.job.optimizer
         dense, expert = self.stage_params(stage)
         if d.sharding != "none":
-            dense, expert = dense / (d.dp * d.cp // d.gtp), expert / (d.edp // d.egtp)
+            copies = 2 if d.schedule == "dualpipe" and d.pp > 1 else 1  # which share the states
+            dense, expert = dense / (d.dp * d.cp // d.gtp) / copies, expert / (d.edp // d.egtp) / copies
         traffic = 2.0 * (o.master_bytes + o.moment_bytes) + 2.0 * o.grad_bytes + 2.0
         return self.case.efficiency["optimizer"] * (dense + expert) * traffic / self.machine.chip.hbm_Bps
 
@@ -232,6 +231,14 @@ class Pricing:
         d = self.case.degrees
         own = [c for c, p in enumerate(self.case.chunk_stage) if p == stage]
         return sorted({*own, d.pp - 1 - stage}) if d.schedule == "dualpipe" else own
+
+    def runs(self, stage: int) -> dict[int, float]:
+        """Chunks that a stage runs, and for which share of the microbatches: DualPipe feeds half of them at the far end."""
+        d = self.case.degrees
+        if d.schedule != "dualpipe" or d.pp == 1:
+            return dict.fromkeys(self.chunks_of(stage), 1.0)
+        near = (d.num_microbatches + 1) // 2 / d.num_microbatches
+        return {stage: near, d.pp - 1 - stage: 1.0 - near}
 
     def _static(self, kind: int) -> dict[str, float]:
         """Weights, gradients and optimizer states of a block (Rajbhandari et al. 2020)."""

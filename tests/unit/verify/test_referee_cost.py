@@ -121,7 +121,9 @@ def look_up(tree, path):
 
 
 NUMBERS = [
-    (("predicted", "step_time_s"), {"step-time", "throughput", "strategy-record", "bound"}),
+    (("predicted", "step_time_s"), {"step-time", "throughput", "strategy-record", "bound", "uncertainty"}),
+    (("uncertainty", "low_s"), {"uncertainty"}),
+    (("uncertainty", "high_s"), {"uncertainty"}),
     (("predicted", "mfu"), {"step-time"}),
     *(
         (("predicted", "breakdown_s", part), {"step-time", "throughput"})
