@@ -261,7 +261,7 @@ class _Play:
                 strategy = less.chosen.strategy
                 found = repair(cluster, strategy, less.chosen.placement, task.job, self.chosen.traffic)
             except NoRepair:
-                self.ours.pace = 0.0
+                self.ours.pace = self.naive.pace = 0.0
                 return
         took_s = self.clock() - start_s
         grew = strategy.dp > self.strategy.dp
@@ -270,8 +270,9 @@ class _Play:
         if again:
             self.ours.stop(event.at_s)
         self.strategy, self.running = strategy, found.placement
-        self.ours.until(event.at_s, keep=False)
-        self.ours.pace = strategy.dp / self.chosen.strategy.dp
+        for run in (self.ours, self.naive):
+            run.until(event.at_s, keep=False)
+            run.pace = strategy.dp / self.chosen.strategy.dp
         self.fewest = min(self.fewest, strategy.dp)
         self.used_N = np.bincount(self.running.gpu_R // cluster.gpus_per_node, minlength=cluster.num_nodes) > 0
         self.repairs, self.moves, self.least = self.repairs + 1, self.moves + len(found.moved_R), self.least + found.least
