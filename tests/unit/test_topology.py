@@ -191,6 +191,15 @@ def test_a_million_gpus_by_one_number() -> None:
     assert warning.message == "a core of 144 ports cannot reach every group of tier `pod` (193 groups)"
 
 
+@pytest.mark.parametrize("racks", [1, 8, 64, 71, 72, 73, 256, 1024])
+def test_the_real_fabric_at_other_sizes_by_one_number(racks: int, tmp_path: Path) -> None:
+    """The file of the real size is accepted at any number of racks, also where no group of a tier is full."""
+    text = (ROOT / "topologies" / "gb300-220k.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "other.yaml"
+    path.write_text(text.replace("count: 3056", f"count: {racks}"), encoding="utf-8")
+    assert load_cluster(str(path)).usable_NG.sum() == 72 * racks
+
+
 def test_mixed_generations_and_halls() -> None:
     """Runs of racks with other GPUs keep one numbering of nodes; a hall's long-haul link is its uplink."""
     mixed = load_cluster("mixed-gb200-gb300")
