@@ -20,7 +20,7 @@ def nominal_uplink(tier: TierPattern, outermost: bool) -> Floats:
     if outermost:
         return np.full(tier.num_groups, np.inf)
     if tier.spec.uplink_Bps is not None:
-        return np.full(tier.num_groups, tier.spec.uplink_Bps)
+        return np.array(np.broadcast_to(np.asarray(tier.spec.uplink_Bps, np.float64), tier.num_groups))
     port_Bps = tier.spec.port_Bps or 0.0
     return np.asarray(tier.switches_J * float(tier.spec.uplinks * tier.fan) * port_Bps, dtype=np.float64)
 

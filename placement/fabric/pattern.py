@@ -22,7 +22,7 @@ class TierSpec:
     `switches`   switches of a full group, per plane (and per rail where `per_rail`)
     `uplinks`    ports of one switch towards the next tier; 0 at the outermost
     `scaled`     a partial group has only the switches its cables fill; otherwise as many as a full one
-    `uplink_Bps` capacity of a group towards the next tier where no switches are described (long-haul links)
+    `uplink_Bps` capacity of a group, or of each, towards the next tier where no switches are described (long-haul links)
     """
 
     name: str
@@ -35,7 +35,7 @@ class TierSpec:
     switches: int | None = None
     uplinks: int = 0
     scaled: bool = False
-    uplink_Bps: float | None = None
+    uplink_Bps: float | tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from placement.fabric.capacity import nominal_uplink
 from placement.fabric.checks import Finding, check_pattern
 from placement.fabric.counts import design
 from placement.fabric.pattern import Pattern, TierSpec, build
+from placement.hostlist import HostlistError, expand
 from placement.ir import Chip, Cluster, Tier
 from placement.ir._array import Floats, Ints, Strings
 from placement.spec.catalog import GpuSpec, chips, nics, switches, to_chip
@@ -82,6 +83,7 @@ def lower(spec: Topology, doc: Document) -> Cluster:
     nics_X = layout.nodes_X * reader.nics
     fabric = spec.fabric
     pattern = build(specs, nics_X, rails=reader.nics, planes=fabric.planes, rails_connected=fabric.rails_connected)
+    _uplink_counts(reader, pattern)
     for item in check_pattern(pattern, float(speed_X.max()), tapers):
         reader.report_key(item)
     reader.found.raise_if_errors()
@@ -198,15 +200,13 @@ def _layout(reader: Reader) -> Layout:
         first = next_rack if run.first_rack is None else run.first_rack
         next_rack = first + run.count
         rack, node = np.arange(first, first + run.count), np.arange(run.first_node, run.first_node + run.nodes)
-        host = _template(reader, ("racks", index, "host"), run.host, ("rack", "node"), _needed(run))
-        name = _template(reader, ("racks", index, "name"), run.name, ("rack",), _needed(run)[:1] if run.count > 1 else ())
-        host_XN = host.render({"rack": rack[:, None], "node": node[None, :]})
+        name_X, host_XN = _run_names(reader, index, rack, node)
         hosts.append(host_XN.ravel())
-        rack_names.append(name.render({"rack": rack}))
+        rack_names.append(name_X)
         domain_names.append(_domain_names(host_XN, rack_names[-1], spec.nvlink.nodes or run.nodes))
         numbers.append(rack)
     host_N = np.concatenate(hosts)
-    if len(spec.racks) > 1:
+    if len(spec.racks) > 1 or spec.racks[0].hosts or spec.racks[0].names:
         _no_twins(reader, host_N, ("racks",), "hosts")
         _no_twins(reader, np.concatenate(rack_names), ("racks",), "racks")
     count_X = np.concatenate([np.full(r.count, r.nodes) for r in spec.racks])
@@ -220,6 +220,36 @@ def _layout(reader: Reader) -> Layout:
         rack_name_X=np.concatenate(rack_names),
         domain_name_J=np.concatenate(domain_names),
     )
+
+
+def _run_names(reader: Reader, index: int, rack: Ints, node: Ints) -> tuple[Strings, Strings]:
+    """Names of the racks of a run (X,) and of their hosts (X, N): listed, or from the pattern."""
+    run = reader.spec.racks[index]
+    name_X = _listed(reader, ("racks", index, "names"), run.names, run.count)
+    if name_X is None:
+        pattern = _template(reader, ("racks", index, "name"), run.name, ("rack",), _needed(run)[:1] if run.count > 1 else ())
+        name_X = pattern.render({"rack": rack})
+    host_N = _listed(reader, ("racks", index, "hosts"), run.hosts, run.count * run.nodes)
+    if host_N is not None:
+        return name_X, host_N.reshape(run.count, run.nodes)
+    host = _template(reader, ("racks", index, "host"), run.host, ("rack", "node"), _needed(run))
+    return name_X, host.render({"rack": rack[:, None], "node": node[None, :]})
+
+
+def _listed(reader: Reader, path: KeyPath, text: str | None, count: int) -> Strings | None:
+    """`count` names of a host list, in its order; None if there is none, or it does not fit, which is reported."""
+    if text is None:
+        return None
+    try:
+        names = expand(text, count)
+    except HostlistError as error:
+        reader.report(path, "host-list", error.message, help=error.help)
+        return None
+    if len(names) != count:
+        message = f"the list names {len(names):,} objects, {count:,} belong here"
+        reader.report(path, "name-count", message, help="check `count` and `nodes`")
+        return None
+    return names
 
 
 def _needed(run: Racks) -> tuple[str, ...]:
@@ -293,7 +323,7 @@ def _stated_taper(reader: Reader, index: int, text: str) -> dict[int, Fraction]:
 def _tier_spec(reader: Reader, tier: TierSchema, path: KeyPath) -> TierSpec:
     switch = tier.switch
     if switch is None:
-        return TierSpec(tier.name, tier.name, tier.racks or (), tier.latency, uplink_Bps=tier.uplink)
+        return TierSpec(tier.name, tier.name, tier.racks or (), tier.latency, uplink_Bps=_uplink(tier))
     known = switches()
     model = known.get(switch.model or "")
     if switch.model and model is None and not (switch.ports and switch.speed):
@@ -316,8 +346,22 @@ def _tier_spec(reader: Reader, tier: TierSchema, path: KeyPath) -> TierSpec:
         )
     return TierSpec(
         tier.name, switch.kind or tier.name, tier.racks or (), tier.latency, ports or 1, port_Bps, switch.per_rail,
-        switch.count, switch.uplinks, switch.partial == "scaled", tier.uplink,
+        switch.count, switch.uplinks, switch.partial == "scaled", _uplink(tier),
     )  # fmt: skip
+
+
+def _uplink(tier: TierSchema) -> float | tuple[float, ...] | None:
+    return tier.uplink[0] if tier.uplink is not None and len(tier.uplink) == 1 else tier.uplink
+
+
+def _uplink_counts(reader: Reader, pattern: Pattern) -> None:
+    for index, tier in enumerate(pattern.tiers):
+        given = tier.spec.uplink_Bps
+        if isinstance(given, tuple) and len(given) != tier.num_groups:
+            message = f"tier `{tier.spec.name}` has {len(given):,} uplinks and {tier.num_groups:,} groups"
+            reader.report(
+                ("fabric", "tiers", index, "uplink"), "uplink-count", message, help="give one for each group, or one for all"
+            )
 
 
 def _link_Bps(pattern: Pattern, speed_X: Floats) -> Floats:

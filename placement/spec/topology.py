@@ -10,10 +10,11 @@ from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, Wit
 from placement.diag import Diagnostic, InputError
 from placement.ir import Cluster
 from placement.spec.catalog import GpuSpec
-from placement.spec.fields import Bandwidth, Count, Flag, Fraction, Schema, Text, Time, Whole, problem
+from placement.spec.fields import Bandwidth, Count, Flag, Fraction, Schema, Text, Time, Whole, _units_pattern, problem
 from placement.spec.fields import _count as as_count
 from placement.spec.source import Document, load, validate
 
+_BANDWIDTH = _units_pattern("bandwidth")
 MAX_NODES = 2_000_000  # ten times the real size; more is a typing error
 
 
@@ -34,6 +35,20 @@ Sizes = Annotated[
     WithJsonSchema(
         {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "array", "items": {"type": "integer", "minimum": 1}}]}
     ),
+]
+
+
+def _uplinks(value: Any) -> Any:
+    """One capacity, or a list with that of each group."""
+    if isinstance(value, list) and not value:
+        raise problem("not-positive", "a list of uplinks cannot be empty", "leave `uplink` out")
+    return value if isinstance(value, list) else [value]
+
+
+Uplinks = Annotated[
+    tuple[Bandwidth, ...],
+    BeforeValidator(_uplinks),
+    WithJsonSchema({"anyOf": [_BANDWIDTH, {"type": "array", "items": _BANDWIDTH}]}),
 ]
 
 
@@ -75,6 +90,11 @@ class Racks(Schema):
     nodes: Count = Field(description="Nodes of one rack")
     name: Text = Field("rack{rack:04}", description="Name of a rack; `{rack}` is its number over the whole cluster")
     host: Text = Field("rack{rack:04}-node{node:02}", description="Host name; `{rack}` and `{node}` (in the rack)")
+    names: Text | None = Field(None, description="Names of these racks as a host list, in order; instead of `name`")
+    hosts: Text | None = Field(
+        None,
+        description="Host names of these racks as a host list, rack by rack; instead of `host`, for names without a pattern",
+    )
     first_rack: Whole | None = Field(None, description="Number of the first rack; default: go on from the racks before, or 1")
     first_node: Whole = Field(1, description="Number of the first node of a rack")
     gpu: Gpu | None = Field(None, description="GPU of these racks, where they differ from the others")
@@ -111,8 +131,8 @@ class TierSchema(Schema):
     )
     latency: Time = Field(description="One small message between nodes that meet at this tier")
     switch: Switch | None = Field(None, description="Switches of the tier; none for long-haul links")
-    uplink: Bandwidth | None = Field(
-        None, description="Capacity of one group towards the next tier, where it is not ports times speed"
+    uplink: Uplinks | None = Field(
+        None, description="Capacity of one group, or of each, towards the next tier, where it is not ports times speed"
     )
     taper: Text | None = Field(None, description="Intended taper, `8:1`, checked against the ports")
 
