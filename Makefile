@@ -8,12 +8,13 @@ JOBS   ?= 2
 MODEL    ?= models/moe-10t.yaml
 TOPOLOGY ?= topologies/gb300-220k.yaml
 OUT      ?= out/plan
+CFLAGS   ?= -O2
 KINDS  := topology model job plan
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help plan test bench lint format walls types schemas schemas-check tests bless lock clean
+.PHONY: help plan exec test bench lint format walls types schemas schemas-check tests bless lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -21,6 +22,12 @@ help: ## this list
 plan: $(VENV)/.runtime ## environment, then plan and verify MODEL on TOPOLOGY (220,032 GPUs) into OUT
 	$(BIN)/placement plan $(MODEL) $(TOPOLOGY) -o $(OUT)
 	$(BIN)/placement verify $(OUT)
+
+exec: out/placement-exec ## compile placement-exec, which starts each process as the rank of its host and slot, into out/
+
+out/placement-exec: placement/runtime/placement_exec.c placement/runtime/placement_plan.h
+	@mkdir -p out
+	$(CC) -std=c11 $(CFLAGS) -o $@ $< $(LDFLAGS)
 
 # Fast checks first. One recipe, so that the order holds under `make -j` too.
 test: $(VENV)/.dev ## everything: format, lint, walls, types, schemas, tests

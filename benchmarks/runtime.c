@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Times of placement_plan.h on one plan, one `name nanoseconds` a line; called by benchmarks/runtime.py.
+ * Times of placement_plan.h on one plan: a line `name least median`, in nanoseconds, for each; called by benchmarks/runtime.py.
  *
  *     runtime PLAN.BIN [COMMAND ARGUMENT...]      with a command: how long starting it takes, interleaved with /bin/true
  */
@@ -15,7 +15,7 @@
 
 extern char **environ;
 
-enum { TIMES = 201, LOOKUPS = 2000000 };
+enum { TIMES = 201, ROUNDS = 41, LOOKUPS = 50000 };
 
 static double now_ns(void) {
     struct timespec t;
@@ -28,9 +28,9 @@ static int ascending(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-static double median(double *values, size_t count) {
+static void print(const char *name, double *values, size_t count) {
     qsort(values, count, sizeof *values, ascending);
-    return values[count / 2];
+    printf("%s %.1f %.1f\n", name, values[0], values[count / 2]);
 }
 
 static uint32_t next(uint32_t *state) { return *state = *state * 1664525u + 1013904223u; }
@@ -52,10 +52,10 @@ static void time_open(const char *path) {
         open_ns[i] = now_ns() - start;
         placement_close(&plan);
     }
-    printf("open %.1f\n", median(open_ns, TIMES));
+    print("open", open_ns, TIMES);
 }
 
-/* Sums every word of every rank record: all 64 bytes are read. */
+/* Sums every field of every rank record. */
 static uint64_t scan(const placement_plan *plan) {
     uint64_t sum = 0;
     for (uint32_t r = 0; r < plan->world_size; ++r) {
@@ -64,7 +64,7 @@ static uint64_t scan(const placement_plan *plan) {
         sum += record.rank + record.host + record.node + record.domain + record.slot + record.local_rank + record.rail;
         sum +=
             record.stage + record.dp + record.ep + record.edp + record.tp + record.cp + record.etp + record.gtp + record.egtp;
-        sum += record.gpu + record.reserved[0] + record.reserved[1] + record.reserved[2];
+        sum += record.gpu;
     }
     return sum;
 }
@@ -76,52 +76,59 @@ static void time_scan(const placement_plan *plan) {
         sink += scan(plan);
         scan_ns[i] = now_ns() - start;
     }
-    printf("scan_first %.1f\n", scan_ns[0]);
-    printf("scan %.1f\n", median(scan_ns, TIMES));
+    print("scan_first", scan_ns, 1);
+    print("scan", scan_ns + 1, TIMES - 1);
 }
 
-static void time_lookups(const placement_plan *plan) {
-    uint32_t state = 1, host, rank, dp;
+static void look_up_rank(const placement_plan *plan, uint32_t random) {
     placement_rank_record record;
-    placement_host_record name;
+    need(placement_get_rank(plan, random % plan->world_size, &record));
+    sink += record.host + record.slot + record.stage;
+}
+
+static void look_up_slot(const placement_plan *plan, uint32_t random) {
+    uint32_t rank;
+    need(placement_find_rank(plan, random % plan->num_hosts, (random >> 8) % plan->gpus_per_node, &rank));
+    sink += rank;
+}
+
+static void look_up_host(const placement_plan *plan, uint32_t random) {
+    placement_host_record record;
+    uint32_t host;
+    need(placement_get_host(plan, random % plan->num_hosts, &record));
+    need(placement_find_host(plan, placement_name(plan, record.name, record.name_size), &host));
+    sink += host;
+}
+
+static void look_up_group(const placement_plan *plan, uint32_t random) {
     placement_group group;
-    double start = now_ns();
-    for (int i = 0; i < LOOKUPS; ++i) {
-        need(placement_get_rank(plan, next(&state) % plan->world_size, &record));
-        sink += record.host + record.slot + record.stage;
-    }
-    printf("rank %.1f\n", (now_ns() - start) / LOOKUPS);
-    start = now_ns();
-    for (int i = 0; i < LOOKUPS; ++i) {
-        need(placement_find_rank(plan, next(&state) % plan->num_hosts, (state >> 8) % plan->gpus_per_node, &rank));
-        sink += rank;
-    }
-    printf("slot %.1f\n", (now_ns() - start) / LOOKUPS);
-    start = now_ns();
-    for (int i = 0; i < LOOKUPS / 10; ++i) {
-        need(placement_get_host(plan, next(&state) % plan->num_hosts, &name));
-        need(placement_find_host(plan, placement_name(plan, name.name, name.name_size), &host));
-        sink += host;
-    }
-    printf("host %.1f\n", (now_ns() - start) / (LOOKUPS / 10));
+    uint32_t dp, rank;
     need(placement_find_communicator(plan, "dp", &dp));
-    start = now_ns();
-    for (int i = 0; i < LOOKUPS; ++i) {
-        need(placement_group_of(plan, dp, next(&state) % plan->world_size, &group));
-        need(placement_get_member(plan, &group, group.size - 1, &rank));
-        sink += rank;
+    need(placement_group_of(plan, dp, random % plan->world_size, &group));
+    need(placement_get_member(plan, &group, group.size - 1, &rank));
+    sink += rank;
+}
+
+static inline void time_lookups(const placement_plan *plan, const char *name,
+                                void (*look_up)(const placement_plan *, uint32_t)) {
+    double each_ns[ROUNDS];
+    uint32_t state = 1;
+    for (int round = 0; round < ROUNDS; ++round) {
+        const double start = now_ns();
+        for (int i = 0; i < LOOKUPS; ++i) look_up(plan, next(&state));
+        each_ns[round] = (now_ns() - start) / LOOKUPS;
     }
-    printf("group %.1f\n", (now_ns() - start) / LOOKUPS);
+    print(name, each_ns, ROUNDS);
 }
 
 static void time_check(const placement_plan *plan) {
-    double check_ns[21];
-    for (int i = 0; i < 21; ++i) {
+    double check_ns[ROUNDS];
+    for (int i = 0; i < ROUNDS; ++i) {
         const double start = now_ns();
         need(placement_check(plan));
         check_ns[i] = now_ns() - start;
     }
-    printf("check %.1f\n", median(check_ns, 21));
+    print("check", check_ns, ROUNDS);
 }
 
 static double spawn_ns(char **command) {
@@ -133,7 +140,7 @@ static double spawn_ns(char **command) {
     return now_ns() - start;
 }
 
-/* What COMMAND, which ends in /bin/true, takes longer than /bin/true alone. */
+/* COMMAND, which ends in /bin/true, and /bin/true alone, by turns. */
 static void time_start(char **command) {
     static char path[] = "/bin/true";
     char *bare[] = {path, NULL};
@@ -142,10 +149,8 @@ static void time_start(char **command) {
         bare_ns[i] = spawn_ns(bare);
         with_ns[i] = spawn_ns(command);
     }
-    const double with = median(with_ns, TIMES), without = median(bare_ns, TIMES);
-    printf("start %.1f\n", with - without);
-    printf("start_least %.1f\n", with_ns[0] - bare_ns[0]);
-    printf("start_whole %.1f\n", with);
+    print("with", with_ns, TIMES);
+    print("bare", bare_ns, TIMES);
 }
 
 int main(int argc, char **argv) {
@@ -154,7 +159,10 @@ int main(int argc, char **argv) {
     time_open(argv[1]);
     need(placement_open(&plan, argv[1]));
     time_scan(&plan);
-    time_lookups(&plan);
+    time_lookups(&plan, "rank", look_up_rank);
+    time_lookups(&plan, "slot", look_up_slot);
+    time_lookups(&plan, "host", look_up_host);
+    time_lookups(&plan, "group", look_up_group);
     time_check(&plan);
     placement_close(&plan);
     if (argc > 2) time_start(argv + 2);

@@ -60,7 +60,7 @@ def run_all(root: Path, scratch: Path, *, small: bool, say: Say) -> Results:
     """Runs everything. `scratch`: an empty directory for variants and plans."""
     load = os.getloadavg()[0]
     growth = tuple(_grow(root, scratch, gpus, say) for gpus in SIZES if not small or gpus <= SMALL)
-    targets = [_help(root, say), *_scoring(root, say)]
+    targets = [_help(root, say), *_scoring(root, say), *_runtime(scratch, say)]
     main_job = {g.gpus: g for g in growth}.get(220_032)
     if main_job:
         targets += [*_main_targets(main_job), _verify(scratch / "plan-220032", say)]
@@ -125,3 +125,11 @@ def _scoring(root: Path, say: Say) -> list[Target]:
     rate = float(run.stdout)
     say(f"scoring: {rate:,.0f} strategies a second")
     return [Target("strategies scored with the vectorised bound, per second", rate, 1e6, "", "least")]
+
+
+def _runtime(scratch: Path, say: Say) -> list[Target]:
+    from benchmarks import runtime
+
+    found = runtime.targets(scratch)
+    say(f"plan.bin from C and Python: {sum(t.met for t in found)} of {len(found)} promises kept")
+    return found

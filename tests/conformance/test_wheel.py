@@ -46,10 +46,11 @@ def start(program: Path, *args: str, cwd: Path) -> subprocess.CompletedProcess[s
 
 
 def test_wheel_holds_the_examples(wheel: Path) -> None:
-    """Every example, schema, catalogue file and diagnostic page of the repository is inside the wheel, and the licence too."""
+    """Every example, schema, catalogue file, C source and diagnostic page is inside the wheel, and the licence too."""
     held = set(zipfile.ZipFile(wheel).namelist())
     wanted = [f"placement/{f.relative_to(ROOT)}" for d in ("topologies", "models", "schemas") for f in (ROOT / d).glob("*.*")]
-    wanted += [str(f.relative_to(ROOT)) for pattern in ("*.yaml", "*.md") for f in (ROOT / "placement").rglob(pattern)]
+    inside = [f for pattern in ("*.yaml", "*.md", "*.h", "*.c") for f in (ROOT / "placement").rglob(pattern)]
+    wanted += [str(f.relative_to(ROOT)) for f in inside]
     assert {"placement/topologies/tiny.yaml", "placement/models/moe-10t.yaml", "placement/schemas/topology.json"} <= set(wanted)
     assert set(wanted) <= held
     assert any(name.endswith("/LICENSE") for name in held)
