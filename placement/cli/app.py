@@ -18,6 +18,7 @@ from placement.cli import (
     model,
     plan,
     repair,
+    runtime,
     schema,
     show,
     spares,
@@ -38,6 +39,7 @@ app.command()(diff.diff)
 app.command()(export.export)
 app.add_typer(topology.app, name="topology")
 app.add_typer(model.app, name="model")
+app.command()(runtime.runtime)
 app.command()(accuracy.accuracy)
 app.command()(calibrate.calibrate)
 app.command()(explain.explain)
