@@ -16,10 +16,10 @@ def main() -> None:
     """Runs the benchmarks one after the other (nothing else should run on the machine) and writes the results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("-o", "--out", type=Path, default=ROOT / "benchmarks" / "RESULTS.md", help="where the tables go")
-    parser.add_argument("--small", action="store_true", help="leave out the sizes above 20,000 GPUs")
+    parser.add_argument("--sizes", type=int, nargs="+", default=suite.SIZES, help="GPUs of the clusters to plan on")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        results = suite.run_all(ROOT, Path(scratch), small=args.small, say=print)
+        results = suite.run_all(ROOT, Path(scratch), sizes=args.sizes, say=print)
     args.out.write_text(report.markdown(results), encoding="utf-8")
     print(f"wrote {args.out}")
 

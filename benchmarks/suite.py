@@ -7,7 +7,7 @@ import json
 import os
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from benchmarks.measure import Run
 MODEL, TOPOLOGY = "models/moe-10t.yaml", "topologies/gb300-220k.yaml"
 RACKS, RACK_GPUS = 3056, 72  # of TOPOLOGY
 SIZES = (576, 4_608, 18_432, 73_728, 220_032, 1_000_000)
-SMALL = 20_000
 GIB = 2**30
 
 Say = Callable[[str], None]
@@ -56,15 +55,15 @@ class Results:
     load: float  # processes that wanted to run, on average over the minute before the start
 
 
-def run_all(root: Path, scratch: Path, *, small: bool, say: Say) -> Results:
+def run_all(root: Path, scratch: Path, *, sizes: Sequence[int], say: Say) -> Results:
     """Runs everything. `scratch`: an empty directory for variants and plans."""
     load = os.getloadavg()[0]
-    growth = tuple(_grow(root, scratch, gpus, say) for gpus in SIZES if not small or gpus <= SMALL)
+    growth = tuple(_grow(root, scratch, gpus, say) for gpus in sizes)
     targets = [_help(root, say), *_scoring(root, say), *_runtime(scratch, say)]
     main_job = {g.gpus: g for g in growth}.get(220_032)
     if main_job:
         targets += [*_main_targets(main_job), _verify(scratch / "plan-220032", say)]
-    if growth[-1].gpus >= SIZES[-1]:
+    if growth and growth[-1].gpus >= SIZES[-1]:
         targets += [
             _seconds("plan on 1,000,008 GPUs", growth[-1].run, 60),
             _memory("plan on 1,000,008 GPUs", growth[-1].run, 6),
