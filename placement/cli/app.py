@@ -18,6 +18,7 @@ from placement.cli import (
     model,
     plan,
     repair,
+    report,
     runtime,
     schema,
     show,
@@ -37,6 +38,7 @@ app.command()(spares.spares)
 app.command()(drill.drill)
 app.command()(diff.diff)
 app.command()(export.export)
+app.command()(report.report)
 app.add_typer(topology.app, name="topology")
 app.add_typer(model.app, name="model")
 app.command()(runtime.runtime)

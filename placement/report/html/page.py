@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report: one HTML file without any other file, its data as packed columns, its pictures as inline SVG."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from placement.ir import AXES, Cluster, State
+from placement.report.html.codec import ints, names
+from placement.report.html.facts import HEALTH, Facts
+from placement.report.html.pictures import PICTURES
+from placement.report.html.svg import CATEGORIES, DARK, RAMP, STYLE, colour
+from placement.report.stages import layer_names
+from placement.report.strategy import choices, degrees, layers_text
+from placement.report.text import amount, change, gib, percent, seconds, si
+
+_UNIT = 1_000_000  # loads are whole millionths of the largest
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+
+
+def page(f: Facts) -> str:
+    """The whole document. Same plan, same bytes."""
+    here = files(__package__)
+    style = (here / "page.css").read_text(encoding="utf-8") + STYLE
+    style += f"@media screen and (prefers-color-scheme:dark){{{DARK}}}"
+    script = (here / "page.js").read_text(encoding="utf-8")
+    data = json.dumps(fabric(f), sort_keys=True, separators=(",", ":"), ensure_ascii=True).replace("<", "\\u003c")
+    title = escape(f"{f.tree['model']['name']} on {f.tree['cluster']['name']}")
+    return "\n".join(
+        [
+            "<!DOCTYPE html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+            '<meta name="viewport" content="width=device-width,initial-scale=1"><link rel="icon" href="data:,">',
+            f"<title>Placement of {title}</title>",
+            f"<style>{style}</style></head><body>",
+            '<a class="skip" href="#map-title">Skip to the map</a>',
+            f"<header><h1>Placement of {title}</h1>",
+            f"<p>{escape(degrees(f.tree['strategy']))}<br>{escape(choices(f.tree['strategy']))}</p>",
+            _contents(),
+            "</header><main>",
+            _summary(f),
+            _map(f),
+            *(_figure(name, title, lead, f) for name, title, lead in FIGURES),
+            _hottest(f),
+            _stages(f),
+            _certificate_note(f),
+            "</main>",
+            f"<footer><p>Plan {escape(str(f.tree['digest']))}, {escape(' '.join(f.tree['tool'].values()))}.",
+            "Every time and every byte on this page is predicted by the cost model, none is measured.</p></footer>",
+            f'<script type="application/json" id="data">{data}</script>',
+            f"<script>{script}</script></body></html>",
+            "",
+        ]
+    )
+
+
+FIGURES = (
+    ("steps", "Where a step goes", "The plan beside what the launcher would do by itself with the same strategy."),
+    ("timeline", "Pipeline", "One step, simulated. Blank is waiting; the share at the right is how busy a stage is."),
+    (
+        "traffic",
+        "Traffic",
+        "Bytes a step, from the parallel axis that sends them to the tier of the fabric where the peers meet.",
+    ),
+    ("links", "Load of uplinks", "Each tier by itself: how many uplinks are busy for how long in one step."),
+    (
+        "memory",
+        "Memory",
+        "The fullest GPU of each stage. The dashed line is what the job may use, the solid one what a GPU has.",
+    ),
+    ("landscape", "What else was considered", "The fastest others that were scored in full, and why the rest lost."),
+    ("certificate", "Certificate", "No placement of these ranks can move less than the dashed line."),
+)
+
+
+def _contents() -> str:
+    items = [
+        ("summary", "Summary"),
+        ("map", "Map"),
+        *((name, title) for name, title, _ in FIGURES),
+        ("hottest", "Hottest links"),
+        ("stages", "Stages"),
+    ]
+    return '<nav aria-label="Contents">' + " ".join(f'<a href="#{i}-title">{escape(t)}</a>' for i, t in items) + "</nav>"
+
+
+def _section(name: str, title: str, *body: str) -> str:
+    head = f'<section id="{name}" aria-labelledby="{name}-title"><h2 id="{name}-title" tabindex="-1">{escape(title)}</h2>'
+    return "".join([head, *body, "</section>"])
+
+
+def _figure(name: str, title: str, lead: str, f: Facts) -> str:
+    return _section(
+        name,
+        title,
+        f"<p>{escape(lead)}</p>",
+        f'<div class="figure" tabindex="0" role="group" aria-label="{escape(title)}">{PICTURES[name](f)}</div>',
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: int = 1) -> str:
+    """A table whose columns from `numbers` on are figures."""
+    top = "".join(f"<th scope=col>{escape(h)}</th>" for h in head)
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f"<th scope=row>{escape(c)}</th>" if i == 0 else f"<td{' class=n' if i >= numbers else ''}>{escape(c)}</td>"
+            for i, c in enumerate(row)
+        )
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        f'<div class="scroll" tabindex="0" role="group"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
+
+
+def _summary(f: Facts) -> str:
+    t, plan, other = f.tree, f.tree["predicted"], f.tree["baseline"]
+    world = t["world_size"]
+
+    def rate(cost: Mapping[str, Any]) -> float:
+        return float(cost["tokens_per_s_per_gpu"] * world)
+
+    rows = [
+        _compared("step time", plan["step_time_s"], other["step_time_s"], seconds),
+        _compared("tokens a second", rate(plan), rate(other), lambda n: si(n, "tok/s")),
+        _compared("model FLOPs utilisation", plan["mfu"], other["mfu"], percent),
+        _compared("memory of the fullest GPU", plan["peak_memory_bytes"], other["peak_memory_bytes"], gib),
+    ]
+    for tier in reversed(t["cluster"]["tiers"]):
+        here, there = (sum(float(b.get(tier, 0.0)) for b in cost["bytes_tier"].values()) for cost in (plan, other))
+        if here or there:
+            rows.append(_compared(f"leaves {tier} groups, a step", here, there, lambda n: si(n, "B")))
+    facts = [
+        f"{world:,} ranks on {t['cluster']['gpus']:,} GPUs, {t['spares']['gpus']:,} healthy ones to spare",
+        f"{t['model']['name']}: {amount(t['model']['parameters'])} parameters in {t['model']['layers']} blocks",
+        "proven: no other strategy of the space is faster under this cost model"
+        if t["bound"]["proven"]
+        else "not proven: the search ended before",
+        *t["warnings"],
+    ]
+    listed = "".join(f"<li>{escape(x)}</li>" for x in facts)
+    return _section(
+        "summary", "Summary", f"<ul>{listed}</ul>", _table(["predicted", "this plan", "launcher default", "change"], rows)
+    )
+
+
+def _compared(name: str, here: float, there: float, show: Callable[[float], str]) -> list[str]:
+    """A row of the summary: this plan, the launcher's default order, and the change between them."""
+    return [name, show(here), show(there), change(here, there)]
+
+
+def _map(f: Facts) -> str:
+    tiers = "".join(
+        f'<option value="load{i}">load of {escape(t.name)} uplinks</option>'
+        for i, t in enumerate(f.cluster.tiers)
+        if f.busy_T[i].any()
+    )
+    axes = "".join(f'<option value="{a}">{a}</option>' for a in AXES if f.strategy.size(a) > 1)
+    parts = " &rarr; ".join(escape(t) for t in reversed(f.tree["cluster"]["tiers"]))
+    body = (files(__package__) / "map.html").read_text(encoding="utf-8")
+    for mark, text in (("{tiers}", tiers), ("{axes}", axes), ("{parts}", parts)):
+        body = body.replace(mark, text)
+    return _section("map", "Map of the cluster", body)
+
+
+def _hottest(f: Facts) -> str:
+    rows = [
+        [f"{tier} {_group(f.cluster, tier, j)}", si(n, "B"), seconds(s), percent(s / f.tree["predicted"]["step_time_s"])]
+        for tier, j, n, s in f.hottest()
+    ]
+    return _section(
+        "hottest",
+        "Hottest links",
+        _table(["uplink of", "sends a step", "busy", "share of the step"], rows) if rows else "<p>None is used.</p>",
+    )
+
+
+def _group(cluster: Cluster, tier: str, j: int) -> str:
+    return str(cluster.domain_name_J[j]) if tier == cluster.tiers[0].name else str(j)
+
+
+def _stages(f: Facts) -> str:
+    rows = [
+        [
+            str(s["stage"]),
+            layers_text(layer_names(s), 400),
+            s["recompute"],
+            seconds(s["busy_s"]),
+            gib(sum(s["memory_bytes"].values())),
+        ]
+        for s in f.tree["stages"]
+    ]
+    return _section("stages", "Stages", _table(["stage", "layers", "recompute", "busy", "memory"], rows, 3))
+
+
+def _certificate_note(f: Facts) -> str:
+    gap = f.tree["certificate"]["gap"]
+    told = f"All tiers together, the plan moves {percent(max(gap, 0.0))} more than the bound of any placement of its strategy."
+    return f'<p class="note">{told}</p>'
+
+
+def fabric(f: Facts) -> dict[str, Any]:
+    """What the script needs to draw and search every GPU; long columns are packed (`codec`)."""
+    cluster, s, place = f.cluster, f.strategy, f.place
+    tiers = []
+    for tier, box_J, load_J, busy_J in zip(cluster.tiers, place.box_T, f.load_T, f.busy_T, strict=True):
+        most, longest = float(load_J.max(initial=0.0)), float(busy_J[np.isfinite(busy_J)].max(initial=0.0))
+        shown_J = np.where(np.isfinite(busy_J), busy_J, longest)
+        tiers.append(
+            {
+                "name": tier.name,
+                "group": ints(tier.group_N),
+                "box": [ints(box_J[:, i]) for i in range(4)],
+                "bytes": float(f"{most:.6g}"),
+                "seconds": float(f"{longest:.6g}"),
+                "load": ints(np.rint(load_J / (most or 1.0) * _UNIT)),
+                "busy": ints(np.rint(shown_J / (longest or 1.0) * _UNIT)),
+            }
+        )
+    return {
+        "gpus": cluster.gpus_per_node,
+        "nodes": cluster.num_nodes,
+        "size": [place.width, place.height],
+        "node": [place.node_wide, place.node_high],
+        "x": ints(place.x_N),
+        "y": ints(place.y_N),
+        "hosts": names(cluster.host_N.tolist()),
+        "racks": names(cluster.domain_name_J.tolist()),
+        "rails": cluster.rail_G.tolist(),
+        "state": [state.name.lower() for state in State],
+        "health": list(HEALTH),
+        "healthOf": ints(f.health_U),
+        "gpuOf": ints(f.gpu_R),
+        "tiers": tiers,
+        "axes": [{"name": a, "size": s.size(a), "stride": s.stride(a)} for a in AXES if s.size(a) > 1],
+        "pp": s.pp,
+        "stageRanks": s.stage_ranks,
+        "denseRanks": s.tp * s.cp,
+        "expertRanks": s.etp * s.ep,
+        "stages": [layers_text(layer_names(x), 160) for x in f.tree["stages"]],
+        "stageColours": [colour(p, s.pp) for p in range(s.pp)],
+        "categories": list(CATEGORIES),
+        "ramp": list(RAMP),
+    }
