@@ -67,7 +67,7 @@ def _fill(fresh: Path, files: Mapping[str, bytes]) -> None:
     fresh.mkdir()
     for name, data in files.items():
         path = fresh / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
             file.write(data)
             file.flush()

@@ -66,6 +66,11 @@ def after(text: str, file: str) -> Cluster:
     return lower_document(parse(text, file, "topology"))
 
 
+def rack_names(doc: Document) -> list[str]:
+    """Names of the racks of a topology."""
+    return _Book(doc).racks.tolist()
+
+
 class _Book:
     """The exceptions of a file as names by kind and state."""
 
@@ -169,10 +174,11 @@ class _Book:
             self.notes.append(f"{len(names) - len(fresh):,} {kind} were {state} already")
         if state == "degraded":  # what it reaches now counts, better or worse than before
             self._drop(kind, set(fresh), {"degraded"})
-        elif kind in ("racks", "nodes"):  # one state a node: the new one counts
-            self._drop(kind, set(fresh), {"failed", "drained", "reserved"})
+        elif kind in ("racks", "nodes"):  # the worse of two states counts
+            lesser = {"reserved", "drained"} | ({"failed"} if state == "failed" else set())
+            self._drop(kind, set(fresh), lesser)
             if kind == "racks":
-                self._drop("nodes", {h for rack in fresh for h in self._nodes_of(rack)}, {"failed", "drained", "reserved"})
+                self._drop("nodes", {h for rack in fresh for h in self._nodes_of(rack)}, lesser)
         self.entries.setdefault((state, kind, fraction, "", 0), []).extend(fresh)
         self.changed.setdefault((state, kind), []).extend(fresh)
 
