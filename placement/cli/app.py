@@ -15,6 +15,7 @@ from placement.cli import (
     drill,
     explain,
     export,
+    fleet,
     model,
     plan,
     repair,
@@ -36,6 +37,7 @@ app.command()(why.why)
 app.command()(repair.repair)
 app.command()(spares.spares)
 app.command()(drill.drill)
+app.add_typer(fleet.app, name="fleet")
 app.command()(diff.diff)
 app.command()(export.export)
 app.command()(report.report)
