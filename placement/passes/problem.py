@@ -108,11 +108,23 @@ class Pace:
 def pace(task: Problem, strategy: Strategy, layer: LayerCost, k: int) -> Pace:
     """The pace of a strategy's shape without a memory limit, at the block times of row `k`."""
     roomy = replace(task, hw=replace(task.hw, chip=replace(task.hw.chip, hbm_bytes=np.inf)))
-    return pace_of(task, relax(roomy, replace(strategy, recompute="none"), layer, k), layer, k)
+    return _pace_of(task, relax(roomy, replace(strategy, recompute="none"), layer, k), layer, k)
 
 
-def pace_of(task: Problem, found: Relaxed | str, layer: LayerCost, k: int) -> Pace:
-    """The pace that a strategy keeps, infinite where no stages fit: it bounds strategies that have the same memory."""
+def lean_pace(task: Problem, strategy: Strategy, layer: LayerCost, k: int) -> Pace:
+    """The pace of a strategy under the memory limit if its dense weights were sharded over a whole domain for nothing.
+
+    It bounds every strategy that differs in gtp, or in how its slices of tokens come about (cp or micro_batch): none of
+    those needs less memory or less time.
+    """
+    row = LayerCost(**{f: getattr(layer, f)[k : k + 1] for f in LayerCost.__dataclass_fields__})
+    share = strategy.gtp / max(task.hw.domain_gpus, strategy.gtp)
+    lean = replace(row, dense_KY=row.dense_KY * share, gtp_KYD=np.zeros_like(row.gtp_KYD))
+    return _pace_of(task, relax(task, replace(strategy, gtp=1), lean), lean, 0)
+
+
+def _pace_of(task: Problem, found: Relaxed | str, layer: LayerCost, k: int) -> Pace:
+    """The pace that was found, infinite where no stages fit the memory."""
     seconds, num_microbatches = np.inf, 1
     if isinstance(found, Relaxed):
         parts = found.cost.parts_s

@@ -26,7 +26,7 @@ from placement.diag import Infeasible
 from placement.ir import SCHEDULES, SHARDING, Candidate, Search, Strategy
 from placement.passes.optimistic import Bounds
 from placement.passes.place import in_order, place
-from placement.passes.problem import Pace, Problem, Relaxed, pace, pace_of, realise, relax
+from placement.passes.problem import Pace, Problem, Relaxed, lean_pace, pace, realise, relax
 from placement.passes.strategies import Rows, length, space, strategy_of
 from placement.passes.tree import BOUND, MEMORY, Shelf, Tree, allowed_recompute, grow, open_rows
 
@@ -46,7 +46,7 @@ class Budget:
     places: int
 
 
-BUDGETS = (Budget(64, 2), Budget(512, 6), Budget(4_000, 24), Budget(40_000, 200))
+BUDGETS = (Budget(64, 2), Budget(256, 6), Budget(1_500, 24), Budget(40_000, 200))
 
 
 @dataclass
@@ -63,6 +63,7 @@ class _State:
     placed: list[Candidate] = field(default_factory=list)
     shelves: dict[int, Shelf] = field(default_factory=dict)
     paces: dict[tuple[object, ...], Pace] = field(default_factory=dict)
+    seen: Counter[tuple[object, ...]] = field(default_factory=Counter)
     floor_s: float = np.inf  # least relaxed cost of the strategies that were placed
     any_stages_s: float = np.inf  # least bound in closed form of all leaves
 
@@ -170,10 +171,7 @@ def _pace(task: Problem, state: _State, leaves: _Leaves) -> None:
     i = leaves.at
     strategy = leaf_strategy(task, leaves.rows, i)
     layer, k = _layer(state, leaves)
-    shape = _shape(strategy)
-    if shape not in state.paces:
-        state.paces[shape] = pace(task, strategy, layer, k)
-    known = [p for p in (state.paces[shape], state.paces.get(_twin(strategy))) if p is not None]
+    known = _known_paces(task, state, strategy, layer, k)
     if any(np.isinf(p.seconds) for p in known):
         state.rejected[MEMORY] += 1
         return
@@ -187,15 +185,25 @@ def _pace(task: Problem, state: _State, leaves: _Leaves) -> None:
         state.rejected[BOUND] += 1
 
 
+def _known_paces(task: Problem, state: _State, strategy: Strategy, layer: LayerCost, k: int) -> list[Pace]:
+    """Paces that bound a strategy: of its shape, and from the second of its family on also that of the family."""
+    shape, family = _shape(strategy), _family(strategy)
+    if shape not in state.paces:
+        state.paces[shape] = pace(task, strategy, layer, k)
+    state.seen[family] += 1
+    if state.seen[family] > 1 and family not in state.paces:
+        state.paces[family] = lean_pace(task, strategy, layer, k)
+    return [state.paces[key] for key in (shape, family) if key in state.paces]
+
+
 def _shape(s: Strategy) -> tuple[object, ...]:
     """What decides the graph of a pipeline; block times of one tensor degree are alike."""
     return (s.schedule, s.pp, s.vpp, s.num_microbatches, s.tp)
 
 
-def _twin(s: Strategy) -> tuple[object, ...]:
-    """Strategies of equal memory: twins differ in how a slice of tokens came about, by cp or by micro_batch."""
-    tokens = Fraction(s.micro_batch, s.cp)
-    return (*_shape(s), tokens, s.dp * s.cp, s.ep, s.etp, s.gtp, s.egtp, s.sharding)
+def _family(s: Strategy) -> tuple[object, ...]:
+    """Strategies of one shape that keep the same activations and experts: they differ in gtp, and in cp against micro_batch."""
+    return (*_shape(s), Fraction(s.micro_batch, s.cp), s.dp * s.cp, s.ep, s.etp, s.egtp, s.sharding)
 
 
 def _layer(state: _State, leaves: _Leaves) -> tuple[LayerCost, int]:
@@ -208,7 +216,6 @@ def _cut(task: Problem, state: _State, leaves: _Leaves, bound_s: float) -> None:
     state.cut += 1
     strategy = leaf_strategy(task, leaves.rows, leaves.at)
     found = relax(task, strategy, *_layer(state, leaves))
-    state.paces.setdefault(_twin(strategy), pace_of(task, found, *_layer(state, leaves)))
     if isinstance(found, str):
         state.rejected[found] += 1
         return
