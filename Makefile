@@ -14,7 +14,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help plan exec test bench lint format walls types schemas schemas-check tests bless lock clean
+.PHONY: help plan exec test bench lint format walls types schemas schemas-check tests bless screen lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -69,6 +69,9 @@ bless: $(VENV)/.dev ## rewrite golden files with what the code prints now; read 
 
 bench: $(VENV)/.runtime ## measure, and write benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks
+
+screen: $(VENV)/.runtime ## run the main job and put what it prints into README.md
+	$(BIN)/python -m benchmarks.screen
 
 # The locks hold versions and hashes, and no option or address of the registry they were resolved from.
 LOCK := --quiet --generate-hashes --no-header --no-emit-options --strip-extras --allow-unsafe
