@@ -17,8 +17,11 @@ from placement.ingest.trees import unsaid
 from placement.ingest.xmltree import Element, read_xml
 from placement.ir import Kind
 
-# Chips by compute capability: what `sm` alone can tell (CUDA C programming guide, compute capabilities).
-CHIP_BY_SM = {80: "A100-80GB", 90: "H100"}
+# Chips by compute capability and host architecture (CUDA C programming guide); memory sizes cannot be told apart.
+CHIP_BY_SM = {
+    (80, "x86_64"): "A100-80GB", (90, "x86_64"): "H100", (90, "arm64"): "GH200", (100, "x86_64"): "B200", (100, "arm64"): "GB200",
+    (103, "x86_64"): "B300", (103, "arm64"): "GB300",
+}  # fmt: skip
 MAX_GPUS = 1024
 NVLINK_BPS = {80: 20.0e9, 90: 20.6e9, 100: 40.1e9, 103: 40.1e9}  # one link, one direction: NCCL src/graph/topo.h *_NVLINK_BW
 
@@ -61,16 +64,18 @@ def _host(out: Builder, host: str, cpus: list[Element]) -> None:
         out.bad(line, "mixed-gpus", f"`{host}` has GPUs of several kinds: sm {', '.join(map(str, sms))}")
     best = max(rates, default=0.0)
     compute = [r for r in rates if r == best and r > 0]
-    facts: dict[str, object] = {
-        "gpus": len(gpus),
-        "nics": len(nets) if len(nets) < len(gpus) else len(compute),
-        "nic_Bps": best,
-    }
+    facts: dict[str, object] = {"gpus": len(gpus), "nics": len(compute), "nic_Bps": best}
+    if 0 < len(compute) < len(gpus) // 2:
+        message = (
+            f"`{host}` has {len(compute)} adapters of {best * 8e-9:g} Gb/s for {len(gpus)} GPUs: none for compute, it seems"
+        )
+        out.bad(line, "few-adapters", message, "a storage or management adapter? name the others in NCCL_IB_HCA")
+        facts = {"gpus": len(gpus)}
     if not gpus:
         listed = sum(e.get("class").startswith("0x0302") for c in cpus for e in c.find("pci"))
         facts = {"gpus": listed} if listed else {}
-    if sms and sms[0] in CHIP_BY_SM:
-        facts["gpu_name"] = CHIP_BY_SM[sms[0]]
+    chip = CHIP_BY_SM.get((sms[0] if sms else 0, cpus[0].get("arch")), next((g.get("gcn") for g in gpus), ""))
+    facts |= {"gpu_name": chip} if chip else {}
     out.host(host, line, (), **facts)
     counts = [sum(whole_of(n.get("count"), 0) for n in g.children if n.tag in ("nvlink", "xgmi")) for g in gpus]
     for gpu, count in zip(gpus, counts, strict=True):

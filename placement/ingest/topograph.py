@@ -191,9 +191,9 @@ class _NetQ:
 
 
 def port_number(interface: str) -> int:
-    """A number for each port name: `swp17s2` is the third part of port 17 (cages split into at most 8)."""
+    """A number for each port name: `swp17s2` is 1702. A port is whole or split, never both."""
     match = re.match(r"[A-Za-z]+(\d{1,5})(?:s(\d{1,3}))?", interface)
-    return int(match[1]) * 8 + int(match[2] or 0) if match else -1
+    return int(match[1]) * 100 + int(match[2] or 0) if match else -1
 
 
 # ------------------------------------------------------------------------------------------------------------------ NMX
