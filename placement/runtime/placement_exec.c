@@ -249,7 +249,8 @@ static int find_host(const placement_plan *plan, const char *name, uint32_t *hos
 static const char *host_name(const options *o) {
     static char name[HOST_NAME_MAX + 1];
     const char *given = o->host ? o->host : getenv("PLACEMENT_HOST");
-    if (!given || !*given) given = getenv("SLURMD_NODENAME");
+    /* An mpirun inside a Slurm job may hand the node name of the batch step to every process: then the machine is asked. */
+    if ((!given || !*given) && !getenv(launchers[0].slot) && !getenv(launchers[1].slot)) given = getenv("SLURMD_NODENAME");
     if (given && *given) return given;
     if (gethostname(name, sizeof name - 1)) fail(EXIT_SYSTEM, "cannot get the name of this host: %s", strerror(errno));
     return name;

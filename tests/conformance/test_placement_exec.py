@@ -100,6 +100,14 @@ def test_host_names(program: Path, plan: Plan, folder: Path) -> None:
         assert environment(start(program, f"--host={name}", f"--slot={slot}", folder, PLACEMENT_HOST="other"))["RANK"] == "9"
 
 
+def test_node_name_of_a_batch_step(program: Path, plan: Plan, folder: Path) -> None:
+    """An MPI launcher inside a Slurm job hands on the node name of the batch step: it is not believed."""
+    inherited = {"SLURMD_NODENAME": str(plan.cluster.host_N[0])}
+    assert start(program, folder, SLURM_LOCALID="1", **inherited).returncode == 0
+    for variable in ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID"):
+        assert start(program, folder, **inherited, **{variable: "1"}).returncode == NO_HOST  # this machine is not in the plan
+
+
 def test_plan_with_domains(program: Path, tmp_path: Path) -> None:
     """A plan that writes whole domain names is found by the short name, if only one host has it."""
     plan = tiny_plan()

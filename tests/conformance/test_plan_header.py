@@ -147,6 +147,18 @@ def test_every_record_as_in_python(name: str, flags: tuple[str, ...], tmp_path: 
     assert done.stdout.splitlines() == list(text(unpack(data, "plan.bin")))
 
 
+@pytest.mark.parametrize("flags", [(), ("-march=armv8.1-a",)], ids=["", "armv8.1-a"])
+def test_on_arm(flags: tuple[str, ...], tmp_path: Path) -> None:
+    """The same on 64-bit Arm, with and without its CRC instructions."""
+    emulator = needs("qemu-aarch64", "qemu-aarch64-static")
+    data = binary(shaped(hosts=256, gpus=4, tp=4, ep=8, dp=32, pp=8))
+    (tmp_path / "plan.bin").write_bytes(data)
+    dump = build("examples/runtime/plan_dump.c", "-O2", "-static", *flags, compiler="aarch64-linux-gnu-gcc")
+    done = run(emulator, dump, tmp_path / "plan.bin")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == list(text(unpack(data, "plan.bin")))
+
+
 def test_one_rank(tmp_path: Path) -> None:
     """Asked for one rank, the tour shows where it runs, its layers, and each communicator that it is in."""
     (tmp_path / "plan.bin").write_bytes(binary(PLANS["tied, shuffled, interleaved"]()))
