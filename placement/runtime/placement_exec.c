@@ -39,6 +39,8 @@ enum {
     EXIT_NOT_FOUND = 127 /* PROGRAM does not exist */
 };
 
+enum { NAME_ROOM = 256 }; /* bytes of a host name, its NUL included (RFC 1035) */
+
 enum devices { DEVICES_AUTO, DEVICES_LIST, DEVICES_ONE, DEVICES_OFF };
 enum hca { HCA_OFF, HCA_HOST, HCA_RANK };
 
@@ -235,7 +237,7 @@ static int find_longer(const placement_plan *plan, const char *name, uint32_t *h
 
 /* A host by its name; a domain that only the machine or only the plan writes makes no difference. */
 static int find_host(const placement_plan *plan, const char *name, uint32_t *host) {
-    char bare[HOST_NAME_MAX + 1];
+    char bare[NAME_ROOM];
     int error = placement_find_host(plan, name, host);
     if (error != PLACEMENT_E_NOT_FOUND) return error;
     const size_t size = strcspn(name, ".");
@@ -247,7 +249,7 @@ static int find_host(const placement_plan *plan, const char *name, uint32_t *hos
 }
 
 static const char *host_name(const options *o) {
-    static char name[HOST_NAME_MAX + 1];
+    static char name[NAME_ROOM];
     const char *given = o->host ? o->host : getenv("PLACEMENT_HOST");
     /* An mpirun inside a Slurm job may hand the node name of the batch step to every process: then the machine is asked. */
     if ((!given || !*given) && !getenv(launchers[0].slot) && !getenv(launchers[1].slot)) given = getenv("SLURMD_NODENAME");
