@@ -157,4 +157,4 @@ def _search(standing: Standing, chosen: Candidate) -> Search:
     seen, step_s = standing.search, chosen.cost.step_s
     kept = seen.proven and standing.narrower and step_s <= standing.chosen.cost.step_s * (1 + 1e-9)
     bound_s = min(seen.bound_s, step_s) if standing.narrower else 0.0
-    return replace(seen, bound_s=bound_s, proven=kept, stopped_by="" if kept else seen.stopped_by or "repair")
+    return replace(seen, bound_s=bound_s, proven=kept, stopped_by="" if kept else "repair")
