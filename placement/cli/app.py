@@ -11,6 +11,7 @@ from placement import __version__
 from placement.cli import (
     accuracy,
     calibrate,
+    compare,
     diff,
     drill,
     explain,
@@ -39,6 +40,7 @@ app.command()(spares.spares)
 app.command()(drill.drill)
 app.add_typer(fleet.app, name="fleet")
 app.command()(diff.diff)
+app.command()(compare.compare)
 app.command()(export.export)
 app.command()(report.report)
 app.add_typer(topology.app, name="topology")
