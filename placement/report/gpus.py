@@ -64,7 +64,9 @@ def _policy(spares: Tree) -> str:
     if spares["policy"] in ("any", "none"):
         return ""
     if spares["policy"] == "survive":
-        return f" (the job keeps racks for {spares['hours']:g} hours of failures with a probability of {spares['probability']:g})"
+        return (
+            f" (the job keeps racks for {spares['hours']:g} hours of failures with a probability of {spares['probability']:g})"
+        )
     return f" (the job keeps {spares['count']:,} {spares['policy'].replace('_', ' ')} spare)"
 
 
