@@ -138,6 +138,6 @@ def _job_again(loaded: LoadedPlan, defaults: Mapping[str, Any]) -> Job:
 
 def plan_cluster(loaded: LoadedPlan, topology: str | None = None) -> Cluster:
     """The cluster of a plan directory, from its own copy of the topology file."""
-    from placement.spec import load_cluster
+    from placement.ingest.anyfile import load_cluster
 
     return load_cluster(topology or str(loaded.path / "inputs" / TOPOLOGY))

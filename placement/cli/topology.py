@@ -1,23 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`placement topology validate|show`."""
+"""`placement topology validate|show|import|diff`."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from placement.cli import output
 from placement.cli.exit import Exit
-from placement.cli.options import Format, Out, TopologyFile
+from placement.cli.options import Format, Out, TableFormat, TableOut, TopologyFile
 from placement.diag import Diagnostic, Severity
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Look at a cluster and check its file.")
 
+From = Annotated[
+    str | None, typer.Option("--from", metavar="FORMAT", help="Format of foreign files; default: recognised by their content.")
+]
+
 
 @app.command()
-def validate(file: TopologyFile, fmt: Out = Format.TEXT) -> int:
-    """Check a topology file; every finding with its place, at once."""
+def validate(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="TOPOLOGY…", help="A topology YAML or example, or captures and exports of one cluster."),
+    ],
+    fmt: TableOut = TableFormat.TEXT,
+    source: From = None,
+    plan: Annotated[
+        list[str] | None,
+        typer.Option("--plan", metavar="PLAN", help="Planned cabling to compare a capture with; may be repeated."),
+    ] = None,
+) -> int:
+    """Check a topology: a file of ours against its schema and itself, a capture against its own pattern and a plan."""
+    from placement.cli import fabric
+
+    if plan or fabric.is_foreign(files, source):
+        return fabric.validate(files, source, plan or [], fmt)
+    return _native(files[0], fmt)
+
+
+def _native(file: str, fmt: TableFormat) -> int:
     diagnostics, facts = _check(file)
-    if fmt is Format.JSON:
+    if fmt is TableFormat.CSV:
+        from placement.report.fabric import as_csv
+
+        output.result(as_csv([], diagnostics))
+    elif fmt is TableFormat.JSON:
         from placement.report.diagnostics import as_json, summary_json
 
         summary = summary_json(diagnostics) | facts
@@ -46,14 +76,48 @@ def _print(diagnostics: list[Diagnostic], facts: dict[str, object]) -> None:
 
 
 @app.command()
-def show(file: TopologyFile, fmt: Out = Format.TEXT) -> int:
+def show(
+    file: TopologyFile,
+    fmt: Out = Format.TEXT,
+    source: From = None,
+    gpu: Annotated[str | None, typer.Option(help="GPU of the catalogue, where a capture does not name it.")] = None,
+) -> int:
     """Counts, tiers, switches and cables, and what is out of service."""
+    from placement.ingest.anyfile import load_cluster
     from placement.report.topology import screen, summary
-    from placement.spec import load_cluster
 
-    cluster = load_cluster(file)
+    cluster = load_cluster(file, source, gpu)
     if fmt is Format.JSON:
         output.result_json(summary(cluster))
     else:
         output.result(screen(cluster))
     return Exit.OK
+
+
+@app.command("import")
+def import_(
+    files: Annotated[list[str], typer.Argument(metavar="FILE…", help="Captures, plans or exports of one cluster.")],
+    source: From = None,
+    gpu: Annotated[str | None, typer.Option(help="GPU of the catalogue, where the files do not name it.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the YAML here instead of to stdout.")
+    ] = None,
+) -> int:
+    """Read foreign files as a topology of ours: the pattern that they follow, and what is broken as exceptions."""
+    from placement.cli import fabric
+
+    return fabric.imported(files, source, gpu, out)
+
+
+@app.command()
+def diff(
+    one: Annotated[str, typer.Argument(metavar="A", help="A capture, a plan of cabling or a topology.")],
+    two: Annotated[str, typer.Argument(metavar="B", help="Another one, or a later capture.")],
+    fmt: TableOut = TableFormat.TEXT,
+    from_one: Annotated[str | None, typer.Option("--from-a", metavar="FORMAT", help="Format of A.")] = None,
+    from_two: Annotated[str | None, typer.Option("--from-b", metavar="FORMAT", help="Format of B.")] = None,
+) -> int:
+    """What changed between two captures, or between a design and a capture, cable by cable. Exit 5 if anything did."""
+    from placement.cli import fabric
+
+    return fabric.compare_files(one, two, (from_one, from_two), fmt)

@@ -6,7 +6,8 @@
     read_all(paths, None)      several files of one fabric as one value
 
 A format module builds its value with `build.Builder`: devices under a key of its own, cables between them, hosts and GPUs;
-`builder.bad(line, name, message)` for a record that cannot be used. It never rejects a file for one bad record and never drops one silently.
+`builder.bad(line, name, message)` for a record that cannot be used. It never rejects a file for one bad record and never
+drops one silently.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from placement.diag import Diagnostic, InputError, Label, Span
+from placement.ingest.agree import contradictions, together
 from placement.ingest.formats import FORMATS, Format, Reading
 from placement.ingest.merge import merge
 from placement.ingest.source import Source, head, load, refuse
@@ -59,7 +61,8 @@ def read_all(paths: Sequence[str], format: str | None = None) -> Reading:
     if failed:
         raise InputError(failed)
     values: list[Wired] = [wired for wired, _ in read_ones]
-    return merge(values), tuple(d for _, found in read_ones for d in found)
+    differ = contradictions(values) if len(values) > 1 else []
+    return merge(together(values)), (*(d for _, found in read_ones for d in found), *differ)
 
 
 def _nothing(path: str, name: str, source: Source) -> Diagnostic:

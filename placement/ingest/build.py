@@ -81,7 +81,7 @@ class Builder:
         self, a: int, port_a: int, b: int, port_b: int, line: int = 0, *, rate: str = "", Bps: float = 0.0, width: int = 0,
         label_a: str = "", label_b: str = "", back: int = 0,
     ) -> int:  # fmt: skip
-        """Add one physical cable and return its index. `rate` as written (`4xNDR`) gives speed and width unless these are given."""
+        """Add one physical cable and return its index. `rate` as written (`4xNDR`) gives what speed and width are not given."""
         labels = self._labels
         code_a = labels.setdefault(label_a[:MAX_TEXT], len(labels))
         code_b = labels.setdefault(label_b[:MAX_TEXT], len(labels))
@@ -145,8 +145,8 @@ class Builder:
         kind, name, unit, text, guid, system, lid, model, chip, ports, hall, rack, place, line = rows
         return Devices(
             whole(kind), words(name), words(unit), words(text), np.array(guid, np.uint64), np.array(system, np.uint64),
-            whole(lid), words(model), whole(chip), whole(ports), words(hall), words(rack), words(place), np.zeros(len(kind), np.int64),
-            whole(line),
+            whole(lid), words(model), whole(chip), whole(ports), words(hall), words(rack), words(place),
+            np.zeros(len(kind), np.int64), whole(line),
         )  # fmt: skip
 
     def _cables(self) -> Cables:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Planned cabling as CSV: UFM NDT files and the point-to-point sheets of contractors.
 
-One line a cable: start device and port, end device and port, and perhaps rack, height, speed and length. Headers differ from sheet to sheet and are
-found by name. `Blade 16_Port 2/20` is port 20 of chip `L16/U2` of a director; `SAT1 ibp11s0f0` on device `SAT1` is adapter `ibp11s0f0` of that host.
-A cable that is listed from both ends is one cable.
+One line a cable: start device and port, end device and port, and perhaps rack, height, speed and length. Headers differ from
+sheet to sheet and are found by name. `Blade 16_Port 2/20` is port 20 of chip `L16/U2` of a director; `SAT1 ibp11s0f0` on
+device `SAT1` is adapter `ibp11s0f0` of that host. A cable that is listed from both ends is one cable.
 """
 
 from __future__ import annotations
@@ -87,7 +87,9 @@ def _check_columns(file: str, at: int, columns: dict[str, int]) -> None:
     if missing:
         words = {"a device": "StartDevice", "a port": "StartPort", "b device": "EndDevice", "b port": "EndPort"}
         listed = ", ".join(f"`{words[m]}`" for m in missing)
-        raise refuse(file, "ingest/missing-column", f"the header has no column {listed}", at + 1, "name the columns as UFM NDT does")
+        raise refuse(
+            file, "ingest/missing-column", f"the header has no column {listed}", at + 1, "name the columns as UFM NDT does"
+        )
 
 
 def _cells(line: str) -> list[str]:
@@ -146,7 +148,9 @@ def _rows(out: Builder, lines: Sequence[str], at: int, columns: dict[str, int]) 
         else:
             out.bad(number, "bad-row", "a device or port of the cable is empty")
     if beyond:
-        out.bad(beyond, "unused-columns", f"cells beyond column {header} have no header and are not read", severity=Severity.INFO)
+        out.bad(
+            beyond, "unused-columns", f"cells beyond column {header} have no header and are not read", severity=Severity.INFO
+        )
     return rows
 
 
@@ -177,7 +181,12 @@ def _cables(out: Builder, rows: Sequence[_Row], shared: set[str]) -> None:
         ends = []
         for end in (row.a, row.b):
             if not re.search(r"\d", end.label):
-                out.bad(row.line, "bad-port", f"`{end.label[:40]}` is no port", "write `Port 7`, `Blade 3_Port 1/7` or an adapter such as `mlx5_0`")
+                out.bad(
+                    row.line,
+                    "bad-port",
+                    f"`{end.label[:40]}` is no port",
+                    "write `Port 7`, `Blade 3_Port 1/7` or an adapter such as `mlx5_0`",
+                )
                 break
             ends.append(_place(out, end, row.line, shared))
         if len(ends) < 2:
@@ -206,7 +215,9 @@ def _place(out: Builder, end: _End, line: int, shared: set[str]) -> tuple[int, i
         return d, int(port[1]), ""
     host = f"{end.rack} {name}" if name in shared else name
     text = f"{name} {end.label}"
-    d = out.device(_key(host, end.label), Kind.ADAPTER, host, line, unit=end.label, rack=end.rack, place=end.height, text=text, ports=1)
+    d = out.device(
+        _key(host, end.label), Kind.ADAPTER, host, line, unit=end.label, rack=end.rack, place=end.height, text=text, ports=1
+    )
     return d, 1, ""
 
 

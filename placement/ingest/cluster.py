@@ -2,27 +2,36 @@
 # N node   J group of a tier   K leaf group   L lane (rail)   D device
 """From a wired fabric to a cluster that can be planned on: what is broken is out of service, or priced by what it leaves.
 
-A host whose adapters carry no name is failed; an absent tray is absent; a host without its proper name is drained; a missing rail or cable
-costs the bandwidth of its host or group. What a cabling capture does not say (GPU type, NVLink domains) is guessed and said.
+A host whose adapters carry no name is failed; an absent tray is absent; a host without its proper name is drained; a missing
+rail or cable costs the bandwidth of its host or group. What a cabling capture does not say (GPU type, NVLink domains) is
+guessed and said.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from placement.diag import Diagnostic, InputError, Label, Severity, Span
 from placement.fabric.capacity import effective, share
 from placement.fabric.wiring import Analysis, analyse
+from placement.fabric.wiring.names import natural
+from placement.ingest.hierarchy import Assume, cluster_of_groups, is_grouped
 from placement.ir import Chip, Cluster, FabricDesign, Kind, State, Tier, Wired
 from placement.ir._array import Floats, Ints
 from placement.spec.catalog import chips
 
 NVLINK_S, LEAF_S, TIER_S = 1.0e-6, 3.2e-6, 1.3e-6  # ib_write_lat at OCI, GB300: in a rack, across racks; a pair of tiers more
-FALLBACK = {(4, 400): "GB200", (4, 800): "GB300", (8, 200): "A100-80GB", (8, 400): "H100", (8, 800): "B300"}  # adapters a host, Gb/s
+FALLBACK = {
+    (4, 400): "GB200",
+    (4, 800): "GB300",
+    (8, 200): "A100-80GB",
+    (8, 400): "H100",
+    (8, 800): "B300",
+}  # adapters a host, Gb/s
 TIERS = ("leaf", "pod", "core", "tier4", "tier5", "tier6")
 
 
@@ -38,6 +47,8 @@ class _Node:
 
 def cluster_of(wired: Wired, gpu: str | None = None, analysis: Analysis | None = None) -> Cluster:
     """The cluster behind a wired fabric. Raises InputError where it holds no hosts. `gpu`: a GPU of the catalogue."""
+    if is_grouped(wired):
+        return cluster_of_groups(wired, Assume(gpu))
     known = analysis or analyse(wired)
     if not len(known.adapters.hosts):
         label = Label(Span(wired.files[0]))
@@ -48,7 +59,7 @@ def cluster_of(wired: Wired, gpu: str | None = None, analysis: Analysis | None =
     chip, guessed = _chip(wired, gpu, lanes, speed)
     gpus = _gpus(wired, lanes)
     domain_N, domain_names = _domains(wired, nodes, chip)
-    tiers = _tiers(known, nodes, lanes, speed, domain_N, gpus, len(domain_names))
+    tiers = _tiers(known, nodes, lanes, speed, domain_N, len(domain_names))
     state_N = np.array([int(n.state) for n in nodes])
     live_NL = np.array([n.live for n in nodes], np.float64)
     rail_G = np.arange(gpus) * lanes // gpus
@@ -56,11 +67,11 @@ def cluster_of(wired: Wired, gpu: str | None = None, analysis: Analysis | None =
     nic_N = speed * share(live_NL) * (lanes / gpus if lanes > gpus else 1.0)
     ok_NG = np.repeat((state_N == State.OK)[:, None], gpus, axis=1)
     return Cluster(
-        name=re.sub(r"\.[a-z.]+\Z", "", wired.files[0].rsplit("/", 1)[-1]) or wired.name, chips=(chip,), gpus_per_node=gpus, tiers=tiers,
-        chip_N=np.zeros(len(nodes), np.int64), state_N=state_N, gpu_ok_NG=ok_NG, nic_Bps_N=nic_N, speed_N=np.ones(len(nodes)),
-        host_N=np.array([n.name for n in nodes]), domain_name_J=np.array(domain_names), rail_G=rail_G, num_planes=planes,
-        rails_connected=not any(f.kind == "rails-not-joined" for f in known.faults), design=_design(known), nic_name=_nic_name(known),
-        source={}, findings=_findings(wired, known, chip, guessed),
+        name=re.sub(r"\.[a-z.]+\Z", "", wired.files[0].rsplit("/", 1)[-1]) or wired.name, chips=(chip,), gpus_per_node=gpus,
+        tiers=tiers, chip_N=np.zeros(len(nodes), np.int64), state_N=state_N, gpu_ok_NG=ok_NG, nic_Bps_N=nic_N,
+        speed_N=np.ones(len(nodes)), host_N=np.array([n.name for n in nodes]), domain_name_J=np.array(domain_names),
+        rail_G=rail_G, num_planes=planes, rails_connected=not any(f.kind == "rails-not-joined" for f in known.faults),
+        design=_design(known), nic_name=_nic_name(known), source={}, findings=_findings(wired, known, chip, guessed),
     )  # fmt: skip
 
 
@@ -69,7 +80,7 @@ def cluster_of(wired: Wired, gpu: str | None = None, analysis: Analysis | None =
 
 def _nodes(known: Analysis) -> tuple[list[_Node], int]:
     """Every host of the pattern in order of group and place; those that only leave empty sockets are absent."""
-    a, x, s = known.adapters, known.seats, known.sockets
+    a, x = known.adapters, known.seats
     lanes = max(int(a.lanes_L.max(initial=1)), 1)
     if not len(x.slot_Q):
         return _plain(known, lanes)
@@ -86,19 +97,41 @@ def _nodes(known: Analysis) -> tuple[list[_Node], int]:
     host_at = {int(p): h for h, p in enumerate(x.home_H.tolist()) if p >= 0}
     names = Counter(a.hosts[h] for h in host_at.values())
     nodes: list[_Node] = []
+    rank_J = _order(known)
     places = np.unique(np.r_[x.slot_Q[x.usual_Q] // x.lanes, np.array(sorted(live), np.int64)]).tolist()
-    for place in places:
-        expected = x.naming.expected(place // x.width, place % x.width)
+    for place in sorted(places, key=lambda p: (int(rank_J[p // x.width]), p)):
         if place in host_at:
             nodes.append(_Node(a.hosts[host_at[place]], place, State.OK, tuple(live.get(place, [1.0] * lanes))))
-        elif expected and expected not in names and place in live:
+            continue
+        expected = x.naming.expected(place // x.width, place % x.width)
+        if expected and expected not in names and place in live:
             row = next(r for r, q in enumerate(x.slot_R.tolist()) if q >= 0 and q // x.lanes == place)
             state = State.FAILED if a.host_R[row] < 0 else State.DRAINED
             nodes.append(_Node(expected, place, state, tuple(live[place])))
         elif expected and expected not in names:
             nodes.append(_Node(expected, place, State.ABSENT, (0.0,) * lanes))
-    del s
     return nodes, lanes
+
+
+def _order(known: Analysis) -> Ints:
+    """Rank of each leaf group in fabric order: by what joins them, outermost first, then by the names of their leafs."""
+    s = known.sockets
+    names: dict[int, tuple[tuple[str, int], ...]] = {}
+    for w in np.flatnonzero(s.group_W >= 0).tolist():
+        name = natural(str(known.wired.device.name_D[s.leaf_W[w]]))
+        group = int(s.group_W[w])
+        names[group] = min(names.get(group, name), name)
+    parents = [_parents(known, level) for level in range(len(known.boundaries))][::-1]
+    first: list[dict[int, tuple[tuple[str, int], ...]]] = []
+    for parent_J in parents:
+        lowest: dict[int, tuple[tuple[str, int], ...]] = {}
+        for group, name in names.items():
+            lowest[int(parent_J[group])] = min(lowest.get(int(parent_J[group]), name), name)
+        first.append(lowest)
+    keys = [(*(f[int(p[g])] for f, p in zip(first, parents, strict=True)), names.get(g, ())) for g in range(s.num_groups)]
+    out = np.empty(s.num_groups, np.int64)
+    out[sorted(range(s.num_groups), key=lambda g: keys[g])] = np.arange(s.num_groups)
+    return out
 
 
 def _plain(known: Analysis, lanes: int) -> tuple[list[_Node], int]:
@@ -125,10 +158,20 @@ def _chip(wired: Wired, gpu: str | None, lanes: int, speed: float) -> tuple[Chip
     known = chips()
     if gpu is not None:
         if gpu not in known:
-            raise InputError([Diagnostic("catalog/unknown-gpu", f"`{gpu}` is no GPU of the catalogue", help="placement schema topology lists them")])
+            raise InputError(
+                [
+                    Diagnostic(
+                        "catalog/unknown-gpu",
+                        f"`{gpu}` is no GPU of the catalogue",
+                        help="placement schema topology lists them",
+                    )
+                ]
+            )
         return known[gpu], False
     text = " ".join([*wired.files, *wired.host.gpu_name_H[:50].tolist(), *wired.device.name_D[:2000].tolist()]).lower()
-    named = [n for n in sorted(known, key=len, reverse=True) if re.search(rf"(?<![a-z0-9]){re.escape(n.lower())}(?![a-z0-9])", text)]
+    named = [
+        n for n in sorted(known, key=len, reverse=True) if re.search(rf"(?<![a-z0-9]){re.escape(n.lower())}(?![a-z0-9])", text)
+    ]
     if named:
         return known[named[0]], True
     name = FALLBACK.get((min(lanes, 8), round(speed * 8e-9)), "GB200" if lanes == 4 else "H100")
@@ -155,15 +198,10 @@ def _domains(wired: Wired, nodes: list[_Node], chip: Chip) -> tuple[Ints, list[s
 # ------------------------------------------------------------------------------------------------------------- tiers
 
 
-def _tiers(
-    known: Analysis, nodes: list[_Node], lanes: int, speed: float, domain_N: Ints, gpus: int, num_domains: int
-) -> tuple[Tier, ...]:
+def _tiers(known: Analysis, nodes: list[_Node], lanes: int, speed: float, domain_N: Ints, num_domains: int) -> tuple[Tier, ...]:
     """NVLink domains, leaf groups, pods and what joins them; uplinks as found, by the worst rail."""
-    present = np.array([n.state != State.ABSENT for n in nodes])
-    nic_N = np.where(present, speed * lanes, 0.0)
-    uplink = np.bincount(domain_N, weights=nic_N, minlength=num_domains)
-    tiers = [Tier("nvlink", NVLINK_S, domain_N, np.maximum(uplink, 1.0))]
-    s = known.sockets
+    uplink_J = _injection(nodes, speed, lanes, domain_N, num_domains)
+    tiers = [Tier("nvlink", NVLINK_S, domain_N, uplink_J)]
     width = known.seats.width
     place_N = np.array([n.place for n in nodes], np.int64)
     if not len(known.seats.slot_Q) or not known.boundaries:
@@ -187,10 +225,20 @@ def _tiers(
         if last or size > 1 or level > 0:
             tiers.append(Tier(TIERS[min(level, 5)], LEAF_S + TIER_S * level, part_N, up))
         if last or size == 1:
-            tiers[-1] = Tier(tiers[-1].name, tiers[-1].latency_s, tiers[-1].group_N, np.full(len(tiers[-1].uplink_Bps_J), np.inf))
+            tiers[-1] = Tier(
+                tiers[-1].name, tiers[-1].latency_s, tiers[-1].group_N, np.full(len(tiers[-1].uplink_Bps_J), np.inf)
+            )
             break
-    del s, gpus
     return tuple(tiers)
+
+
+def _injection(nodes: list[_Node], speed: float, lanes: int, domain_N: Ints, num_domains: int) -> Floats:
+    """Linked adapters of the nodes in service, by NVLink domain; a domain without any keeps its nominal figure."""
+    ok_N = np.array([n.state == State.OK for n in nodes])
+    dead_J = np.bincount(domain_N, weights=ok_N, minlength=num_domains) == 0
+    live_N = np.array([sum(n.live) for n in nodes])
+    Bps_N = np.where(dead_J[domain_N], lanes * speed, np.where(ok_N, live_N * speed, 0.0))
+    return np.asarray(np.maximum(np.bincount(domain_N, weights=Bps_N, minlength=num_domains), 1.0))
 
 
 def _numbered(part_N: Ints, inner_N: Ints) -> Ints:
@@ -254,8 +302,11 @@ def _uplinks(known: Analysis, level: int, part_N: Ints, group_N: Ints, size: int
     ok = part_D[b.low_X] >= 0
     found_JK = np.zeros((size, columns))
     np.add.at(found_JK, (part_D[b.low_X[ok]], kind_D[b.low_X[ok]]), Bps[ok])
-    usual_K = np.array([_mode(found_JK[:, k]) for k in range(columns)])
-    usual_JK = np.maximum(usual_K[None, :], found_JK) if level == 0 else found_JK.max(axis=1, keepdims=True).repeat(columns, axis=1)
+    due_JK = np.zeros((size, columns))
+    due = part_D[b.low_Q] >= 0
+    np.add.at(due_JK, (part_D[b.low_Q[due]], kind_D[b.low_Q[due]]), _mode(Bps))
+    usual_K = np.array([_mode(due_JK[:, k]) for k in range(columns)])
+    usual_JK = np.maximum(np.where(due_JK > 0, due_JK, usual_K[None, :] if level == 0 else 0.0), found_JK)
     live = np.divide(found_JK, usual_JK, out=np.zeros_like(found_JK), where=usual_JK > 0)
     return np.asarray(np.maximum(usual_JK.sum(axis=1) * effective(live[:, :, None]), 1.0))
 
@@ -286,13 +337,12 @@ def _columns(known: Analysis, level: int, part_of: Ints) -> tuple[Ints, Ints]:
 
 def _design(known: Analysis) -> FabricDesign:
     """Switches and cables as found, by tier."""
-    tier_D, cable = known.tier_D, known.wired.cable
+    tier_D = known.tier_D
     names = {1: "leaf", 2: "spine", 3: "core"}
     switches = {names.get(t, f"tier{t}"): int((tier_D == t).sum()) for t in range(1, int(tier_D.max(initial=0)) + 1)}
     cables: dict[str, int] = {"nic-leaf": len(known.adapters.device_R)} if len(known.adapters.device_R) else {}
     for b in known.boundaries:
         cables[f"{names.get(b.tier, f'tier{b.tier}')}-{names.get(b.tier + 1, f'tier{b.tier + 1}')}"] = len(b.low_X)
-    del cable
     service = int((known.wired.device.kind_D == Kind.SERVICE).sum())
     return FabricDesign(switches, cables, {"aggregation nodes": str(service)} if service else {})
 
@@ -316,6 +366,4 @@ def _findings(wired: Wired, known: Analysis, chip: Chip, guessed: bool) -> tuple
 
 def _softened(d: Diagnostic) -> Diagnostic:
     """A fault of the fabric is no error of its file: the cluster can be planned on, without what is broken."""
-    from dataclasses import replace
-
     return replace(d, severity=Severity.WARNING) if d.severity is Severity.ERROR else d

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """ibnetdiscover: what the subnet manager's view of an InfiniBand fabric is, at port level.
 
-Plain output writes a block a device: identities, a header line (`Switch`, `Ca`, `Rt`), then one line a connected port; every cable stands in the
-blocks of both ends. `-p` writes one line a port. Layouts: rdma-core, infiniband-diags/ibnetdiscover.c (out_switch_port, out_ca_port,
-dump_ports_report). Lost tabs, terminal banners and CR LF are tolerated.
+Plain output writes a block a device: identities, a header line (`Switch`, `Ca`, `Rt`), then one line a connected port; every
+cable stands in the blocks of both ends. `-p` writes one line a port. Layouts: rdma-core, infiniband-diags/ibnetdiscover.c
+(out_switch_port, out_ca_port, dump_ports_report). Lost tabs, terminal banners and CR LF are tolerated.
 """
 
 from __future__ import annotations
@@ -113,7 +113,11 @@ def _port(
     if tail is None or not tail[4]:
         out.bad(number, "no-speed", f"port {match[1]} says no speed; the cable is kept")
     link = _Link(
-        number, (tail[4] or "") if tail else "", tail[2] if tail else "", int(tail[3]) if tail else 0, (match[2] or "", match[7] or "")
+        number,
+        (tail[4] or "") if tail else "",
+        tail[2] if tail else "",
+        int(tail[3]) if tail else 0,
+        (match[2] or "", match[7] or ""),
     )
     key = (block.guid, int(match[1][:9]), peer, int(match[6][:9]))
     if key in links:
@@ -123,7 +127,9 @@ def _port(
 
 
 def _cables(out: Builder, links: dict[tuple[str, int, str, int], _Link]) -> None:
-    """Each cable once: the two accounts of it are joined; a peer without a block of its own becomes a device from what is said."""
+    """Each cable once: the two accounts of it are joined; a peer without a block of its own becomes a device from what is
+    said.
+    """
     orphans: dict[str, int] = {}
     for key, link in links.items():
         mine, port, peer, peer_port = key
@@ -134,12 +140,15 @@ def _cables(out: Builder, links: dict[tuple[str, int, str, int], _Link]) -> None
         assert a is not None
         if b is None:
             b = out.device(
-                peer, *_named(peer[0], link.text), link.line, text=link.text, guid=int(peer[2:], 16), lid=link.lid,
+                peer, *_named(peer[0], link.text), link.line, text=link.text, guid=int(peer, 0), lid=link.lid,
                 unit=_unit(peer[0], link.text), model=_model(peer[0], link.text),
             )  # fmt: skip
             orphans.setdefault(peer, link.line)
         if back is not None and back.rate != link.rate:
-            message = f"the ends of a cable disagree on its speed: {link.rate or 'none'} here, {back.rate or 'none'} at line {back.line:,}"
+            message = (
+                f"the ends of a cable disagree on its speed: {link.rate or 'none'} here, {back.rate or 'none'} at "
+                f"line {back.line:,}"
+            )
             out.bad(link.line, "ends-disagree", message)
         label_a, label_b = (f"ext {text}" if text else "" for text in link.label)
         out.cable(

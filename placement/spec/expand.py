@@ -2,12 +2,14 @@
 # N node   R rail   P plane   W switch   C cable   J group of a tier   X rack
 """A topology file as wired: every switch, adapter and cable that its pattern stands for, at port level.
 
-Ports are numbered from 1: a switch has its downlinks first, in the order of what hangs below, then its uplinks in the order of the switches
-above. Uplinks of leafs are dealt over the switches of their group as `spec.switches.pair_cables` says. Exceptions are left out: this is the design.
+Ports are numbered from 1: a switch has its downlinks first, in the order of what hangs below, then its uplinks in the order
+of the switches above. Uplinks of leafs are dealt over the switches of their group as `spec.switches.pair_cables` says.
+Exceptions are left out: this is the design.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +29,9 @@ MAX_CABLES = 20_000_000
 
 @dataclass(frozen=True)
 class _Tier:
-    """Switches of a tier as devices: `first` device number, `start_J` first index of each group in one copy, `copy` switches of a copy."""
+    """Switches of a tier as devices: `first` device number, `start_J` first index of each group in one copy, `copy` switches
+    of a copy.
+    """
 
     pattern: TierPattern
     first: int
@@ -77,8 +81,10 @@ def expand(doc: Document) -> Wired:
         first += len(names_W)
     device = _devices(reader, layout, tiers)
     parts = [_host_cables(layout, pattern, tiers[0], speed_X, reader.nics)] if tiers else []
-    parts += [_up_cables(pattern, low, high) for low, high in zip(tiers, tiers[1:], strict=False) if low.pattern.spec.uplinks]
-    return Wired(spec.name, "topology", (doc.file,), device, _cables(parts), _hosts(spec, layout, reader.nics), _no_gpus(), planned=True)
+    parts += [_up_cables(pattern, low, high) for low, high in itertools.pairwise(tiers) if low.pattern.spec.uplinks]
+    return Wired(
+        spec.name, "topology", (doc.file,), device, _cables(parts), _hosts(spec, layout, reader.nics), _no_gpus(), planned=True
+    )
 
 
 Part = tuple[Ints, Ints, Floats]  # devices and ports of both ends, bytes/s
@@ -94,7 +100,11 @@ def _host_cables(layout: Layout, pattern: Pattern, leaf: _Tier, speed_X: Floats,
     serves = 1 if leaf.rails > 1 or leaf.pattern.spec.per_rail else rails
     nth = nth_N[n] if serves == 1 else nth_N[n] * rails + r
     switches = leaf.pattern.switches_J[group_N[n]]
-    index = np.zeros(len(n), np.int64) if int(switches.max(initial=1)) == 1 else nth * switches // _sockets(group_N, serves)[group_N[n]]
+    index = (
+        np.zeros(len(n), np.int64)
+        if int(switches.max(initial=1)) == 1
+        else nth * switches // _sockets(group_N, serves)[group_N[n]]
+    )
     device = leaf.device(group_N[n], r, p, index)
     order = np.lexsort((nth, device))
     port = np.empty(len(n), np.int64)
@@ -132,7 +142,8 @@ def _up_cables(pattern: Pattern, low: _Tier, high: _Tier) -> Part:
     order = np.lexsort((k, a, b))
     port[order] = _rank(b[order]) + 1
     Bps = np.full(len(a), min(tier.spec.port_Bps or 0.0, above.spec.port_Bps or 0.0))
-    return np.stack([a, b], axis=1), np.stack([tier.down + 1 + k, port], axis=1), Bps
+    ends: Ints = np.asarray(np.stack([a, b], axis=1), np.int64)
+    return ends, np.stack([tier.down + 1 + k, port], axis=1), Bps
 
 
 def _rank(sorted_key: Ints) -> Ints:
@@ -163,24 +174,32 @@ def _devices(reader: Reader, layout: Layout, tiers: list[_Tier]) -> Devices:
     size = len(name)
     blank = np.zeros(size, "U1")
     kind = np.r_[np.full(num, int(Kind.ADAPTER)), np.full(size - num, int(Kind.SWITCH))]
-    ports = np.concatenate([np.full(num, reader.spec.fabric.planes), *(np.full(len(t.names_W), t.pattern.spec.ports or -1) for t in tiers)])
+    ports = np.concatenate(
+        [np.full(num, reader.spec.fabric.planes), *(np.full(len(t.names_W), t.pattern.spec.ports or -1) for t in tiers)]
+    )
     rack = np.concatenate([np.repeat(layout.rack_name_X[layout.rack_N], rails), np.zeros(size - num, "U1")])
     models = [reader.spec.fabric.tiers[i].switch for i in range(len(tiers))]
     model = np.concatenate(
-        [np.zeros(num, "U1"), *(np.full(len(t.names_W), (m.model if m else None) or "") for t, m in zip(tiers, models, strict=True))]
+        [
+            np.zeros(num, "U1"),
+            *(np.full(len(t.names_W), (m.model if m else None) or "") for t, m in zip(tiers, models, strict=True)),
+        ]
     )
     unit = np.concatenate([np.tile(np.array(units), len(layout.host_N)), np.zeros(size - num, "U1")])
     zero = np.zeros(size, np.int64)
     none = np.zeros(size, np.uint64)
-    return Devices(kind, name, unit, blank, none, none, zero, model, zero, ports.astype(np.int64), blank, rack, blank, zero, zero)
+    return Devices(
+        kind, name, unit, blank, none, none, zero, model, zero, ports.astype(np.int64), blank, rack, blank, zero, zero
+    )
 
 
 def _hosts(spec: Topology, layout: Layout, nics: int) -> Hosts:
     size = len(layout.host_N)
     blank, zero = np.zeros(size, "U1"), np.zeros(size, np.int64)
     return Hosts(
-        layout.host_N, layout.domain_name_J[layout.domain_N], blank, layout.rack_name_X[layout.rack_N], blank, (), np.zeros((size, 0), "U1"),
-        np.full(size, spec.node.gpus), blank, np.full(size, nics), np.zeros(size), blank, zero, zero,
+        layout.host_N, layout.domain_name_J[layout.domain_N], blank, layout.rack_name_X[layout.rack_N], blank, (),
+        np.zeros((size, 0), "U1"), np.full(size, spec.node.gpus), blank, np.full(size, nics), np.zeros(size), blank, zero,
+        zero,
     )  # fmt: skip
 
 

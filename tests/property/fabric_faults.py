@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults put into a generated fabric: each class changes devices or cables as the real fault would, and says what must be found."""
+"""Faults put into a generated fabric: each class changes devices or cables as the real fault would, and says what must be
+found.
+"""
 
 from __future__ import annotations
 
@@ -58,6 +60,7 @@ class Lab:
             if switch[a]:
                 self.up.setdefault(a, []).append(c)
         self.spare: dict[int, int] = {}
+        self.also: list[Injection] = []
 
     # ---- choosing sites that no other fault touches
 
@@ -88,7 +91,9 @@ class Lab:
             leaf = self.free(self.leafs)
             group = [x for x in self.leafs if str(self.wired.device.name_D[x])[:-1] == str(self.wired.device.name_D[leaf])[:-1]]
             hosts = [h for h in self.hosts if leaf in self.leafs_of(h)] if whole else []
-            if any(h in self.busy or h[:8] in self.busy for h in hosts) or any(x in self.busy for x in (group if whole else [])):
+            if any(h in self.busy or h[:8] in self.busy for h in hosts) or any(
+                x in self.busy for x in (group if whole else [])
+            ):
                 continue
             self.busy.update([leaf, *hosts, *(group if whole else [])])
             return leaf
@@ -148,9 +153,9 @@ class Lab:
         rate = np.array([codes[b, x] for b, x in zip(Bps.tolist(), width.tolist(), strict=True)])
         zero = np.zeros(len(end), np.int64)
         cable = replace(
-            c, device_CE=place[end][order], port_CE=port[order], label_CE=np.zeros((len(end), 2), np.int64), Bps_C=Bps[order],
-            rate_C=rate[order], rates=tuple(f"{x}x{b * 8e-9 / max(x, 1):g}G" for b, x in codes), width_C=width[order], file_C=zero,
-            line_C=np.arange(len(end)) + 1, back_C=zero,
+            c, device_CE=place[end][order], port_CE=port[order], label_CE=np.zeros((len(end), 2), np.int64),
+            Bps_C=Bps[order], rate_C=rate[order], rates=tuple(f"{x}x{b * 8e-9 / max(x, 1):g}G" for b, x in codes),
+            width_C=width[order], file_C=zero, line_C=np.arange(len(end)) + 1, back_C=zero,
         )  # fmt: skip
         return replace(w, device=device, cable=cable, planned=False)
 
@@ -293,7 +298,11 @@ def wrong_leaf(lab: Lab) -> Injection:
     rail = lab.rng.randrange(4)
     c = lab.cable_of[lab.of_host[host][rail]]
     own = int(lab.end[c, 1])
-    other = next(x for x in lab.rng.sample(lab.leafs, len(lab.leafs)) if x not in lab.busy and str(lab.name[x])[-1] == str(lab.name[own])[-1] and x != own)
+    other = next(
+        x
+        for x in lab.rng.sample(lab.leafs, len(lab.leafs))
+        if x not in lab.busy and str(lab.name[x])[-1] == str(lab.name[own])[-1] and x != own
+    )
     lab.busy.add(other)
     lab.end[c, 1], lab.port[c, 1] = other, lab.socket(other)
     return "wrong-leaf", host
@@ -324,7 +333,11 @@ def crossed_pair(lab: Lab) -> Injection:
 def wrong_switch(lab: Lab) -> Injection:
     c = lab.uplink(lab.leafs)
     pod = lab.names(c)[1].split("-s")[0]
-    other = next(s for s in lab.rng.sample(lab.spines, len(lab.spines)) if s not in lab.busy and not str(lab.name[s]).startswith(pod + "-s"))
+    other = next(
+        s
+        for s in lab.rng.sample(lab.spines, len(lab.spines))
+        if s not in lab.busy and not str(lab.name[s]).startswith(pod + "-s")
+    )
     lab.busy.add(other)
     lab.end[c, 1], lab.port[c, 1] = other, lab.socket(other)
     return "wrong-switch", str(lab.name[other])
@@ -350,7 +363,11 @@ def wrong_width(lab: Lab) -> Injection:
 
 
 def slow_rack(lab: Lab) -> Injection:
-    rack = next(r for r in lab.rng.sample([f"rack{i:04}" for i in range(1, 113)], 112) if r not in lab.busy and not any(h[:8] == r and h in lab.busy for h in lab.hosts))
+    rack = next(
+        r
+        for r in lab.rng.sample([f"rack{i:04}" for i in range(1, 113)], 112)
+        if r not in lab.busy and not any(h[:8] == r and h in lab.busy for h in lab.hosts)
+    )
     lab.busy.add(rack)
     for host in [h for h in lab.hosts if h[:8] == rack]:
         lab.busy.add(host)
@@ -454,7 +471,9 @@ def no_such_port(lab: Lab) -> Injection:
 
 def swapped_hosts(lab: Lab) -> Injection:
     one = lab.host()
-    two = next(h for h in lab.hosts if h != one and h not in lab.busy and lab.leafs_of(h) == lab.leafs_of(one) and h[:8] == one[:8])
+    two = next(
+        h for h in lab.hosts if h != one and h not in lab.busy and lab.leafs_of(h) == lab.leafs_of(one) and h[:8] == one[:8]
+    )
     lab.busy.add(two)
     for d, e in zip(lab.of_host[one], lab.of_host[two], strict=True):
         lab.name[d], lab.name[e] = lab.name[e], lab.name[d]
@@ -511,9 +530,8 @@ CLASSES: dict[str, Callable[[Lab], Injection]] = {
     f.__name__: f
     for f in (
         missing_leaf, leaf_without_hosts, swapped_leafs, swapped_racks, missing_spine, missing_core, spine_cut_off, slow_rack,
-        leaf_cut_off, missing_cable, missing_core_cable, missing_pair, rail_swap, rail_rotation, swapped_cables, swapped_unnamed,
-        wrong_port, missing_host_link, dark_adapter, dark_host, absent_tray, wrong_leaf, swapped_uplinks, crossed_pair, wrong_switch,
-        uplink_port, wrong_speed, wrong_width, duplicate_guid, duplicate_lid, duplicate_name, duplicate_switch_name, unnamed, host_name,
-        foreign, leaf_to_leaf, leaf_to_core, loop_cable, extra_cable, port_twice, no_such_port, swapped_hosts, wrong_adapter,
-    )
-}  # fmt: skip
+        leaf_cut_off, missing_cable, missing_core_cable, missing_pair, rail_swap, rail_rotation, swapped_cables,
+        swapped_unnamed, wrong_port, missing_host_link, dark_adapter, dark_host, absent_tray, wrong_leaf, swapped_uplinks,
+        crossed_pair, wrong_switch, uplink_port, wrong_speed, wrong_width, duplicate_guid, duplicate_lid, duplicate_name,
+        duplicate_switch_name, unnamed, host_name, foreign, leaf_to_leaf, leaf_to_core, loop_cable, extra_cable, port_twice,
+        no_such_port, swapped_hosts, wrong_adapter ) }  # fmt: skip

@@ -2,7 +2,8 @@
 # R adapter port with a cable to a leaf   H host   L class of hosts   D device
 """Adapters on leafs: whose they are, which of the host's lanes (rail, and plane) each is, and which hosts belong to the fabric.
 
-A lane is the place of an adapter port in the sorted list of its host: `mlx5_0, mlx5_1, mlx5_4, mlx5_5` are lanes 0 to 3, and so are
+A lane is the place of an adapter port in the sorted list of its host: `mlx5_0, mlx5_1, mlx5_4, mlx5_5` are lanes 0 to 3, and
+so are
 `HCA-1, HCA-2, HCA-5, HCA-6`. Hosts with the usual number of adapters decide; the others are read by what those decided.
 """
 
@@ -25,7 +26,8 @@ RARE = 0.05  # of the hosts of a class have a unit, or it is no compute adapter
 
 @dataclass(frozen=True)
 class Adapters:
-    """Adapter ports on leafs. `host_R` index into `hosts`, -1 unnamed; `lane_R` -1 unknown; `class_H` -1: foreign to the pattern.
+    """Adapter ports on leafs. `host_R` index into `hosts`, -1 unnamed; `lane_R` -1 unknown; `class_H` -1: foreign to the
+    pattern.
 
     `odd_R`  the unit is no compute adapter of its class (storage or management)
     `lanes_L` usual number of lanes of a host of each class
@@ -86,7 +88,7 @@ def _classes(hosts: tuple[str, ...], host_R: Ints) -> tuple[Ints, int]:
 
 def _class(host: str) -> str:
     """Shape of a host name; one letter before a number is a row of the hall (`a05`, `b05`), not another kind of host."""
-    text = letters(host.split(".")[0])
+    text = letters(host.split(".", maxsplit=1)[0])
     return "?" + text[1:] if text[1:2] == "#" else text
 
 

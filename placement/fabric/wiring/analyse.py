@@ -9,12 +9,15 @@ import numpy as np
 
 from placement.diag import Severity
 from placement.fabric.wiring.adapters import Adapters, adapters_of
-from placement.fabric.wiring.audit_hosts import HostView, host_faults
+from placement.fabric.wiring.audit_hosts import host_faults
 from placement.fabric.wiring.audit_switches import SwitchView, hosts_below, switch_faults
 from placement.fabric.wiring.ends import Ends, ends_of
 from placement.fabric.wiring.faults import Fault, Names
+from placement.fabric.wiring.groups import group_faults
+from placement.fabric.wiring.host_view import HostView
 from placement.fabric.wiring.hosts import Seats, seats_of
 from placement.fabric.wiring.identity import identity_faults, port_faults, speed_faults
+from placement.fabric.wiring.nvlink import nvlink_faults
 from placement.fabric.wiring.roles import tiers_of
 from placement.fabric.wiring.shape import shape_faults
 from placement.fabric.wiring.sockets import Sockets, sockets_of
@@ -50,13 +53,17 @@ def analyse(wired: Wired) -> Analysis:
     found = [b for t in range(1, int(tier_D.max(initial=0))) if (b := boundary(ends, tier_D, t)) is not None]
     pod_W = found[0].group_D[sockets.leaf_W] if found else np.full(len(sockets.leaf_W), -1, np.int64)
     pods = found[0].num_groups if found else 1
+    if wired.logical:
+        said = [*nvlink_faults(wired), *group_faults(wired)]
+        return Analysis(wired, ends, tier_D, adapters, sockets, seats, tuple(found), ordered(said), names)
     faults = list(identity_faults(wired, names))
     faults += port_faults(wired, ends, names)
     faults += speed_faults(wired, ends, tier_D, names)
     faults += host_faults(HostView(wired, adapters, sockets, seats, pod_W, pods))
-    below = hosts_below(wired, adapters.leaf_R, adapters.host_R, adapters.hosts)
+    below = hosts_below(adapters.leaf_R, adapters.host_R, adapters.hosts)
     for b in found:
         faults += switch_faults(SwitchView(wired, b, names, below, b.num_groups))
+    faults += [*nvlink_faults(wired), *group_faults(wired)]
     faults += shape_faults(wired, ends, tier_D, names, adapters, sockets, found)
     return Analysis(wired, ends, tier_D, adapters, sockets, seats, tuple(found), ordered(faults), names)
 

@@ -90,7 +90,9 @@ def _by_count(b: Boundary, rows_X: Ints, rows_Q: Ints) -> list[Chain]:
     for q, pair in zip(rows_Q.tolist(), zip(b.low_Q[rows_Q].tolist(), b.high_Q[rows_Q].tolist(), strict=True), strict=True):
         want[pair].append(q)
     out = [Chain(tuple(q[len(have.get(pair, ())) :]), ()) for pair, q in want.items() if len(have.get(pair, ())) < len(q)]
-    return out + [Chain((), tuple(x[len(want[pair]) :])) for pair, x in have.items() if want and len(x) > len(want.get(pair, ()))]
+    return out + [
+        Chain((), tuple(x[len(want[pair]) :])) for pair, x in have.items() if want and len(x) > len(want.get(pair, ()))
+    ]
 
 
 def _rewired(view: SwitchView, chain: Chain) -> Fault:
@@ -103,7 +105,10 @@ def _rewired(view: SwitchView, chain: Chain) -> Fault:
     names = view.names
     help, severity = "move the cable, or note it in the plan", W_
     if not chain.expected:
-        kind, message = "extra-cable", f"{count(n, 'cable')} between {names.device(low)} and {names.device(high)} that the pattern does not know"
+        kind, message = (
+            "extra-cable",
+            f"{count(n, 'cable')} between {names.device(low)} and {names.device(high)} that the pattern does not know",
+        )
         help = "check what it is for"
     elif pairs_e == pairs_a and n > 1:
         kind, severity = "crossed-pair", I_
@@ -121,8 +126,9 @@ def _rewired(view: SwitchView, chain: Chain) -> Fault:
         if int(b.group_D[low]) != int(b.group_D[high]):
             message += ", in another group of the fabric"
     return Fault(
-        kind, severity, message, expected, actual, view.group(low), devices=tuple(dict.fromkeys(names.device(d) for p in pairs_a for d in p)),
-        cables=n, line=line, file=file, help=help, records=tuple(int(b.cable_X[x]) for x in chain.actual),
+        kind, severity, message, expected, actual, view.group(low),
+        devices=tuple(dict.fromkeys(names.device(d) for p in pairs_a for d in p)), cables=n, line=line, file=file, help=help,
+        records=tuple(int(b.cable_X[x]) for x in chain.actual),
     )  # fmt: skip
 
 
@@ -142,7 +148,9 @@ def _missing(view: SwitchView, lost: list[int]) -> Iterator[Fault]:
         mine = [q for q in lost if device in (int(b.low_Q[q]), int(b.high_Q[q]))]
         up = device in cut_low
         total = (due_low if up else due_high)[device]
-        message = f"{view.names.device(device)} has {total - len(mine)} of its {total} cables {'upwards' if up else 'downwards'}"
+        message = (
+            f"{view.names.device(device)} has {total - len(mine)} of its {total} cables {'upwards' if up else 'downwards'}"
+        )
         yield Fault(
             "switch-cut-off", E_, message, tuple(view.expected(q) for q in mine), ("no link",) * len(mine), view.group(device),
             victims=view.below(device) if up else (), devices=(view.names.device(device),), cables=len(mine),
@@ -159,14 +167,17 @@ def _missing(view: SwitchView, lost: list[int]) -> Iterator[Fault]:
         have = usual[pair] - len(mine)
         message = f"{len(mine)} of {count(usual[pair], 'cable')} between {names} {'are' if len(mine) > 1 else 'is'} missing"
         yield Fault(
-            "missing-cable", W_ if have or due_low[pair[0]] > usual[pair] else E_, message, tuple(view.expected(q) for q in mine),
-            ("no link",) * len(mine), view.group(pair[0]), victims=view.below(pair[0]),
-            devices=tuple(view.names.device(d) for d in pair), cables=len(mine), help="check the cable and the transceivers at both ports",
+            "missing-cable", W_ if have or due_low[pair[0]] > usual[pair] else E_, message,
+            tuple(view.expected(q) for q in mine), ("no link",) * len(mine), view.group(pair[0]),
+            victims=view.below(pair[0]), devices=tuple(view.names.device(d) for d in pair), cables=len(mine),
+            help="check the cable and the transceivers at both ports",
         )  # fmt: skip
 
 
 def _missing_switches(view: SwitchView) -> Iterator[Fault]:
-    """Ports that no lower switch of a group uses, though most other groups do, or that are a hole in their range: a switch is not there."""
+    """Ports that no lower switch of a group uses, though most other groups do, or that are a hole in their range: a switch is
+    not there.
+    """
     b = view.b
     if not b.ruled or not len(b.low_Q):
         return
@@ -179,10 +190,7 @@ def _missing_switches(view: SwitchView) -> Iterator[Fault]:
     sizes = {g: len(ports) for g, ports in rule.items()}
     for group, ports in sorted(rule.items()):
         alike = [g for g in rule if g != group]
-        if len(alike) >= 2:
-            want = {p for p, n in used.items() if 2 * n > len(rule)}
-        else:
-            want = set(range(min(ports), max(ports) + 1))
+        want = {p for p, n in used.items() if 2 * n > len(rule)} if len(alike) >= 2 else set(range(min(ports), max(ports) + 1))
         hole = sorted(want - set(ports))
         if not hole or len(hole) > 0.25 * sizes[group]:
             continue
@@ -201,12 +209,18 @@ def _holes(view: SwitchView, group: int, hole: list[int], rule: dict[int, dict[i
         name = names[index // each] if index // each < len(names) else ""
         cables = len(mine) * len(members)
         sample = [f"{view.names.socket(int(members[0]), p)} -- {name or 'a switch'}" for p in mine]
-        message = f"{name or 'a switch'} is missing above {count(len(members), 'switch', 'switches')}: {count(cables, 'cable')} of the pattern lead nowhere"
-        known = {view.names.device(d).casefold() for d in np.flatnonzero(view.wired.device.kind_D == 0).tolist()} if name else set()
+        message = (
+            f"{name or 'a switch'} is missing above {count(len(members), 'switch', 'switches')}: "
+            f"{count(cables, 'cable')} of the pattern lead nowhere"
+        )
+        known = (
+            {view.names.device(d).casefold() for d in np.flatnonzero(view.wired.device.kind_D == 0).tolist()} if name else set()
+        )
         kind = "switch-cut-off" if name.casefold() in known else "missing-switch"
         yield Fault(
-            kind, E_, message, tuple(sample), ("no link",) * len(sample), view.group(int(members[0])), devices=(name,) if name else (),
-            cables=cables, help="check power and management of the switch; capture again when it is back",
+            kind, E_, message, tuple(sample), ("no link",) * len(sample), view.group(int(members[0])),
+            devices=(name,) if name else (), cables=cables,
+            help="check power and management of the switch; capture again when it is back",
         )  # fmt: skip
 
 
@@ -248,7 +262,7 @@ def _gap_by_port(here: dict[int, str], hole: list[int], each: int) -> list[str]:
     return out
 
 
-def hosts_below(wired: Wired, leaf_R: Ints, host_R: Ints, hosts: tuple[str, ...]) -> Below:
+def hosts_below(leaf_R: Ints, host_R: Ints, hosts: tuple[str, ...]) -> Below:
     """Function from a leaf to the hosts on it; switches above the leafs have none of their own."""
     order = np.argsort(leaf_R, kind="stable")
     leaf, host = leaf_R[order], host_R[order]

@@ -8,27 +8,30 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from placement.fabric.wiring.ends import find
+from placement.fabric.wiring.ends import distinct, find
 from placement.ir._array import Ints
 
 
 @dataclass(frozen=True)
 class Chain:
-    """Deviations with one cause: indices of the expected cables that are not there and of the actual ones that are not expected."""
+    """Deviations with one cause: indices of the expected cables that are not there and of the actual ones that are not
+    expected.
+    """
 
     expected: tuple[int, ...]
     actual: tuple[int, ...]
 
 
 def chains(expected_QE: Ints, actual_XE: Ints) -> list[Chain]:
-    """Compare two sets of cables, each an (n, 2) array of socket numbers: lower end, upper end. A negative socket matches nothing else.
+    """Compare two sets of cables, each an (n, 2) array of socket numbers: lower end, upper end. A negative socket matches
+    nothing else.
 
     Each expected cable counts once; so does each actual one. In order of the first deviation.
     """
     size = int(max(expected_QE.max(initial=0), actual_XE.max(initial=0))) + 1
     want, have = _code(expected_QE, size), _code(actual_XE, size)
-    lost = np.flatnonzero(find(np.unique(have), want) < 0)
-    odd = np.flatnonzero(find(np.unique(want), have) < 0)
+    lost = np.flatnonzero(find(distinct(have), want) < 0)
+    odd = np.flatnonzero(find(distinct(want), have) < 0)
     lost_sockets, odd_sockets = expected_QE[lost].tolist(), actual_XE[odd].tolist()
     parent: dict[int, int] = {}
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # P pair (member, hub)   M member   B hub
-"""Which members belong together because they share most of their hubs: leafs of a pod by spines, leafs of a rack group by hosts.
+"""Which members belong together because they share most of their hubs: leafs of a pod by spines, leafs of a rack group by
+hosts.
 
 A few wrong cables must not join two groups, so groups are formed by majority, not by reachability.
 """
@@ -23,7 +24,7 @@ def clusters(member_P: Ints, hub_P: Ints, num_members: int, num_hubs: int) -> tu
     pair_P = np.unique(member_P * max(num_hubs, 1) + hub_P) if len(member_P) else np.zeros(0, np.int64)
     member_P, hub_P = pair_P // max(num_hubs, 1), pair_P % max(num_hubs, 1)
     group_B = _first_pass(member_P, hub_P, num_hubs)
-    group_M = np.full(num_members, -1, np.int64)
+    group_M: Ints = np.full(num_members, -1, np.int64)
     for _ in range(ROUNDS):
         before_M = group_M
         group_M = _majority(member_P, group_B[hub_P], num_members)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # C cable   E end
-"""Two fabrics cable by cable: a plan and what was found, or two captures. Devices are matched by name without regard to case."""
+"""Two fabrics cable by cable: a plan and what was found, or two captures. Devices match by name, whatever its case."""
 
 from __future__ import annotations
 
@@ -54,10 +54,16 @@ def side(wired: Wired) -> Side:
     """Links of a fabric; those inside one chassis and to parts of a switch are left out."""
     device, cable = wired.device, wired.cable
     service = device.kind_D == Kind.SERVICE
-    name = [n.split(".")[0].casefold() if k != Kind.SWITCH else n.casefold() for n, k in zip(device.name_D.tolist(), device.kind_D.tolist(), strict=True)]
+    name = [
+        n.split(".")[0].casefold() if k != Kind.SWITCH else n.casefold()
+        for n, k in zip(device.name_D.tolist(), device.kind_D.tolist(), strict=True)
+    ]
     unit = [_unit(u) for u in device.unit_D.tolist()]
     guid = device.guid_D.tolist()
-    ident = [(n, u) if n else (f"guid {g:016x}" if g else f"device {d}", u) for d, (n, u, g) in enumerate(zip(name, unit, guid, strict=True))]
+    ident = [
+        (n, u) if n else (f"guid {g:016x}" if g else f"device {d}", u)
+        for d, (n, u, g) in enumerate(zip(name, unit, guid, strict=True))
+    ]
     single = (device.kind_D != Kind.SWITCH) & (device.ports_D <= 1)
     links: dict[Link, int] = {}
     kept = np.flatnonzero(~service[cable.device_CE].any(axis=1)) if len(cable) else np.zeros(0, np.int64)
@@ -109,14 +115,15 @@ def compare(intended: Wired, actual: Wired) -> Comparison:
     taken: set[Link] = set()
     moved = []
     for link in lost:
-        near = [o for s in _adapters_first(a, link) for o in by_socket.get(s, ()) if o not in taken]
+        near = [o for s in _adapters_first(link) for o in by_socket.get(s, ()) if o not in taken]
         if near:
             taken.add(near[0])
             moved.append((link, near[0]))
     paired = {link for link, _ in moved}
     slower = [x for x in a.links if x in b.links and _slower(intended, actual, a.links[x], b.links[x])]
     return Comparison(
-        a, b, tuple(moved), tuple(x for x in lost if x not in paired), tuple(o for o in odd if o not in taken), tuple(slower), skipped
+        a, b, tuple(moved), tuple(x for x in lost if x not in paired), tuple(o for o in odd if o not in taken),
+        tuple(slower), skipped
     )  # fmt: skip
 
 
@@ -125,7 +132,7 @@ def _kind(s: Side, link: Link) -> bool:
     return bool((s.wired.device.kind_D[s.wired.cable.device_CE[s.links[link]]] == Kind.SWITCH).all())
 
 
-def _adapters_first(s: Side, link: Link) -> list[Socket]:
+def _adapters_first(link: Link) -> list[Socket]:
     """The sockets of a link, the adapter's first: who moved is told by the host, not by the port it left."""
     return sorted(link, key=lambda x: (x[2] != 0, x))
 
@@ -154,17 +161,18 @@ def plan_faults(found: Comparison) -> Iterator[Fault]:
     for link in single:
         line, file = a.place(link)
         yield Fault(
-            "plan-missing", W_, f"a cable of the plan is not there: {a.text(link)}", (a.text(link),), ("no link",), victims=_hosts(a, link),
-            devices=tuple(a.text(link).split(" -- ")), cables=1, line=line, file=file, help="connect it, or strike it from the plan",
+            "plan-missing", W_, f"a cable of the plan is not there: {a.text(link)}", (a.text(link),), ("no link",),
+            victims=_hosts(a, link), devices=tuple(a.text(link).split(" -- ")), cables=1, line=line, file=file,
+            help="connect it, or strike it from the plan",
         )  # fmt: skip
     yield from _extra(found)
     for link in found.slower:
         line, file = b.place(link)
         want, have = (s.wired.cable.Bps_C[s.links[link]] * 8e-9 for s in (a, b))
         yield Fault(
-            "plan-speed", W_, f"{b.text(link)} runs at {have:g} Gb/s, planned are {want:g}", (f"{a.text(link)} at {want:g} Gb/s",),
-            (f"{b.text(link)} at {have:g} Gb/s",), victims=_hosts(b, link), cables=1, line=line, file=file,
-            help="check cable type, transceivers and port settings",
+            "plan-speed", W_, f"{b.text(link)} runs at {have:g} Gb/s, planned are {want:g}",
+            (f"{a.text(link)} at {want:g} Gb/s",), (f"{b.text(link)} at {have:g} Gb/s",), victims=_hosts(b, link), cables=1,
+            line=line, file=file, help="check cable type, transceivers and port settings",
         )  # fmt: skip
 
 
@@ -177,13 +185,19 @@ def _absent(a: Side, device: str, links: list[Link]) -> Fault:
     line, file = a.place(links[0])
     c = a.links[links[0]]
     name = next(
-        (str(a.wired.device.name_D[d]) for d in a.wired.cable.device_CE[c].tolist() if str(a.wired.device.name_D[d]).casefold() == device), device
+        (
+            str(a.wired.device.name_D[d])
+            for d in a.wired.cable.device_CE[c].tolist()
+            if str(a.wired.device.name_D[d]).casefold() == device
+        ),
+        device,
     )
     texts = tuple(a.text(x) for x in links)
     hosts = tuple(sorted({h for x in links for h in _hosts(a, x)}))
     return Fault(
-        "plan-missing-device", E_, f"{name} of the plan is not there, nor {count(len(links), 'cable')} to it", texts, ("no such device",) * len(links),
-        victims=hosts, devices=(name,), cables=len(links), line=line, file=file, help="check its power and its name; or strike it from the plan",
+        "plan-missing-device", E_, f"{name} of the plan is not there, nor {count(len(links), 'cable')} to it", texts,
+        ("no such device",) * len(links), victims=hosts, devices=(name,), cables=len(links), line=line, file=file,
+        help="check its power and its name; or strike it from the plan",
     )  # fmt: skip
 
 
@@ -211,8 +225,9 @@ def _moved(found: Comparison) -> Iterator[Fault]:
         what = some(hosts) if hosts else actual[0]
         message = f"{count(len(pairs), 'cable')} of {what} {'are' if len(pairs) > 1 else 'is'} not where the plan says"
         yield Fault(
-            "plan-miswired", E_, message, expected, actual, victims=hosts, devices=tuple(t for y in actual for t in y.split(" -- ")),
-            cables=len(pairs), line=line, file=file, help="move the cable, or correct the plan",
+            "plan-miswired", E_, message, expected, actual, victims=hosts,
+            devices=tuple(t for y in actual for t in y.split(" -- ")), cables=len(pairs), line=line, file=file,
+            help="move the cable, or correct the plan",
         )  # fmt: skip
 
 
@@ -229,8 +244,9 @@ def _extra(found: Comparison) -> Iterator[Fault]:
         texts = tuple(b.text(x) for x in links)
         message = f"{count(len(links), 'cable')} of {b.names.device(d)} {'are' if len(links) > 1 else 'is'} not in the plan"
         yield Fault(
-            "plan-extra", W_, message, ("no link",) * len(texts), texts, victims=tuple(sorted({h for x in links for h in _hosts(b, x)})),
-            devices=(b.names.device(d),), cables=len(links), line=line, file=file, help="add it to the plan, or remove it",
+            "plan-extra", W_, message, ("no link",) * len(texts), texts,
+            victims=tuple(sorted({h for x in links for h in _hosts(b, x)})), devices=(b.names.device(d),), cables=len(links),
+            line=line, file=file, help="add it to the plan, or remove it",
         )  # fmt: skip
 
 
@@ -238,7 +254,11 @@ def ndt_report(found: Comparison) -> dict[str, list[object]]:
     """The difference in the words and buckets of UFM's NDT report: `miss_wired`, `missing_in_ufm`, `missing_in_ndt`."""
     a, b = found.intended, found.actual
     moved: list[object] = [{"expected": _ufm(a, x), "actual": _ufm(b, y)} for x, y in found.moved]
-    return {"miss_wired": moved, "missing_in_ufm": [_ufm(a, x) for x in found.missing], "missing_in_ndt": [_ufm(b, x) for x in found.extra]}
+    return {
+        "miss_wired": moved,
+        "missing_in_ufm": [_ufm(a, x) for x in found.missing],
+        "missing_in_ndt": [_ufm(b, x) for x in found.extra],
+    }
 
 
 def _ufm(s: Side, link: Link) -> str:
@@ -251,5 +271,5 @@ def _ufm(s: Side, link: Link) -> str:
         if device.kind_D[d] == Kind.SWITCH:
             ends.append((1, f"{device.name_D[d]}/{cable.port_text(c, e)}"))
         else:
-            ends.append((0, f"{text.split()[0]}/{text}" if text.split() else s.names.device(d)))
+            ends.append((0, f"{text.split(maxsplit=1)[0]}/{text}" if text.split() else s.names.device(d)))
     return " - ".join(t for _, t in sorted(ends))

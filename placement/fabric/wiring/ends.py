@@ -14,7 +14,9 @@ from placement.ir._array import Ints, freeze
 
 @dataclass(frozen=True)
 class Ends:
-    """Every cable seen from both ends: half `x` and half `other(x)` are one cable. Devices that are part of a switch are left out."""
+    """Every cable seen from both ends: half `x` and half `other(x)` are one cable. Devices that are part of a switch are left
+    out.
+    """
 
     device_X: Ints
     port_X: Ints
@@ -66,8 +68,8 @@ def vote(key_X: Ints, value_X: Ints) -> Votes:
     >>> v.value_K.tolist(), v.count_K.tolist(), v.total_K.tolist()
     ([5, 9], [2, 1], [3, 1])
     """
-    key_K, of_X = np.unique(key_X, return_inverse=True)
-    of_X = of_X.ravel()
+    unique, inverse = np.unique(key_X, return_inverse=True)
+    key_K, of_X = np.asarray(unique, np.int64), np.asarray(inverse.ravel(), np.int64)
     if not len(key_X):
         empty = np.zeros(0, np.int64)
         return Votes(key_K, empty, empty, empty, of_X)
@@ -88,6 +90,11 @@ def joined(*columns: Ints) -> Ints:
         size = int(column.max()) + 1 if len(column) else 1
         out = out * size + column
     return out
+
+
+def distinct(values: Ints) -> Ints:
+    """The different values, ascending."""
+    return np.asarray(np.unique(values), dtype=np.int64)
 
 
 def find(sorted_key: Ints, key: Ints) -> Ints:

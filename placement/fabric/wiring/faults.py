@@ -52,7 +52,8 @@ class Fault:
             noun = "host" if len(self.victims) == 1 else "hosts"
             notes.append(f"{len(self.victims):,} {noun}: {fold(self.victims, SHOWN)}")
         return Diagnostic(
-            f"fabric/{self.kind}", self.message, self.severity, label, notes=tuple(notes), help=self.help, objects=self.devices[:100]
+            f"fabric/{self.kind}", self.message, self.severity, label, notes=tuple(notes), help=self.help,
+            objects=self.devices[:100]
         )  # fmt: skip
 
 

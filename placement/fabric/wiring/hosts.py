@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from placement.fabric.wiring.adapters import Adapters
-from placement.fabric.wiring.ends import find, vote
+from placement.fabric.wiring.ends import distinct, find, vote
 from placement.fabric.wiring.naming import Naming, naming
 from placement.fabric.wiring.sockets import Sockets
 from placement.ir._array import Bools, Ints, freeze
@@ -57,9 +57,9 @@ def seats_of(a: Adapters, s: Sockets) -> Seats:
     place_R = np.where(ruled_R, group_R * s.width + s.nth_P[rule_R] if len(s.nth_P) else -1, -1)
     own_R = np.where(ruled_R, place_R * lanes + s.lane_P[rule_R] if len(s.lane_P) else -1, -1)
     home_H, double_R, names = _homes(a, place_R, s.width)
-    slot_R, guessed_R = _slots(a, s, home_H, double_R, own_R, place_R, lanes)
+    slot_R, guessed_R = _slots(a, home_H, double_R, own_R, place_R, lanes)
     slot_Q, leaf_Q, port_Q, usual_Q = _sockets(s, lanes)
-    taken = np.unique(slot_R[slot_R >= 0] // lanes)
+    taken = distinct(slot_R[slot_R >= 0] // lanes)
     real_Q = find(taken, slot_Q // lanes) >= 0
     return Seats(
         lanes, s.width, home_H, slot_R, own_R, leaf_R, guessed_R, slot_Q, leaf_Q, port_Q, usual_Q, real_Q, names
@@ -93,9 +93,7 @@ def _naming(a: Adapters, home_H: Ints, width: int) -> Naming:
     return naming([a.hosts[h] for h in at.tolist()], home_H[at] // width, home_H[at] % width)
 
 
-def _slots(
-    a: Adapters, s: Sockets, home_H: Ints, double_R: Bools, own_R: Ints, place_R: Ints, lanes: int
-) -> tuple[Ints, Bools]:
+def _slots(a: Adapters, home_H: Ints, double_R: Bools, own_R: Ints, place_R: Ints, lanes: int) -> tuple[Ints, Bools]:
     """Slot of each adapter: its host's home and its lane; unnamed ones sit where they are, unless their slot is another's."""
     class_R = a.class_R
     home_R = np.where(a.host_R >= 0, home_H[a.host_R] if len(home_H) else -1, -1)

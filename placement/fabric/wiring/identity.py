@@ -46,7 +46,13 @@ def _twins(wired: Wired, names: Names, key_D: Ints, of_D: Bools, kind: str, word
     for key, twins in groups.items():
         line, file = names.device_place(twins[1])
         lines = [names.device_place(d)[0] for d in twins]
-        value = f"{int(wired.device.guid_D[twins[0]]):016x}" if kind == "duplicate-guid" else str(key) if kind == "duplicate-lid" else ""
+        value = (
+            f"{int(wired.device.guid_D[twins[0]]):016x}"
+            if kind == "duplicate-guid"
+            else str(key)
+            if kind == "duplicate-lid"
+            else ""
+        )
         text = f" {value}" if value else ""
         message = f"{count(len(twins), 'device')} share the {word}{text}: {some(dict.fromkeys(names.device(d) for d in twins))}"
         yield Fault(
@@ -69,14 +75,14 @@ def _same_name(wired: Wired, names: Names) -> Iterator[Fault]:
         where = f" in racks {some(racks)}" if len(racks) > 1 else ""
         yield Fault(
             "duplicate-name", E_, f"several switches are called {device.name_D[rows[0]]}{where}",
-            actual=tuple(f"{names.device(d)} (line {names.device_place(d)[0]:,})" for d in rows[:20]), devices=(str(device.name_D[rows[0]]),),
-            line=line, file=file, help="each switch needs its own name",
+            actual=tuple(f"{names.device(d)} (line {names.device_place(d)[0]:,})" for d in rows[:20]),
+            devices=(str(device.name_D[rows[0]]),), line=line, file=file, help="each switch needs its own name",
         )  # fmt: skip
 
 
 def port_faults(wired: Wired, ends: Ends, names: Names) -> Iterator[Fault]:
     """Ports with two cables, ports that the device does not have, cables that lead back to their own switch."""
-    cable, device = wired.cable, wired.device
+    device = wired.device
     known_X = ends.port_X >= 0
     loop_X = ends.device_X == ends.peer_X
     span = int(ends.port_X.max(initial=0)) + 1
@@ -88,11 +94,13 @@ def port_faults(wired: Wired, ends: Ends, names: Names) -> Iterator[Fault]:
     for rows in groups.values():
         socket = names.socket(int(ends.device_X[rows[0]]), int(ends.port_X[rows[0]]))
         line, file = names.place(int(ends.cable_X[rows[-1]]))
-        peers = tuple(names.cable(*(int(v[x]) for v in (ends.device_X, ends.port_X, ends.peer_X, ends.peer_port_X))) for x in rows)
+        peers = tuple(
+            names.cable(*(int(v[x]) for v in (ends.device_X, ends.port_X, ends.peer_X, ends.peer_port_X))) for x in rows
+        )
         yield Fault(
-            "port-twice", E_, f"{socket} has {len(rows)} cables", ("1 cable",), (f"{len(rows)}: {some(peers)}",), devices=(socket,),
-            cables=len(rows) - 1, line=line, file=file, help="a port takes one cable: one of the records is wrong",
-            records=tuple(int(ends.cable_X[x]) for x in rows),
+            "port-twice", E_, f"{socket} has {len(rows)} cables", ("1 cable",), (f"{len(rows)}: {some(peers)}",),
+            devices=(socket,), cables=len(rows) - 1, line=line, file=file,
+            help="a port takes one cable: one of the records is wrong", records=tuple(int(ends.cable_X[x]) for x in rows),
         )  # fmt: skip
     ports_D = device.ports_D
     over = np.flatnonzero((ports_D[ends.device_X] >= 0) & (ends.port_X > ports_D[ends.device_X]))
@@ -100,9 +108,10 @@ def port_faults(wired: Wired, ends: Ends, names: Names) -> Iterator[Fault]:
         d = int(ends.device_X[x])
         line, file = names.place(int(ends.cable_X[x]))
         yield Fault(
-            "no-such-port", E_, f"{names.socket(d, int(ends.port_X[x]))} is used, but {names.device(d)} has {int(ports_D[d])} ports",
-            (f"ports 1 to {int(ports_D[d])}",), (f"port {int(ends.port_X[x])}",), devices=(names.device(d),), cables=1, line=line, file=file,
-            help="the port number or the switch model is wrong", records=(int(ends.cable_X[x]),),
+            "no-such-port", E_,
+            f"{names.socket(d, int(ends.port_X[x]))} is used, but {names.device(d)} has {int(ports_D[d])} ports",
+            (f"ports 1 to {int(ports_D[d])}",), (f"port {int(ends.port_X[x])}",), devices=(names.device(d),), cables=1,
+            line=line, file=file, help="the port number or the switch model is wrong", records=(int(ends.cable_X[x]),),
         )  # fmt: skip
     half = len(loop_X) // 2
     for x in np.flatnonzero(loop_X[:half]).tolist():
@@ -110,13 +119,13 @@ def port_faults(wired: Wired, ends: Ends, names: Names) -> Iterator[Fault]:
         line, file = names.place(int(ends.cable_X[x]))
         yield Fault(
             "loop-cable", W_, f"a cable leads from {names.device(int(ends.device_X[x]))} back to itself", (), (text,),
-            devices=(names.device(int(ends.device_X[x])),), cables=1, line=line, file=file, help="remove it, or connect it as planned",
+            devices=(names.device(int(ends.device_X[x])),), cables=1, line=line, file=file,
+            help="remove it, or connect it as planned",
         )  # fmt: skip
-    del cable
 
 
 def speed_faults(wired: Wired, ends: Ends, tier_D: Ints, names: Names) -> Iterator[Fault]:
-    """Links that run at another speed or width than most between the same tiers; a device all of whose links do is one fault."""
+    """Links that run at another speed or width than most between the same tiers; a device whose links all do is one."""
     cable = wired.cable
     half = len(ends.device_X) // 2
     a_C, b_C, at_C = ends.device_X[:half], ends.peer_X[:half], ends.cable_X[:half]
@@ -124,7 +133,9 @@ def speed_faults(wired: Wired, ends: Ends, tier_D: Ints, names: Names) -> Iterat
     a, b, at = a_C[known], b_C[known], at_C[known]
     if not len(at):
         return
-    first_rate, rate = np.unique(np.stack([cable.Bps_C[at], cable.width_C[at]], axis=1), axis=0, return_index=True, return_inverse=True)[1:]
+    first_rate, rate = np.unique(
+        np.stack([cable.Bps_C[at], cable.width_C[at]], axis=1), axis=0, return_index=True, return_inverse=True
+    )[1:]
     rate = rate.ravel()
     low, high = np.minimum(tier_D[a], tier_D[b]), np.maximum(tier_D[a], tier_D[b])
     _, model_D = np.unique(wired.device.model_D, return_inverse=True)
@@ -134,7 +145,9 @@ def speed_faults(wired: Wired, ends: Ends, tier_D: Ints, names: Names) -> Iterat
     odd = np.flatnonzero((rate != mode.winner_X) & firm[mode.of_X])
     words = [_rate_text(wired, int(at[f])) for f in first_rate.tolist()]
     lower = np.where(tier_D[a] <= tier_D[b], a, b)
-    _, owner_D = np.unique(np.where(wired.device.name_D == "", wired.device.guid_D.astype(np.str_), wired.device.name_D), return_inverse=True)
+    _, owner_D = np.unique(
+        np.where(wired.device.name_D == "", wired.device.guid_D.astype(np.str_), wired.device.name_D), return_inverse=True
+    )
     owner = owner_D.ravel()[lower]
     total = np.bincount(owner)
     sets: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
@@ -152,15 +165,15 @@ def speed_faults(wired: Wired, ends: Ends, tier_D: Ints, names: Names) -> Iterat
     owners = len(np.unique(owner))
     for (mine, usual), rows in whole.items():
         hosts = sorted({_owner(wired, int(lower[i])) for i in rows})
-        yield _generation(wired, names, int(at[rows[0]]), words[mine], words[usual], hosts, len(rows), 10 * len(hosts) >= owners)
+        yield _generation(names, int(at[rows[0]]), words[mine], words[usual], hosts, len(rows), 10 * len(hosts) >= owners)
 
 
-def _generation(wired: Wired, names: Names, c: int, rate: str, usual: str, owners: list[str], cables: int, many: bool) -> Fault:
+def _generation(names: Names, c: int, rate: str, usual: str, owners: list[str], cables: int, many: bool) -> Fault:
     line, file = names.place(c)
     message = f"every link of {some(owners)} runs at {rate}, those of the others at {usual}"
     return Fault(
-        "mixed-generation", I_ if many else W_, message, (usual,), (rate,), victims=tuple(owners), cables=cables, line=line, file=file,
-        help="plan these apart: a job is as fast as its slowest link",
+        "mixed-generation", I_ if many else W_, message, (usual,), (rate,), victims=tuple(owners), cables=cables, line=line,
+        file=file, help="plan these apart: a job is as fast as its slowest link",
     )  # fmt: skip
 
 
@@ -171,8 +184,9 @@ def _slow(wired: Wired, names: Names, kind: str, c: int, usual: str) -> Fault:
     line, file = names.place(c)
     hosts = tuple(sorted({str(device.name_D[d]) for d in (a, b) if device.kind_D[d] == Kind.ADAPTER and device.name_D[d]}))
     return Fault(
-        kind, W_, f"{text} runs at {rate} instead of {usual}", (f"{text} at {usual}",), (f"{text} at {rate}",), victims=hosts,
-        devices=(names.device(a), names.device(b)), cables=1, line=line, file=file, help="check cable type, transceivers and port settings",
+        kind, W_, f"{text} runs at {rate} instead of {usual}", (f"{text} at {usual}",), (f"{text} at {rate}",),
+        victims=hosts, devices=(names.device(a), names.device(b)), cables=1, line=line, file=file,
+        help="check cable type, transceivers and port settings",
     )  # fmt: skip
 
 
@@ -183,4 +197,3 @@ def _rate_text(wired: Wired, c: int) -> str:
 
 def _owner(wired: Wired, d: int) -> str:
     return str(wired.device.name_D[d]) or f"{int(wired.device.guid_D[d]):016x}"
-

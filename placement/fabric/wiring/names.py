@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"\d{1,15}")
 
 @dataclass(frozen=True)
 class Grid:
-    """Shape and numbers of names. `shape_N` index into `shapes` (text in lower case, `#` for a number); unused fields are -1."""
+    """Shape and numbers of names. `shape_N` index into `shapes` (lower case, `#` for a number); unused fields are -1."""
 
     names: tuple[str, ...]
     shapes: tuple[str, ...]
@@ -66,7 +66,9 @@ def renumbered(model: str, fields: Sequence[int]) -> str:
 
 
 def gaps(names: Sequence[str]) -> list[str]:
-    """Names that are missing inside a run of names that differ in one number only: `s1, s2, s4` -> `s3`. [] if there is no such run."""
+    """Names that are missing inside a run of names that differ in one number only: `s1, s2, s4` -> `s3`. [] if there is no
+    such run.
+    """
     if len(names) < 3:
         return []
     shape = Counter(letters(n) for n in names).most_common(1)[0][0]

@@ -2,8 +2,9 @@
 # N name   J group (row)   I place in the group (column)   F number field
 """Names of things that stand in rows and columns: what a name should be, from its neighbours in the row and in the column.
 
-Every number of a name is the sum of one that belongs to the row and one that belongs to the column (`rack0005-tray03`: 5 from the rack's group, and
-0 from its first rack; 3 from the tray). Rows and columns vote; a name that most of both contradict is out of place.
+Every number of a name is the sum of one that belongs to the row and one that belongs to the column (`rack0005-tray03`: 5 from
+the rack's group, and 0 from its first rack; 3 from the tray). Rows and columns vote; a name that most of both contradict is
+out of place.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from placement.fabric.wiring.ends import find, vote
+from placement.fabric.wiring.ends import distinct, find, vote
 from placement.fabric.wiring.names import grid, renumbered
 from placement.ir._array import Bools, Ints
 
@@ -22,7 +23,9 @@ ROUNDS = 3
 
 @dataclass(frozen=True)
 class Naming:
-    """The rule of names. `ok` whether there is one; `fits_N` names that follow it; `model_J` a name of each row to write others like."""
+    """The rule of names. `ok` whether there is one; `fits_N` names that follow it; `model_J` a name of each row to write
+    others like.
+    """
 
     ok: bool
     fits_N: Bools
@@ -48,12 +51,12 @@ def naming(names: list[str], row_N: Ints, column_N: Ints) -> Naming:
     """Learn the rule from names with their rows and columns (non-negative)."""
     g = grid(names)
     field_NF = g.field_NF
-    rows, of_row = np.unique(row_N, return_inverse=True)
-    columns, of_column = np.unique(column_N, return_inverse=True)
+    rows, columns = distinct(row_N), distinct(column_N)
+    of_row, of_column = find(rows, row_N), find(columns, column_N)
     shape = vote(of_row, g.shape_N) if len(names) else None
     usual_N = g.shape_N == shape.winner_X if shape is not None else np.zeros(0, bool)
-    base_JF = np.zeros((len(rows), field_NF.shape[1]), np.int64)
-    step_IF = np.zeros((len(columns), field_NF.shape[1]), np.int64)
+    base_JF: Ints = np.zeros((len(rows), field_NF.shape[1]), np.int64)
+    step_IF: Ints = np.zeros((len(columns), field_NF.shape[1]), np.int64)
     if len(names):
         lowest_JF = np.full(base_JF.shape, np.iinfo(np.int64).max)
         np.minimum.at(lowest_JF, of_row[usual_N], field_NF[usual_N])
@@ -62,7 +65,11 @@ def naming(names: list[str], row_N: Ints, column_N: Ints) -> Naming:
             step_IF = _voted(of_column[usual_N], (field_NF - base_JF[of_row])[usual_N], len(columns))
             base_JF = _voted(of_row[usual_N], (field_NF - step_IF[of_column])[usual_N], len(rows))
     fits_N = usual_N & (base_JF[of_row] + step_IF[of_column] == field_NF).all(axis=1)
-    first = np.array([np.flatnonzero((of_row == j) & usual_N)[0] for j in range(len(rows))]) if len(rows) <= 64 else _firsts(of_row, usual_N)
+    first = (
+        np.array([np.flatnonzero((of_row == j) & usual_N)[0] for j in range(len(rows))])
+        if len(rows) <= 64
+        else _firsts(of_row, usual_N)
+    )
     model = tuple(names[n] for n in first.tolist())
     width = (field_NF[first] >= 0).sum(axis=1) if len(rows) else np.zeros(0, np.int64)
     ok = len(names) >= 4 and float(fits_N.mean()) >= FOLLOWED

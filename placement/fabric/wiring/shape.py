@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # D device   X half-cable   W leaf   J pod   T lane
-"""Faults of the whole: islands, cables beside the tree, switches without cables, tapers and planes that differ, rails that never meet."""
+"""Faults of the whole: islands, cables beside the tree, switches without cables, tapers and planes that differ, rails that
+never meet.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ import numpy as np
 from placement.diag import Severity
 from placement.fabric.wiring.adapters import Adapters
 from placement.fabric.wiring.ends import Ends, vote
-from placement.fabric.wiring.faults import Fault, Names, count, some
+from placement.fabric.wiring.faults import Fault, Names, count
 from placement.fabric.wiring.names import grid, numbers, renumbered
 from placement.fabric.wiring.sockets import Sockets
 from placement.fabric.wiring.uplinks import Boundary
@@ -24,14 +26,16 @@ E_, W_, I_ = Severity.ERROR, Severity.WARNING, Severity.INFO
 REGULAR = 0.5  # of the pods have a value: the others are off
 
 
-def shape_faults(wired: Wired, ends: Ends, tier_D: Ints, names: Names, a: Adapters, s: Sockets, boundaries: list[Boundary]) -> Iterator[Fault]:
+def shape_faults(
+    wired: Wired, ends: Ends, tier_D: Ints, names: Names, a: Adapters, s: Sockets, boundaries: list[Boundary]
+) -> Iterator[Fault]:
     """Faults that need the whole fabric at once."""
     yield from _beside_the_tree(wired, ends, tier_D, names)
     yield from _idle(wired, ends, tier_D, names)
     island_D = islands(wired, ends)
-    yield from _islands(wired, tier_D, names, island_D, a, s)
+    yield from _islands(tier_D, names, island_D, a, s)
     for b in boundaries:
-        yield from _tapers(b, wired, ends, tier_D, names)
+        yield from _tapers(b, names)
 
 
 def islands(wired: Wired, ends: Ends) -> Ints:
@@ -63,7 +67,7 @@ def _with_chassis(wired: Wired, switch_D: Bools, a: Ints, b: Ints) -> tuple[Ints
 
 
 def _switches(wired: Wired) -> Bools:
-    return (wired.device.kind_D == Kind.SWITCH) | (wired.device.kind_D == Kind.ROUTER)
+    return np.asarray((wired.device.kind_D == Kind.SWITCH) | (wired.device.kind_D == Kind.ROUTER))
 
 
 def _beside_the_tree(wired: Wired, ends: Ends, tier_D: Ints, names: Names) -> Iterator[Fault]:
@@ -79,14 +83,17 @@ def _beside_the_tree(wired: Wired, ends: Ends, tier_D: Ints, names: Names) -> It
         pairs[min(a[x], b[x]), max(a[x], b[x])].append(x)
     for (one, two), rows in pairs.items():
         line, file = names.place(int(ends.cable_X[rows[0]]))
-        cables = tuple(names.cable(*(int(v[x]) for v in (ends.device_X, ends.port_X, ends.peer_X, ends.peer_port_X))) for x in rows)
+        cables = tuple(
+            names.cable(*(int(v[x]) for v in (ends.device_X, ends.port_X, ends.peer_X, ends.peer_port_X))) for x in rows
+        )
         same = tier_D[one] == tier_D[two]
         message = f"{count(len(rows), 'cable')} between {names.device(int(one))} and {names.device(int(two))}, " + (
             f"both of tier {int(tier_D[one])}" if same else f"of tiers {int(tier_D[one])} and {int(tier_D[two])}"
         )
         yield Fault(
-            "not-a-tree", E_, message, (), cables, devices=(names.device(int(one)), names.device(int(two))), cables=len(rows), line=line,
-            file=file, help="up-down routing does not use it, and schedulers refuse fabrics that are no tree; move the cable",
+            "not-a-tree", E_, message, (), cables, devices=(names.device(int(one)), names.device(int(two))),
+            cables=len(rows), line=line, file=file,
+            help="up-down routing does not use it, and schedulers refuse fabrics that are no tree; move the cable",
         )  # fmt: skip
 
 
@@ -102,8 +109,9 @@ def _idle(wired: Wired, ends: Ends, tier_D: Ints, names: Names) -> Iterator[Faul
         line, file = names.device_place(rows[0])
         whole = "" if host in linked else ": it cannot be reached"
         yield Fault(
-            "no-link", E_, f"{count(len(rows), 'adapter')} of {host} {'have' if len(rows) > 1 else 'has'} no link{whole}", ("1 cable",), ("none",),
-            victims=(host,), devices=tuple(names.device(d) for d in rows), line=line, file=file, help="check cable, transceivers and power",
+            "no-link", E_, f"{count(len(rows), 'adapter')} of {host} {'have' if len(rows) > 1 else 'has'} no link{whole}",
+            ("1 cable",), ("none",), victims=(host,), devices=tuple(names.device(d) for d in rows), line=line, file=file,
+            help="check cable, transceivers and power",
         )  # fmt: skip
     for d in np.flatnonzero((used_D == 0) & _switches(wired)).tolist():
         line, file = names.device_place(d)
@@ -119,21 +127,25 @@ def _idle(wired: Wired, ends: Ends, tier_D: Ints, names: Names) -> Iterator[Faul
         yield from _headless(names, ends, tier_D, tier, orphans_D)
     for d in np.flatnonzero(orphans_D).tolist():
         line, file = names.device_place(d)
-        below = sorted({str(wired.device.name_D[p]) for p in ends.peer_X[ends.device_X == d].tolist() if kind_D[p] == Kind.ADAPTER} - {""})
+        below = sorted(
+            {str(wired.device.name_D[p]) for p in ends.peer_X[ends.device_X == d].tolist() if kind_D[p] == Kind.ADAPTER} - {""}
+        )
         yield Fault(
-            "switch-cut-off", E_, f"{names.device(d)} has no cable upwards", victims=tuple(below), devices=(names.device(d),), line=line,
-            file=file, help="check the switch before its cables",
+            "switch-cut-off", E_, f"{names.device(d)} has no cable upwards", victims=tuple(below),
+            devices=(names.device(d),), line=line, file=file, help="check the switch before its cables",
         )  # fmt: skip
     for d in np.flatnonzero(_switches(wired) & (tier_D < 0) & (used_D > 0)).tolist():
         line, file = names.device_place(d)
         yield Fault(
-            "switch-cut-off", W_, f"no cables lead from {names.device(d)} down to a leaf", devices=(names.device(d),), line=line, file=file,
-            help="check the switch before its cables",
+            "switch-cut-off", W_, f"no cables lead from {names.device(d)} down to a leaf", devices=(names.device(d),),
+            line=line, file=file, help="check the switch before its cables",
         )  # fmt: skip
 
 
 def _headless(names: Names, ends: Ends, tier_D: Ints, tier: int, orphans_D: Bools) -> Iterator[Fault]:
-    """A whole column of a tier (the spines of one index in every pod) without a way up: what joined it is missing. Takes the column out."""
+    """A whole column of a tier (the spines of one index in every pod) without a way up: what joined it is missing. Takes the
+    column out.
+    """
     row = np.flatnonzero(tier_D == tier)
     if not orphans_D[row].any():
         return
@@ -148,8 +160,9 @@ def _headless(names: Names, ends: Ends, tier_D: Ints, tier: int, orphans_D: Bool
             orphans_D[mine] = False
             below = fold([names.device(int(d)) for d in mine], 80)
             yield Fault(
-                "missing-switch", E_, message, (f"{name or 'a switch'} above {below}",), ("not in the capture",), devices=(name,) if name else (),
-                cables=len(mine), help="check power and management of the switch; capture again when it is back",
+                "missing-switch", E_, message, (f"{name or 'a switch'} above {below}",), ("not in the capture",),
+                devices=(name,) if name else (), cables=len(mine),
+                help="check power and management of the switch; capture again when it is back",
             )  # fmt: skip
 
 
@@ -168,7 +181,7 @@ def _column_head(names: Names, ends: Ends, tier_D: Ints, tier: int, row: Ints, f
     return votes.most_common(1)[0][0] if votes and 2 * votes.most_common(1)[0][1] > len(heads) else ""
 
 
-def _islands(wired: Wired, tier_D: Ints, names: Names, island_D: Ints, a: Adapters, s: Sockets) -> Iterator[Fault]:
+def _islands(tier_D: Ints, names: Names, island_D: Ints, a: Adapters, s: Sockets) -> Iterator[Fault]:
     """Parts of the fabric that no path joins. Planes and split rails are parts by design: each holds the same hosts."""
     leafs = np.flatnonzero((tier_D == 1) & (island_D >= 0))
     if not len(leafs):
@@ -190,19 +203,21 @@ def _islands(wired: Wired, tier_D: Ints, names: Names, island_D: Ints, a: Adapte
             continue  # a single leaf without uplinks is reported as cut off
         hosts = tuple(sorted(a.hosts[h] for h in served[part]))
         yield Fault(
-            "island", E_, f"{count(len(mine), 'switch', 'switches')} with {count(len(hosts), 'host')} cannot be reached from the rest", victims=hosts,
-            devices=tuple(names.device(int(d)) for d in mine.tolist()), help="these are separate fabrics: join them, or describe them apart",
+            "island", E_,
+            f"{count(len(mine), 'switch', 'switches')} with {count(len(hosts), 'host')} cannot be reached from the rest",
+            victims=hosts, devices=tuple(names.device(int(d)) for d in mine.tolist()),
+            help="these are separate fabrics: join them, or describe them apart",
         )  # fmt: skip
     lanes = [frozenset(s.kind_W[np.isin(s.leaf_W, leafs[island_D[leafs] == p])].tolist()) for p in planes]
     if len(planes) > 1 and len(set(lanes)) == len(planes):
         yield Fault(
-            "rails-not-joined", I_, f"the fabric has {len(planes)} parts without a path between them, one for each of its rails or planes",
+            "rails-not-joined", I_,
+            f"the fabric has {len(planes)} parts without a path between them, one for each of its rails or planes",
             help="by design in rail-split fabrics: keep PXN on, and write `rails_connected: false`",
         )  # fmt: skip
-    del wired
 
 
-def _tapers(b: Boundary, wired: Wired, ends: Ends, tier_D: Ints, names: Names) -> Iterator[Fault]:
+def _tapers(b: Boundary, names: Names) -> Iterator[Fault]:
     """Pods whose switches have another number of uplinks than those of most pods."""
     if b.num_groups < 3 or not len(b.low_Q):
         return
@@ -218,11 +233,7 @@ def _tapers(b: Boundary, wired: Wired, ends: Ends, tier_D: Ints, names: Names) -
         n = int(per.value_K[per.key_K == g][0])
         text = fold([names.device(int(d)) for d in mine], 80)
         yield Fault(
-            "taper-off-design", W_, f"{text} have {n} uplinks each, most others {int(usual.value_K[0])}", (f"{int(usual.value_K[0])} uplinks",),
-            (f"{n}",), devices=tuple(names.device(int(d)) for d in mine), cables=len(mine) * max(0, int(usual.value_K[0]) - n),
-            help="declare it as a tapered group, or add the cables",
+            "taper-off-design", W_, f"{text} have {n} uplinks each, most others {int(usual.value_K[0])}",
+            (f"{int(usual.value_K[0])} uplinks",), (f"{n}",), devices=tuple(names.device(int(d)) for d in mine),
+            cables=len(mine) * max(0, int(usual.value_K[0]) - n), help="declare it as a tapered group, or add the cables",
         )  # fmt: skip
-    del wired, ends, tier_D
-
-
-__all__ = ["Counter", "islands", "shape_faults", "some"]

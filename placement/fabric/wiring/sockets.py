@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-# R adapter port on a leaf   W leaf   J group of leafs that share hosts   P port rule   H host   K kind of leaf   Q expected cable
+# R adapter port on a leaf   W leaf   J group of leafs that share hosts   P port rule   H host   K kind of leaf
 """The rule behind the cables between hosts and leafs, learnt from the majority.
 
-Leafs that share their hosts form a group: the rails (and planes) of a rack or of a few racks. A leaf's kind is the set of lanes it serves. Over
-all groups, port p of a leaf of one kind serves the same lane and the same place in the group: that is the rule. A place holds one host; a slot
-is one lane of a place, and each slot has its socket, a port of a leaf.
+Leafs that share their hosts form a group: the rails (and planes) of a rack or of a few racks. A leaf's kind is the set of
+lanes it serves. Over all groups, port p of a leaf of one kind serves the same lane and the same place in the group: that is
+the rule. A place holds one host; a slot is one lane of a place, and each slot has its socket, a port of a leaf.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from placement.fabric.wiring.adapters import FEW, Adapters
 from placement.fabric.wiring.clusters import clusters
-from placement.fabric.wiring.ends import find, vote
+from placement.fabric.wiring.ends import distinct, find, vote
 from placement.ir._array import Bools, Ints, freeze
 
 KIND_SHARE = 0.25  # of the ports of a leaf's main lane: fewer are misplaced cables, not another lane of the leaf
@@ -57,8 +57,8 @@ class Sockets:
 def sockets_of(adapters: Adapters) -> Sockets:
     """Learn groups, kinds and the port rule."""
     a = adapters
-    leaf_W, of_R = np.unique(a.leaf_R, return_inverse=True)
-    of_R = of_R.ravel()
+    leaf_W = distinct(a.leaf_R)
+    of_R = find(leaf_W, a.leaf_R)
     sure_R = (a.class_R >= 0) & (a.lane_R >= 0) & ~a.upper_R
     group_W, _ = clusters(of_R[sure_R], a.host_R[sure_R], len(leaf_W), max(len(a.hosts), 1))
     kind_W, kinds = _kinds(of_R[sure_R], a.lane_R[sure_R], len(leaf_W))

@@ -2,9 +2,10 @@
 # X cable between two tiers   W lower switch   V upper switch   Q expected cable   K key of a vote
 """The rule behind the cables between two tiers of switches, learnt from the majority, and the cables that the rule expects.
 
-Rule A: in a group of lower switches that share their upper switches (a pod, or the spines of one index), port p leads to the same
-upper switch from each. Rule B: the j-th cable of a lower switch to an upper one ends at the same port number on each upper switch.
-Both hold in every fabric that is cabled by a scheme; where they don't, cables per pair are all that can be expected.
+Rule A: in a group of lower switches that share their upper switches (a pod, or the spines of one index), port p leads to the
+same upper switch from each. Rule B: the j-th cable of a lower switch to an upper one ends at the same port number on each
+upper switch. Both hold in every fabric that is cabled by a scheme; where they don't, cables per pair are all that can be
+expected.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def boundary(ends: Ends, tier_D: Ints, tier: int) -> Boundary | None:
     group_D = np.where(tier_D == tier, group_low_D, np.where(tier_D == tier + 1, group_high_D, -1))
     num_groups = int(group_D.max()) + 1
     known_X = (port_X >= 0) & (peer_X >= 0)
-    empty = np.zeros(0, np.int64)
+    empty: Ints = np.zeros(0, np.int64)
     ports, low_Q, port_Q, high_Q, peer_Q, peers = 0.0, empty, empty, empty, empty, 0.0
     ruled_J = np.zeros(num_groups, bool)
     if known_X.all():
@@ -79,11 +80,14 @@ def boundary(ends: Ends, tier_D: Ints, tier: int) -> Boundary | None:
     low_Q, high_Q = np.r_[low_Q, more[0]], np.r_[high_Q, more[1]]
     port_Q, peer_Q = np.r_[port_Q, np.full(len(more[0]), -1)], np.r_[peer_Q, np.full(len(more[0]), -1)]
     return Boundary(
-        tier, low_X, port_X, high_X, peer_X, ends.cable_X[rows], low_Q, port_Q, high_Q, peer_Q, group_D, num_groups, ruled_J, ports, peers
+        tier, low_X, port_X, high_X, peer_X, ends.cable_X[rows], low_Q, port_Q, high_Q, peer_Q, group_D, num_groups, ruled_J,
+        ports, peers
     )  # fmt: skip
 
 
-def _rule_a(low_X: Ints, port_X: Ints, high_X: Ints, group_D: Ints, lower_D: Bools) -> tuple[float, Bools, tuple[Ints, Ints, Ints]]:
+def _rule_a(
+    low_X: Ints, port_X: Ints, high_X: Ints, group_D: Ints, lower_D: Bools
+) -> tuple[float, Bools, tuple[Ints, Ints, Ints]]:
     """(share of cables that agree, groups in which they do, expected (low, port, high))."""
     span = int(port_X.max()) + 1
     votes = vote(group_D[low_X] * span + port_X, high_X)
@@ -145,7 +149,8 @@ def _nth(pair_Q: Ints, port_Q: Ints) -> tuple[Ints, Ints]:
 def _multiplicity(low_X: Ints, high_X: Ints, group_D: Ints) -> tuple[Ints, Ints]:
     """Expected (low, high) of each cable in groups without a port rule, where every pair has `n`, or `n` or `n + 1`, cables.
 
-    In the uneven case all that can be expected is the number of cables of each switch: a pair is one short if both its switches are.
+    In the uneven case all that can be expected is the number of cables of each switch: a pair is one short if both its
+    switches are.
     """
     out: list[tuple[Ints, Ints]] = []
     for group in np.unique(group_D[low_X]).tolist():

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the topology commands do with foreign files: captures, plans of cabling, exports of schedulers and clouds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from placement.cli import output
+from placement.cli.exit import Exit
+from placement.cli.options import TableFormat
+from placement.diag import Diagnostic, Severity
+
+if TYPE_CHECKING:
+    from placement.fabric.wiring.faults import Fault
+
+
+def is_foreign(files: Sequence[str], format: str | None) -> bool:
+    """Whether the files are anything but one topology of ours."""
+    from placement.ingest.anyfile import NATIVE, format_of
+
+    return len(files) > 1 or (format or format_of(files[0])) != NATIVE
+
+
+def validate(files: Sequence[str], format: str | None, plan: Sequence[str], fmt: TableFormat) -> int:
+    """Every fault of a fabric as wired, and its difference from a plan where one is given."""
+    from placement.fabric.wiring.analyse import analyse, ordered
+    from placement.fabric.wiring.bandwidth import bandwidth
+    from placement.fabric.wiring.compare import compare, ndt_report, plan_faults
+    from placement.fabric.wiring.design import design_of, sentences
+    from placement.ingest.anyfile import load_wired
+    from placement.report import fabric
+
+    wired, read = load_wired(files, format)
+    known = analyse(wired)
+    faults, report = list(known.faults), None
+    if plan:
+        intended, more = load_wired(plan)
+        read = (*read, *more)
+        found = compare(intended, wired)
+        faults, report = [*faults, *plan_faults(found)], ndt_report(found)
+        if found.skipped:
+            read = (*read, Diagnostic("ingest/not-in-plan", found.skipped, Severity.INFO))
+    faults = list(ordered(faults))
+    if fmt is TableFormat.CSV:
+        output.result(fabric.as_csv(faults, read))
+    elif fmt is TableFormat.JSON:
+        from placement.report.diagnostics import as_json
+
+        value = {
+            "format": wired.format, "files": list(wired.files), "design": design_of(known),
+            "findings": [fabric.as_json(f) for f in faults], "diagnostics": [as_json(d) for d in read],
+            "bandwidth": fabric.capacity_json(bandwidth(known)), "summary": _counts(faults, read),
+        }  # fmt: skip
+        output.result_json(value | ({"ndt_report": report} if report is not None else {}))
+    else:
+        title = f"{wired.name}   {wired.format}" + (f", captured {wired.taken}" if wired.taken else "")
+        output.result(fabric.screen(title, sentences(known), faults, read, bandwidth(known), output.stdout_style()))
+    return Exit.INPUT if _counts(faults, read)["errors"] else Exit.OK
+
+
+def _counts(faults: Sequence[Fault], read: Sequence[Diagnostic]) -> dict[str, int]:
+    severities = [f.severity for f in faults] + [d.severity for d in read]
+    words = {Severity.ERROR: "errors", Severity.WARNING: "warnings", Severity.INFO: "notes"}
+    return {word: sum(s is severity for s in severities) for severity, word in words.items()}
+
+
+def compare_files(one: str, two: str, formats: tuple[str | None, str | None], fmt: TableFormat) -> int:
+    """What changed between two fabrics, or between a design and what was found. Exit 5 if they differ."""
+    from placement.fabric.wiring.compare import compare, ndt_report, plan_faults
+    from placement.ingest.anyfile import load_wired
+    from placement.report import fabric
+
+    (a, _), (b, _) = load_wired([one], formats[0]), load_wired([two], formats[1])
+    found = compare(a, b)
+    faults = list(plan_faults(found))
+    if fmt is TableFormat.CSV:
+        output.result(fabric.as_csv(faults))
+    elif fmt is TableFormat.JSON:
+        same = sum(1 for link in found.intended.links if link in found.actual.links)
+        output.result_json({"same": same, "findings": [fabric.as_json(f) for f in faults], "ndt_report": ndt_report(found)})
+    else:
+        output.result(fabric.difference(found, faults, output.stdout_style()))
+    return Exit.OK if found.same else Exit.DIFFERENT
+
+
+def imported(files: Sequence[str], format: str | None, gpu: str | None, out: Path | None) -> int:
+    """A foreign topology as our YAML, to stdout or to a file; what was found on the way goes to stderr."""
+    from placement.ingest.anyfile import load_wired
+    from placement.ingest.native import as_yaml
+    from placement.report.diagnostics import render
+
+    wired, read = load_wired(files, format)
+    text, notes = as_yaml(wired, gpu)
+    found = [*read, *notes]
+    if out is None:
+        output.result(text)
+    else:
+        output.write_file(out, text)
+    if found:
+        output.note(render(found, output.stderr_style()))
+    return Exit.OK
