@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from placement.diag import Diagnostic, InputError, Label, Severity, Span
+from placement.fabric.wiring.groups import few_links
 from placement.hostlist import fold
 from placement.ingest.natural import natural
 from placement.ir import Chip, Cluster, FabricDesign, Kind, State, Tier, Wired
@@ -40,7 +41,7 @@ class Assume:
 
 def is_grouped(wired: Wired) -> bool:
     """Whether the hosts are known by their groups, not by cables at ports."""
-    return wired.logical or not len(wired.cable)
+    return wired.logical
 
 
 def cluster_of_groups(wired: Wired, assume: Assume | None = None) -> Cluster:
@@ -318,7 +319,4 @@ def _states(
 
 def bad_gpus(wired: Wired) -> np.ndarray:
     """GPUs with a health that is not good, or fewer NVLinks than their kind has. Shape (U,)."""
-    gpu = wired.gpu
-    usual = int(gpu.nvlinks_U.max(initial=-1))
-    few = (gpu.nvlinks_U >= 0) & (gpu.nvlinks_U < usual)
-    return np.asarray(few | (gpu.health_U != ""))
+    return np.asarray(few_links(wired) | (wired.gpu.health_U != ""))

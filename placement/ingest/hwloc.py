@@ -25,7 +25,7 @@ def looks_like(_name: str, head: str) -> bool:
 
 def read(source: Source) -> Reading:
     """One host."""
-    out = Builder("lstopo", source.file)
+    out = Builder("lstopo", source.file, logical=True)
     root = read_xml(out, source)
     machine = next((o for o in root.find("object") if o.get("type") == "Machine"), None)
     if machine is None:

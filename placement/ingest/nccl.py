@@ -19,8 +19,8 @@ from placement.ir import Kind
 
 # Chips by compute capability and host architecture (CUDA C programming guide); memory sizes cannot be told apart.
 CHIP_BY_SM = {
-    (80, "x86_64"): "A100-80GB", (90, "x86_64"): "H100", (90, "arm64"): "GH200", (100, "x86_64"): "B200", (100, "arm64"): "GB200",
-    (103, "x86_64"): "B300", (103, "arm64"): "GB300",
+    (80, "x86_64"): "A100-80GB", (90, "x86_64"): "H100", (90, "arm64"): "GH200", (100, "x86_64"): "B200",
+    (100, "arm64"): "GB200", (103, "x86_64"): "B300", (103, "arm64"): "GB300",
 }  # fmt: skip
 MAX_GPUS = 1024
 NVLINK_BPS = {80: 20.0e9, 90: 20.6e9, 100: 40.1e9, 103: 40.1e9}  # one link, one direction: NCCL src/graph/topo.h *_NVLINK_BW
@@ -32,7 +32,7 @@ def looks_like_topo(_name: str, head: str) -> bool:
 
 def read_topo(source: Source) -> Reading:
     """One host for each `host_hash` (one in all without it): GPUs with their NVLinks, adapters with speed."""
-    out = Builder("nccl-topo", source.file)
+    out = Builder("nccl-topo", source.file, logical=True)
     root = read_xml(out, source)
     for system in root.find("system"):
         for host, cpus in _hosts(system, source.file).items():
@@ -107,7 +107,7 @@ def looks_like_graph(_name: str, head: str) -> bool:
 
 def read_graph(source: Source) -> Reading:
     """Channels of NCCL: which GPUs of a host it uses, at which assumed speed."""
-    out = Builder("nccl-graph", source.file)
+    out = Builder("nccl-graph", source.file, logical=True)
     host = re.split(r"[\\/]", source.file)[-1].split(".")[0] or "host"
     gpus: dict[int, int] = {}
     for graph in read_xml(out, source).find("graph"):

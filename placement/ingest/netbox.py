@@ -42,7 +42,7 @@ def looks_like_devicetype(_name: str, head: str) -> bool:
 
 def read_devicetype(source: Source) -> Reading:
     """Interfaces of one device type. Management ports, and adapters slower than the fastest kind, are not for compute."""
-    out = Builder("netbox-devicetype", source.file, planned=True)
+    out = Builder("netbox-devicetype", source.file, planned=True, logical=True)
     for doc in yaml_documents(out, source):
         root = mapping(doc.tree)
         host = text_of(root.get("slug")) or text_of(root.get("model"))

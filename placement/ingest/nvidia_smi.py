@@ -54,7 +54,7 @@ class _Matrix:
 
 def read_topo(source: Source) -> Reading:
     """`nvidia-smi topo -m`: GPUs of a host with their NVLinks, and its adapters."""
-    out = Builder("nvidia-smi-topo", source.file)
+    out = Builder("nvidia-smi-topo", source.file, logical=True)
     found: dict[str, _Matrix] = {}
     for host, number, line in _lines(source, re.compile(r"GPU\d+\s")):
         matrix = found.setdefault(host, _Matrix())
@@ -108,7 +108,7 @@ class _Gpu:
 
 def read_q(source: Source) -> Reading:
     """`nvidia-smi -q`: NVLink domain (`ClusterUUID.CliqueId`), fabric state and health of every GPU."""
-    out = Builder("nvidia-smi-q", source.file)
+    out = Builder("nvidia-smi-q", source.file, logical=True)
     found: dict[str, list[_Gpu]] = {}
     attached: dict[str, int] = {}
     section: dict[str, str] = {}

@@ -66,7 +66,7 @@ class _SimAi:
         self.nic_Bps: dict[int, float] = {}
         self.line: dict[int, int] = {}
         self.port: dict[int, int] = {}
-        self.pairs: dict[tuple[int, int], int] = {}
+        self.links: list[tuple[int, int, int, str]] = []
 
     def link(self, text: str, line: int, nodes: int) -> None:
         match = _LINK.match(text)
@@ -85,18 +85,26 @@ class _SimAi:
             self.line.setdefault(a, line)
             self.nvswitch.setdefault(b, set()).add(a)
             return
-        self.pairs[a, b] = self.pairs.get((a, b), 0) + 1
-        ends = [self._end(n, line) for n in (a, b)]
-        for n in (a, b):
-            self.port[n] = self.port.get(n, 0) + 1
-        if a < self.gpus:
-            self.nic_Bps[a] = self.nic_Bps.get(a, 0.0) + max(rate_Bps(rate), 0.0)
-        self.out.cable(ends[0], self.port[a], ends[1], self.port[b], line, rate=rate)
+        self.links.append((a, b, line, rate))
 
-    def _end(self, node: int, line: int) -> int:
+    def cables(self) -> None:
+        """Switches by what hangs on them: leafs have GPUs, spines leafs, cores the rest."""
+        leafs = {b for a, b, _, _ in self.links if a < self.gpus}
+        spines = {y for a, b, _, _ in self.links for x, y in ((a, b), (b, a)) if x in leafs and y >= self.gpus} - leafs
+        for a, b, line, rate in self.links:
+            ends = []
+            for n in (a, b):
+                self.port[n] = self.port.get(n, 0) + 1
+                role = "leaf" if n in leafs else "spine" if n in spines else "core"
+                ends.append(self._end(n, role, line))
+            if a < self.gpus:
+                self.nic_Bps[a] = self.nic_Bps.get(a, 0.0) + max(rate_Bps(rate), 0.0)
+            self.out.cable(ends[0], self.port[a], ends[1], self.port[b], line, rate=rate)
+
+    def _end(self, node: int, role: str, line: int) -> int:
         if node >= self.gpus:
-            return self.out.device(str(node), Kind.SWITCH, f"switch{node}", line)
-        return self.out.device(str(node), Kind.ADAPTER, self._server(node), line, unit=f"nic{node % self.per_server}")
+            return self.out.device(str(node), Kind.SWITCH, f"{role}{node}", line)
+        return self.out.device(str(node), Kind.ADAPTER, self._server(node), line, unit=f"nic{node % self.per_server}", ports=1)
 
     def _server(self, gpu: int) -> str:
         width = len(str((self.gpus - 1) // self.per_server))
@@ -104,6 +112,7 @@ class _SimAi:
 
     def done(self, gpu_name: str) -> None:
         """Hosts, and the NVLink domain of each: servers whose GPUs meet at one NVSwitch."""
+        self.cables()
         domain: dict[int, str] = {}
         for switch, members in sorted(self.nvswitch.items()):
             for gpu in members:

@@ -15,7 +15,7 @@ import numpy as np
 from placement.diag import Severity
 from placement.fabric.wiring.faults import Fault, count, some
 from placement.hostlist import fold
-from placement.ir import Wired
+from placement.ir import Kind, Wired
 from placement.ir._array import Bools, Ints
 
 LINKS = {"sm80": 12, "sm90": 18, "sm100": 18, "sm103": 18}  # NVLinks of a GPU by compute capability: A100 12, later ones 18
@@ -76,7 +76,7 @@ def leaf_of(wired: Wired) -> dict[str, str]:
     if wired.logical and len(wired.cable):
         name = wired.device.name_D.tolist()
         child_C, parent_C = wired.cable.device_CE[:, 0], wired.cable.device_CE[:, 1]
-        host_C = wired.device.kind_D[child_C] == 1
+        host_C = wired.device.kind_D[child_C] == Kind.ADAPTER
         return {name[c]: name[p] for c, p in zip(child_C[host_C].tolist(), parent_C[host_C].tolist(), strict=True)}
     if wired.host.tiers:
         return dict(zip(wired.host.name_H.tolist(), wired.host.group_HL[:, 0].tolist(), strict=True))
@@ -171,3 +171,30 @@ def expected_links(wired: Wired) -> Ints:
 def few_links(wired: Wired) -> Bools:
     """GPUs with fewer NVLinks than they should have."""
     return np.asarray((wired.gpu.nvlinks_U >= 0) & (wired.gpu.nvlinks_U < expected_links(wired)))
+
+
+def group_sentences(wired: Wired) -> list[str]:
+    """What the groups are, for people: hosts, NVLink domains, tiers."""
+    hosts = wired.host
+    out = [f"{count(len(hosts), 'host')}, known by {'their tree' if len(wired.cable) else 'what is said of them'}"]
+    sizes = Counter(len(h) for h in _members(hosts.domain_H.tolist()).values())
+    if sizes:
+        out.append(f"{count(sum(sizes.values()), 'NVLink domain')} of {_range(sizes)} hosts")
+    leafs = Counter(len(h) for h in _members(list(leaf_of(wired).values())).values())
+    if leafs and len(wired.cable):
+        switches = int((wired.device.kind_D == Kind.SWITCH).sum())
+        out.append(
+            f"{count(switches, 'switch', 'switches')}, {count(sum(leafs.values()), 'leaf', 'leafs')} of {_range(leafs)} hosts"
+        )
+    for k, tier in enumerate(hosts.tiers):
+        groups = {g for g in hosts.group_HL[:, k].tolist() if g}
+        out.append(f"tier {tier}: {count(len(groups), 'group')}")
+    gpus = hosts.gpus_H[hosts.gpus_H > 0]
+    if len(gpus):
+        out.append(f"{count(int(gpus.sum()), 'GPU')}, {_range(Counter(gpus.tolist()))} a host")
+    return out
+
+
+def _range(sizes: Counter[int]) -> str:
+    low, high = min(sizes), max(sizes)
+    return str(low) if low == high else f"{low} to {high}"
