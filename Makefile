@@ -64,6 +64,9 @@ schemas-check: $(VENV)/.dev ## schemas/*.json are what the code says
 tests: $(VENV)/.dev ## unit, property, golden, conformance and validation tests
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q
 
+repair-campaign: $(VENV)/.dev ## 100,000 random failure sets through the repairer (the suite runs a twentieth)
+	REPAIR_CASES=100000 $(BIN)/python -m pytest -n $(JOBS) -q tests/property/test_repair.py
+
 bless: $(VENV)/.dev ## rewrite golden files with what the code prints now; read the diff
 	$(BIN)/python -m pytest -q --bless
 

@@ -71,17 +71,17 @@ def _beside(folder: Path, name: str) -> str:
 
 
 def _check(found: Collector, doc: Document, i: int, job: FleetJobSchema, before: list[str]) -> None:
-    def refuse(name: str, key: str, message: str, help: str) -> None:
+    def report(name: str, key: str, message: str, help: str) -> None:
         found.add(Diagnostic(f"fleet/{name}", message, primary=Label(doc.key_span(("jobs", i, key))), help=help))
 
     if job.name in before:
-        refuse("job-twice", "name", f"two jobs are called `{job.name}`", "every job has its own name")
+        report("job-twice", "name", f"two jobs are called `{job.name}`", "every job has its own name")
     if not job.name.replace("-", "").replace("_", "").replace(".", "").isalnum() or job.name.startswith("."):
-        refuse("job-name", "name", f"`{job.name}` cannot name a directory", "use letters, digits, `-`, `_` and `.`")
+        report("job-name", "name", f"`{job.name}` cannot name a directory", "use letters, digits, `-`, `_` and `.`")
     if (job.racks is None) == (job.deadline is None):
-        refuse("job-size", "name", f"`{job.name}` needs a size: racks or a deadline, and not both", "write `racks: 128`")
+        report("job-size", "name", f"`{job.name}` needs a size: racks or a deadline, and not both", "write `racks: 128`")
     if job.min_racks and job.racks and job.min_racks > job.racks:
-        refuse("job-size", "min_racks", f"`min_racks` {job.min_racks} is more than `racks` {job.racks}", "it is the least")
+        report("job-size", "min_racks", f"`min_racks` {job.min_racks} is more than `racks` {job.racks}", "it is the least")
 
 
 __all__ = ["InputError", "load_fleet"]
