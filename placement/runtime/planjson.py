@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-import placement
 from placement.cost.confidence import confidence, extrapolates
 from placement.cost.hardware import hardware
+from placement._version import __version__
 from placement.hostlist import fold
 from placement.ir import MEMORY, Cluster, Plan, State, StepCost, Strategy
 from placement.ir._array import Ints
@@ -30,7 +30,7 @@ def plan_dict(plan: Plan, inputs: Mapping[str, bytes], flags: Flag) -> dict[str,
     chosen = plan.chosen
     return {
         "format_version": FORMAT_VERSION,
-        "tool": {"name": "placement-compiler", "version": placement.__version__},
+        "tool": {"name": "placement-compiler", "version": __version__},
         "inputs": {name: sha256(data).hexdigest() for name, data in inputs.items()},
         "cluster": _cluster(plan.cluster),
         "model": _model(plan),
