@@ -14,24 +14,27 @@ from placement.ingest.formats import Reading
 from placement.ingest.source import head
 from placement.ir import Cluster
 
-NATIVE = "topology"
+NATIVE, UNKNOWN = "topology", ""
 _OURS = re.compile(r"^(?:racks|nvlink|fabric):", re.MULTILINE)
 
 
 def format_of(path: str) -> str:
-    """Name of the format of a file; `topology` for our own YAML, for examples, and for what no other format claims."""
+    """Name of the format of a file; `topology` for our own YAML, for examples, and for YAML that no other
+    format claims; "" for what nobody claims.
+    """
     if not Path(path).is_file():
         return NATIVE
     start = head(path)
     if _OURS.search(start) and re.search(r"^name:", start, re.MULTILINE):
         return NATIVE
-    return detect(path, start) or NATIVE
+    found = detect(path, start)
+    return found or (NATIVE if Path(path).suffix in (".yaml", ".yml") or not start.strip() else UNKNOWN)
 
 
 def load_cluster(path: str, format: str | None = None, gpu: str | None = None) -> Cluster:
     """The cluster of any topology file. Raises InputError; what is wrong with a capture is in `Cluster.findings`."""
     if (format or format_of(path)) == NATIVE:
-        from placement.spec import load_cluster as load_native
+        from placement.spec.topology import load_cluster as load_native
 
         return load_native(path)
     from placement.ingest.cluster import cluster_of

@@ -16,7 +16,7 @@ import numpy as np
 
 from placement.diag import Diagnostic, Severity
 from placement.fabric.wiring import Analysis, analyse
-from placement.fabric.wiring.bandwidth import missing_leafs
+from placement.fabric.wiring.sockets import missing_leafs
 from placement.hostlist import fold
 from placement.ingest.cluster import NVLINK_S, cluster_of
 from placement.ingest.grouped import grouped_text

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # R adapter port   Q slot   W leaf   J group of leafs that share hosts   H host
-"""Faults of the cables between hosts and leafs: exchanged rails and cables, moved and missing ones, leafs that are not there."""
+"""Faults of the cables between hosts and leafs: exchanged rails and cables, moved and missing ones, missing leafs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 from placement.diag import Severity
 from placement.fabric.wiring.audit_places import absent_faults, order_faults
 from placement.fabric.wiring.audit_strangers import stranger_faults, unit_faults
-from placement.fabric.wiring.bandwidth import missing_leafs
 from placement.fabric.wiring.chains import Chain, chains
 from placement.fabric.wiring.faults import Fault, count, some
 from placement.fabric.wiring.host_view import HostView, named
+from placement.fabric.wiring.sockets import missing_leafs
 from placement.hostlist import fold
 
 ALL = 0.8  # of a device's cables are gone: the device is to blame, not each cable

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from placement.fabric.wiring.analyse import Analysis
+from placement.fabric.wiring.groups import group_sentences
 from placement.fabric.wiring.shape import islands
 
 NAMES = {1: "leaf", 2: "spine", 3: "core"}
@@ -64,6 +65,8 @@ def _boundary(known: Analysis, index: int) -> dict[str, Any]:
 
 def sentences(known: Analysis) -> list[str]:
     """The design as a person would tell it, a line a fact."""
+    if known.wired.logical:
+        return group_sentences(known.wired)
     d = design_of(known)
     switches = ", ".join(f"{t['switches']:,} {t['name']}s" for t in d["tiers"]) or "no switches"
     lines = [f"{d['hosts']:,} hosts with {d['adapters']:,} adapters, {switches}"]

@@ -69,6 +69,19 @@ def sockets_of(adapters: Adapters) -> Sockets:
     )  # fmt: skip
 
 
+def missing_leafs(s: Sockets) -> list[tuple[int, int]]:
+    """(group, kind) of leafs that most groups have and some lack; only groups that have nothing else count."""
+    known = np.flatnonzero((s.group_W >= 0) & (s.kind_W >= 0))
+    if s.num_groups < 2 or not len(known):
+        return []
+    have_JK = np.zeros((s.num_groups, len(s.kinds)), bool)
+    have_JK[s.group_W[known], s.kind_W[known]] = True
+    tally = Counter(map(tuple, have_JK.tolist()))
+    usual = np.array(max(tally, key=lambda row: (tally[row], sum(row))))
+    subset_J = ~(have_JK & ~usual).any(axis=1)
+    return [(int(g), int(k)) for g, k in np.argwhere(usual & ~have_JK) if subset_J[g]]
+
+
 def _kinds(leaf_R: Ints, lane_R: Ints, num_leafs: int) -> tuple[Ints, tuple[tuple[int, ...], ...]]:
     """Kind of each leaf; rare kinds are read as the frequent one that they overlap most."""
     lanes = int(lane_R.max(initial=0)) + 1
