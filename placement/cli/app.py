@@ -24,7 +24,9 @@ from placement.cli import (
     runtime,
     schema,
     show,
+    simulate,
     spares,
+    sweep,
     topology,
     verify,
     why,
@@ -35,6 +37,8 @@ app.command()(plan.plan)
 app.command()(verify.verify)
 app.command()(show.show)
 app.command()(why.why)
+app.command()(simulate.simulate)
+app.command()(sweep.sweep)
 app.command()(repair.repair)
 app.command()(spares.spares)
 app.command()(drill.drill)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`placement calibrate --runs RUNS -o FILE`."""
+"""`placement calibrate -o FILE (--runs RUNS | --nccl LOG --matmul CSV --steps RUNS)`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,32 +13,103 @@ from placement.cli.exit import Exit
 from placement.cli.options import Format, Out
 from placement.diag import Diagnostic, InputError, Label, Span
 
+if TYPE_CHECKING:
+    from placement.ir import Efficiency, Run
+
 
 def calibrate(
-    runs: Annotated[str, typer.Option("--runs", metavar="RUNS", help="A YAML file of measured runs.", show_default=False)],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="Write the constants here.", show_default=False)],
+    runs: Annotated[
+        str | None, typer.Option("--runs", metavar="RUNS", help="Fit everything anew to many runs (YAML).", show_default=False)
+    ] = None,
+    steps: Annotated[
+        str | None, typer.Option(metavar="RUNS", help="Your own measured steps (YAML, as for --runs).", show_default=False)
+    ] = None,
+    nccl: Annotated[
+        list[str] | None, typer.Option(metavar="LOG", help="A nccl-tests log; may be given again.", show_default=False)
+    ] = None,
+    matmul: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CSV", help="A matmul sweep: m,n,k,precision,seconds; may be given again.", show_default=False),
+    ] = None,
+    topology: Annotated[
+        str | None, typer.Option(metavar="TOPOLOGY", help="The cluster that logs and sweeps come from.", show_default=False)
+    ] = None,
     crossed: Annotated[bool, typer.Option("--cross-validate/--no-cross-validate", help="Also fit with pairs left out.")] = True,
     fmt: Out = Format.TEXT,
 ) -> int:
-    """Fit the constants of the cost model to measured runs; use them with `calibration:` in a job file."""
-    from placement.passes.calibrate import calibrate as fit
-    from placement.passes.calibrate import usable
-    from placement.report.calibration import efficiency_text, screen
-    from placement.spec.catalog import priors
-    from placement.spec.runs import load_runs
+    """Fit the constants of the cost model; use them with `calibration:` in a job file.
 
-    measured = load_runs(runs)
-    if not usable(measured):
-        message = f"none of the {len(measured)} runs has both a measured step and a configuration that can be priced"
-        raise InputError(
-            [Diagnostic("runs/nothing-to-fit", message, primary=Label(Span(runs)), help="`placement accuracy` says why")]
+    With --runs from priors, as the constants that come with the tool are made. With --nccl, --matmul and --steps near those
+    constants: a few measurements of your own cluster move what they speak of.
+    """
+    own = steps or nccl or matmul
+    if bool(runs) == bool(own):
+        raise typer.BadParameter("give --runs, or some of --steps, --nccl and --matmul", param_hint="--runs")
+    if (nccl or matmul) and not topology:
+        raise typer.BadParameter(
+            "--nccl and --matmul need --topology: which GPUs and NICs they measured", param_hint="--topology"
         )
-    used = usable(measured)
-    eff, report = fit(measured, priors(), crossed=crossed, provenance=f"fitted to {len(used)} runs of {Path(runs).name}")
-    output.write_file(out, efficiency_text(eff, report))
+    if runs:
+        text, told, report = _anew(runs, crossed)
+    else:
+        text, told, report = _near(steps, nccl or [], matmul or [], topology)
+    output.write_file(out, text)
     output.note(f"    Wrote {out}")
     if fmt is Format.JSON:
         output.result_json(report | {"format_version": output.FORMAT_VERSION})
     else:
-        output.result(screen(report))
+        output.result(told)
     return Exit.OK
+
+
+def _anew(runs: str, crossed: bool) -> tuple[str, str, dict[str, Any]]:
+    """Text of the file, screen, and report of a fit from priors."""
+    from placement.passes.calibrate import calibrate as fit
+    from placement.report.calibration import efficiency_text, screen
+    from placement.spec.catalog import priors
+
+    used = _usable(runs)
+    eff, report = fit(used, priors(), crossed=crossed, provenance=f"fitted to {len(used)} runs of {Path(runs).name}")
+    return efficiency_text(eff, report), screen(report), report
+
+
+def _near(steps: str | None, nccl: list[str], matmul: list[str], topology: str | None) -> tuple[str, str, dict[str, Any]]:
+    """The same of a fit to a user's own measurements, near the constants that come with the tool."""
+    from placement.passes.own import fit_collectives, fit_matmuls, fit_steps, own_report
+    from placement.report.calibration import own_screen, own_text
+    from placement.spec.catalog import efficiency, priors
+    from placement.spec.measurements import matmul_sweep, nccl_log
+
+    base = eff = efficiency()
+    points = [p for log in nccl for p in nccl_log(log)]
+    sweep = [p for file in matmul for p in matmul_sweep(file)]
+    measured = _usable(steps) if steps else []
+    if topology is not None:
+        from placement.cost.hardware import hardware
+        from placement.spec import load_cluster
+
+        hw = hardware(load_cluster(topology))
+        eff = fit_matmuls(sweep, hw, fit_collectives(points, hw, eff))
+        report = own_report(base, fit_steps(measured, priors(), eff), hw, points, sweep, measured)
+    else:
+        report = own_report(base, fit_steps(measured, priors(), eff), None, points, sweep, measured)
+    found: Efficiency = report.pop("efficiency")
+    return (
+        own_text(found, [Path(name).name for name in (*nccl, *matmul, *([steps] if steps else []))]),
+        own_screen(report),
+        report,
+    )
+
+
+def _usable(path: str) -> list[Run]:
+    from placement.passes.calibrate import usable
+    from placement.spec.runs import load_runs
+
+    measured = load_runs(path)
+    if not usable(measured):
+        message = f"none of the {len(measured)} runs has both a measured step and a configuration that can be priced"
+        raise InputError(
+            [Diagnostic("runs/nothing-to-fit", message, primary=Label(Span(path)), help="`placement accuracy` says why")]
+        )
+    return usable(measured)

@@ -57,3 +57,28 @@ class Run:
     def tokens_per_s_per_gpu(self) -> float:
         assert self.job is not None and self.measured_step_s
         return self.job.global_batch * self.job.seq_len / self.measured_step_s / self.num_gpus
+
+
+@dataclass(frozen=True)
+class CollectivePoint:
+    """One line of a nccl-tests log: `kind` all_reduce, all_gather, reduce_scatter, alltoall or sendrecv.
+
+    `payload_bytes` as nccl-tests prints it: the whole tensor; what each rank sends for alltoall and sendrecv.
+    """
+
+    kind: str
+    payload_bytes: float
+    seconds: float
+    num_ranks: int
+    num_hosts: int
+
+
+@dataclass(frozen=True)
+class MatmulPoint:
+    """One matmul (m, k) x (k, n) and its seconds."""
+
+    m: float
+    n: float
+    k: float
+    precision: str
+    seconds: float

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from placement.ir import Efficiency
@@ -86,4 +86,27 @@ def screen(report: Report) -> str:
             f"constants more than {MOVED:g} width from their prior",
             *table([["", "fitted", "prior", ""], *moved], "<>>>"),
         ]
+    return "\n".join(lines)
+
+
+def own_text(eff: Efficiency, sources: Sequence[str]) -> str:
+    """A calibration file of a user's own measurements: the catalogue's constants with those that moved."""
+    provenance = f"{eff.provenance}; calibrated to {', '.join(sources)}"
+    lines = [
+        "# Constants of the cost model, calibrated with `placement calibrate`: name this file under `calibration:` in a job.",
+        f"provenance: {json.dumps(provenance)}",
+        "values:",
+        *(f"  {name}: {value:.5g}" for name, value in sorted(eff.values.items())),
+        *_scope(eff),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def own_screen(report: Report) -> str:
+    """The text of `calibrate` with a user's own measurements."""
+    errors = [[name, str(e["measured"]), percent(e["before"]), percent(e["after"])] for name, e in report["errors"].items()]
+    moved = [[name, f"{c['before']:.4g}", f"{c['after']:.4g}"] for name, c in report["constants"].items()]
+    lines = table([["mean error of", "measured", "before", "after"], *errors], "<>>>")
+    if moved:
+        lines = [*lines, "", "constants that moved", *table([["", "before", "after"], *moved], "<>>")]
     return "\n".join(lines)

@@ -130,7 +130,7 @@ NUMBERS = [
         for part in ("compute", "tp", "cp", "ep", "pp", "dp", "bubble", "optimizer", "overhead")
     ),
     (("predicted", "bytes_tier", "dp", "nvlink"), {"traffic"}),
-    (("predicted", "bytes_tier", "ep", "nvlink"), {"traffic"}),
+    (("predicted", "bytes_tier", "ep", "nvlink"), {"traffic", "uncertainty"}),
     (("predicted", "bytes_tier", "pp", "leaf"), {"traffic"}),
     (("predicted", "memory_bytes", "weights"), {"memory"}),
     (("predicted", "peak_memory_bytes"), {"memory"}),
