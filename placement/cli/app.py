@@ -31,6 +31,7 @@ from placement.cli import (
     verify,
     why,
 )
+from placement.cli.examples import attach
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True, add_completion=True)
 app.command()(plan.plan)
@@ -54,6 +55,7 @@ app.command()(accuracy.accuracy)
 app.command()(calibrate.calibrate)
 app.command()(explain.explain)
 app.command()(schema.schema)
+attach(app)
 
 
 def _version(asked: bool) -> None:
