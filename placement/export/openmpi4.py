@@ -9,4 +9,4 @@ from placement.export.openmpi import made
 
 def export(case: Case) -> Export:
     """`rankfile`, `hostfile` and `start.sh`."""
-    return made(case, '--rankfile "$here/rankfile" --bind-to none', "Open MPI 4; for version 5 use `--to openmpi`.")
+    return made(case, "--rankfile rankfile --bind-to none", "Open MPI 4; for version 5 use `--to openmpi`.")
