@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from placement.diag import Diagnostic, Label, Severity, Span
+from placement.fabric.wiring.kinds import KINDS
 from placement.hostlist import fold
 from placement.ir import Kind, Wired
 
@@ -39,6 +40,9 @@ class Fault:
     file: str = ""
     help: str = ""
     records: tuple[int, ...] = ()  # cables of the capture that the fault is about
+
+    def __post_init__(self) -> None:
+        assert self.kind in KINDS, self.kind
 
     def diagnostic(self, fallback: str = "") -> Diagnostic:
         """The finding as every other part of the tool prints it; victims as one folded host list."""

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from placement.fabric.wiring.kinds import KINDS
 from placement.report.pages import ROOMS, SECTIONS, closest, names, page_of, parse
 from placement.runtime.atomic import _REASONS
 from placement.units import DIMENSIONS
@@ -22,6 +23,7 @@ def every_name():
     made += [f"plan/{reason[0]}" for reason in _REASONS.values()]
     made += [f"*/{dimension}-unit" for dimension in DIMENSIONS]
     made += [f"topology/unknown-{what}" for what in ("rack", "node", "gpu", "nic", "switch")]
+    made += [f"fabric/{kind}" for kind in KINDS]
     return sorted({*names_in_code(), *made})
 
 
