@@ -106,12 +106,11 @@ def _best(task: Problem, old: Candidate) -> tuple[Candidate, Repair]:
     from placement.passes.problem import realise
     from placement.passes.repair import repair
 
-    found = []
-    for nearest in (True, False):
-        fix = repair(task.cluster, old.strategy, old.placement, task.job, old.traffic, nearest=nearest)
-        found.append((realise(task, old.strategy, old.stages, fix.placement), fix))
-        if not fix.cells_moved:
-            break
+    fixes = [repair(task.cluster, old.strategy, old.placement, task.job, old.traffic, nearest=True)]
+    if fixes[0].cells_moved:
+        other = repair(task.cluster, old.strategy, old.placement, task.job, old.traffic)
+        fixes += [] if (other.placement.gpu_R == fixes[0].placement.gpu_R).all() else [other]
+    found = [(realise(task, old.strategy, old.stages, fix.placement), fix) for fix in fixes]
     return min(found, key=lambda pair: pair[0].cost.step_s)
 
 

@@ -20,7 +20,7 @@ from placement.runtime import tables
 from placement.runtime.atomic import replace_directory
 from placement.runtime.layout import Section
 from placement.runtime.planbin import PlanBin, pack, plan_digest, unpack
-from placement.runtime.planjson import FORMAT_VERSION, dump, plan_dict, stable, strategy_of
+from placement.runtime.planjson import FORMAT_VERSION, dump, joined, parts, plan_dict, stable, strategy_of
 
 PLAN_FILES = ("plan.json", "plan.bin", "inputs", "moves.json", "moves.csv", "superseded.json")
 _MAX_JSON_BYTES = 256 << 20
@@ -73,12 +73,13 @@ def assemble(plan: Plan, inputs: Mapping[str, bytes]) -> Bundle:
     sections = tables.tables(plan)
     flags = tables.flags(plan, sections)
     tree = stable(plan_dict(plan, inputs, flags))
-    digest = plan_digest(dump(tree), sections)
+    text = parts(tree)
+    digest = plan_digest(joined(text), sections)
     binary = pack(sections, digest=digest, flags=flags, counts=tables.counts(plan, sections))
-    tree["digest"] = digest.hex()
-    tree["files"] = {"plan.bin": {"bytes": len(binary), "sha256": sha256(binary).hexdigest()}}
+    stamps = {"digest": digest.hex(), "files": {"plan.bin": {"bytes": len(binary), "sha256": sha256(binary).hexdigest()}}}
+    tree |= stamps
     copies = {f"inputs/{_plain(name)}": data for name, data in inputs.items()}
-    return Bundle(tree, {"plan.json": dump(tree).encode(), "plan.bin": binary, **copies})
+    return Bundle(tree, {"plan.json": joined(text | parts(stamps)).encode(), "plan.bin": binary, **copies})
 
 
 def plan_json(plan: Plan, inputs: Mapping[str, bytes] | None = None) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from placement._version import __version__
 from placement.cost.confidence import confidence, extrapolates
 from placement.cost.hardware import hardware
-from placement._version import __version__
 from placement.hostlist import fold
 from placement.ir import MEMORY, Cluster, Plan, State, StepCost, Strategy
 from placement.ir._array import Ints
@@ -56,7 +56,18 @@ def plan_dict(plan: Plan, inputs: Mapping[str, bytes], flags: Flag) -> dict[str,
 
 def dump(tree: Mapping[str, Any]) -> str:
     """Canonical text of plan.json. Raises ValueError for NaN or infinity, which no reader of JSON has to accept."""
-    return json.dumps(stable(tree), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    return joined(parts(tree))
+
+
+def parts(tree: Mapping[str, Any]) -> dict[str, str]:
+    """Canonical text of each key of a tree, for `joined`: what is written twice is encoded once."""
+    encode = {"indent": 2, "sort_keys": True, "allow_nan": False, "ensure_ascii": False}
+    return {key: json.dumps({key: stable(value)}, **encode)[2:-2] for key, value in tree.items()}  # type: ignore[arg-type]
+
+
+def joined(text: Mapping[str, str]) -> str:
+    """The whole of plan.json from the text of its keys."""
+    return "{\n" + ",\n".join(text[key] for key in sorted(text)) + "\n}\n"
 
 
 def stable(value: Any) -> Any:
