@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,6 +19,10 @@ def accuracy(
         str | None,
         typer.Option(metavar="FILE", help="Constants of the cost model; default: the fitted ones.", show_default=False),
     ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE.svg", help="Also draw predicted against measured.", show_default=False),
+    ] = None,
     fmt: Out = Format.TEXT,
 ) -> int:
     """Predict published runs with their own strategies, and compare with what was measured."""
@@ -27,6 +32,10 @@ def accuracy(
     from placement.spec.runs import load_runs
 
     report = predict(load_runs(runs), read_constants(efficiency))
+    if picture is not None:
+        from placement.report.scatter import scatter
+
+        output.write_file(picture, scatter(report))
     if fmt is Format.JSON:
         output.result_json(report | {"format_version": output.FORMAT_VERSION})
     else:

@@ -59,6 +59,16 @@ class Context:
     ep_overlap: Bools  # all-to-all hidden behind the other microbatch's compute
 
 
+def torch_stack(job: Job) -> bool:
+    """Whether plain PyTorch runs the job: torchtitan, AutoModel."""
+    return job.software.stack in ("torchtitan", "automodel")
+
+
+def logit_bytes(job: Job) -> float:
+    """Bytes kept for a logit: bf16 and its fp32 softmax; in PyTorch's loss also the fp32 copy and its gradient."""
+    return 14.0 if torch_stack(job) else 6.0
+
+
 def precision_of(job: Job, hw: Hardware) -> str:
     """The matmul precision that really runs: Ampere has bf16 only, Hopper one kind of fp8."""
     order = {"ampere": {}, "hopper": {"fp8": "fp8", "mxfp8": "fp8", "nvfp4": "fp8"}}
@@ -97,7 +107,7 @@ def context(job: Job, hw: Hardware) -> Context:
         matmul_bf16=one(MATMULS.index(f"matmul_{generation}_bf16")),
         low=one(precision != "bf16"), ultra=one(chip.generation == "blackwell_ultra"),
         air=one(generation == "blackwell" and not chip.form.startswith("nvl")), watts=one(relative_power(chip, generation)),
-        mlperf=one(stack == "mlperf"), torch=one(stack in ("torchtitan", "automodel")), composer=one(stack == "composer"),
+        mlperf=one(stack == "mlperf"), torch=one(torch_stack(job)), composer=one(stack == "composer"),
         unfused=one(ampere and year < UNFUSED_BEFORE), naive=one(1.0 / (1.0 + math.exp(8.0 * (year - OVERLAP_SINCE)))),
         year=one(year),
         seq_len=one(float(job.seq_len)), ep_overlap=one(job.software.ep_overlap),

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from placement.cost.context import UNFUSED_BEFORE, WEIGHT_BYTES, generation_of, precision_of
+from placement.cost.context import UNFUSED_BEFORE, WEIGHT_BYTES, generation_of, logit_bytes, precision_of, torch_stack
 from placement.cost.hardware import Hardware
 from placement.cost.shards import Shards
 from placement.ir import Attention, BlockType, Experts, Job, Matmul, ModelGraph, Op, Opaque, Pointwise, Vocab
@@ -134,6 +134,8 @@ class _Counter:
     def run(self) -> None:
         for op in self.block.ops:
             self.count(op)
+        if torch_stack(self.job):  # its selective mode keeps every second matmul and its input, not what is costly to repeat
+            self.acts[1] = (self.acts[0] + self.acts[2]) / 2.0
 
     def count(self, op: Op) -> None:
         match op:
@@ -202,7 +204,8 @@ class _Counter:
             self.add("tp_call", 1.0, 1.0, 0.0)
         stored = WEIGHT_BYTES[self.precision] * inp * (self.tokens if op.shard == "row" else self.local)
         if self.saved != (op.inp, "in") or op.shard == "row":
-            recomputed = op.shard == "row" and isinstance(self.saved, Pointwise) and self.saved.kind == "act"
+            after_act = isinstance(self.saved, Pointwise) and self.saved.kind == "act"
+            recomputed = op.shard == "row" and after_act and not self.unfused
             self.keep(stored, 0.0 if recomputed or cheap else stored)
         self.saved, self.entered = (op.inp, "in"), op.shard == "col"
 
@@ -280,9 +283,14 @@ class _Counter:
     def pointwise(self, op: Pointwise) -> None:
         elements = self.local * op.width if op.shard == "sp" else self.tokens * op.width / self.tp
         forward, backward = MOVED[op.kind]
-        self.row(MOVE, moved=(forward * elements, backward * elements, 0.0), cheap=op.kind in ("norm", "act"))
+        # before fused attention, selective recompute meant the attention core alone (Korthikanti et al. 2022)
+        self.row(
+            MOVE, moved=(forward * elements, backward * elements, 0.0), cheap=op.kind in ("norm", "act") and not self.unfused
+        )
         if op.kind in ("norm", "act"):
             self.keep(2.0 * elements)
+        elif op.kind == "residual" and self.unfused:
+            self.keep(elements)  # the mask of the dropout, a byte each; later models train without
         self.saved, self.entered = op, False
 
     def vocab(self, op: Vocab) -> None:
@@ -300,7 +308,7 @@ class _Counter:
         full = 2.0 * self.tokens * op.hidden
         self.add("tp_byte", full, 2.0 * full, 0.0)
         self.add("tp_call", 1.0, 2.0, 0.0)
-        self.keep(6.0 * logits)
+        self.keep(logit_bytes(self.job) * logits)
 
     def opaque(self, op: Opaque) -> None:
         cut = self.tp if op.tp_shardable else 1.0

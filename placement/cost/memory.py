@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from placement.cost.context import logit_bytes
 from placement.cost.pipeline import held
 from placement.ir import MEMORY, RECOMPUTE, SCHEDULES, SHARDING, Job, Matmul, ModelGraph, Stages, Strategy, Vocab
 
@@ -40,7 +41,6 @@ Bools = npt.NDArray[np.bool_]
 
 WEIGHT_BYTES = 2.0
 QUANTISED_BYTES = {"bf16": 0.0, "fp8": 2 * 1.0, "mxfp8": 2 * 1.03125, "nvfp4": 2 * 0.5625}  # two orientations, with scales
-LOGIT_BYTES = 6.0  # bf16 logits and fp32 softmax: what cost/count.py keeps for a head
 
 
 def limit_bytes(job: Job, hw: Hardware) -> float:
@@ -147,7 +147,7 @@ def logits_YC(model: ModelGraph, job: Job, sequences: Floats) -> Floats:
     """Bytes of logits of one microbatch, (..., Y, C), as `LayerCost.act_KYC` has them; `sequences` is micro_batch/cp/tp."""
     heads = [[op.vocab for op in t.ops if isinstance(op, Vocab) and not op.lookup] for t in model.types]
     vocab_Y = np.array([sum(found) * t.tokens_ratio for found, t in zip(heads, model.types, strict=True)])
-    bytes_Y = LOGIT_BYTES * job.seq_len * sequences[..., None] * vocab_Y
+    bytes_Y = logit_bytes(job) * job.seq_len * sequences[..., None] * vocab_Y
     return np.asarray(bytes_Y[..., None] * np.array([mode != "full" for mode in RECOMPUTE]))
 
 

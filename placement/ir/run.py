@@ -32,6 +32,7 @@ class Run:
     """One published run. `reason` says why it cannot be predicted; then cluster, model, job and strategy are None.
 
     `recompute_share`: part of the layers that a run recomputes. `assumed`: fields that the row leaves open.
+    `peak_bytes`: measured peak memory of the fullest GPU, where the row has it.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Run:
     recompute_share: float = 1.0
     num_gpus: int = 0
     assumed: tuple[str, ...] = ()
+    peak_bytes: float | None = None
 
     @property
     def pair(self) -> tuple[str, str]:

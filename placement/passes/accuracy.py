@@ -40,6 +40,7 @@ def report(runs: Sequence[Run], found: Sequence[StepCost | str], scope: Scope | 
         "format_version": FORMAT_VERSION, "total": len(rows), "runs": rows, "pairs": pairs(scored),
         "summary": {
             "predicted": sum(r["predicted_step_time_s"] is not None for r in rows), "scored": len(scored), **summary(scored),
+            "memory": memory(rows), "covered": covered(scored),
         },
     }  # fmt: skip
 
@@ -63,6 +64,7 @@ def _row(run: Run, cost: StepCost | str, scope: Scope | None) -> Row:
     reasons = reasons_of(run, scope) if scope and isinstance(cost, StepCost) else ()
     sure = confidence(scope, cost.step_s, run.kind == "moe", reasons) if isinstance(cost, StepCost) else None
     return {
+        "measured_peak_bytes": run.peak_bytes, "peak_bytes": cost.peak_memory_bytes if isinstance(cost, StepCost) else None,
         "interval_s": [sure.low_s, sure.high_s] if sure else None, "extrapolates": list(reasons),
         "id": run.id, "model": run.model_key, "hardware": run.hardware, "core": run.core, "kind": run.kind,
         "precision": run.job.precision if run.job else None,
@@ -74,6 +76,25 @@ def _row(run: Run, cost: StepCost | str, scope: Scope | None) -> Row:
         "measured_tokens_per_s_per_gpu": run.tokens_per_s_per_gpu if run.job and run.measured_step_s else None,
         "tokens_per_s_per_gpu": cost.tokens_per_s_per_gpu if isinstance(cost, StepCost) else None,
     }  # fmt: skip
+
+
+def memory(rows: Sequence[Row]) -> dict[str, Any]:
+    """Mean absolute error and bias of peak memory over the runs that give it."""
+    known = [r for r in rows if r["measured_peak_bytes"] and r["peak_bytes"]]
+    errors = np.array([r["peak_bytes"] / r["measured_peak_bytes"] - 1.0 for r in known])
+    if not len(errors):
+        return {"runs": 0, "mean": None, "bias": None}
+    return {"runs": len(errors), "mean": float(np.abs(errors).mean()), "bias": float(errors.mean())}
+
+
+def covered(rows: Sequence[Row]) -> float | None:
+    """Share of runs inside their 80 % interval, each pair counting once. These runs were fitted: expect more than 80 %."""
+    known = [r for r in rows if r["interval_s"]]
+    inside = [
+        np.mean([r["interval_s"][0] <= r["measured_step_time_s"] <= r["interval_s"][1] for r in group])
+        for group in _by_pair(known).values()
+    ]
+    return float(np.mean(inside)) if inside else None
 
 
 def pairs(rows: Iterable[Row]) -> list[dict[str, Any]]:

@@ -66,6 +66,11 @@ def _summary(report: Report) -> Iterator[str]:
     ]
     yield from table([["error over pairs", "pairs", "runs", "median", "mean", "p90", "order"], *rows], "<>>>>>>")
     yield "  order: Kendall's tau of predicted against measured throughput, 1 is the same order"
+    told, memory = report["summary"].get("covered"), report["summary"].get("memory", {"runs": 0})
+    if told is not None:
+        yield f"  {percent(told)} of runs lie inside their 80 % intervals, which left-out runs set"
+    if memory["runs"]:
+        yield f"  peak memory: mean error {percent(memory['mean'])} over {counted(memory['runs'], 'run')}"
 
 
 def _share(value: float | None) -> str:

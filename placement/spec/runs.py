@@ -99,7 +99,8 @@ def read_run(row: Any, index: int, models: dict[str, ModelGraph] | None = None) 
     kind = "moe" if spec.get("kind") == "moe" or _positive(spec.get("experts")) else "dense"
     head = Run(
         id=str(row.get("id", f"row {index}")), model_key=str(spec.get("key") or spec.get("name") or "?"), kind=kind,
-        hardware=str(row.get("hardware") or "?"), core=row.get("core") is True, measured_step_s=step_s, reason=None,
+        hardware=str(row.get("hardware") or "?"),
+        core=row.get("core") is True, measured_step_s=step_s, reason=None, peak_bytes=_peak_bytes(measured),
     )  # fmt: skip
     try:
         return _expressed(head, row, spec, {} if models is None else models)
@@ -109,6 +110,11 @@ def read_run(row: Any, index: int, models: dict[str, ModelGraph] | None = None) 
         return dataclasses.replace(head, reason="model: " + "; ".join(d.message for d in e.diagnostics))
     except (KeyError, TypeError, ValueError, OverflowError, AssertionError, ZeroDivisionError) as e:
         return dataclasses.replace(head, reason=f"a field has an unusable value: {e}")
+
+
+def _peak_bytes(measured: Mapping[str, Any]) -> float | None:
+    peak = measured.get("peak_mem_gib")
+    return float(peak) * 2.0**30 if _positive(peak) else None
 
 
 def _expressed(head: Run, row: Mapping[str, Any], spec: Mapping[str, Any], models: dict[str, ModelGraph]) -> Run:
@@ -290,7 +296,7 @@ def _sharding(row: Mapping[str, Any], stack: str) -> str:
         return given
     fsdp = row.get("fsdp")
     if (
-        stack == "composer"
+        stack in ("composer", "torchtitan")
         or "sagemaker" in str(row.get("software")).lower()
         or (_positive(fsdp) and int(fsdp) > 1)
         or fsdp is True

@@ -65,6 +65,16 @@ class Layer:
         return next((op for op in self.block.ops if isinstance(op, Experts)), None)
 
 
+def pytorch(job: Job) -> bool:
+    """Plain PyTorch runs the job."""
+    return job.software.stack in ("torchtitan", "automodel")
+
+
+def logit_bytes(job: Job) -> float:
+    """Kept for a logit: bf16 and fp32 softmax; PyTorch's loss keeps an fp32 copy and its gradient as well."""
+    return 2.0 + 4.0 + (4.0 + 4.0 if pytorch(job) else 0.0)
+
+
 def precision_run(job: Job, chip: Chip) -> str:
     """Matmul precision that the silicon runs: Ampere has bf16 alone, Hopper one fp8."""
     if chip.generation == "ampere" or job.precision == "bf16":
@@ -106,6 +116,8 @@ class _Count:
             else:
                 self.opaque(op)
         kept = self.layer.kept
+        if pytorch(self.job):  # keeps every second matmul
+            kept["selective"] = (kept["none"] + kept["full"]) / 2.0
         kept["selective"] = min(kept["none"], kept["selective"])
         return self.layer
 
@@ -142,7 +154,7 @@ class _Count:
             self.tensor((2.0 * self.tokens * op.out,), (self.element * self.tokens * op.out,))
         if row or self.before != ("matmul", op.inp):  # matmuls that read one input keep it once
             stored = self.element * k * (self.tokens if row else self.local)
-            after_activation = row and isinstance(self.before, Pointwise) and self.before.kind == "act"
+            after_activation = row and not self.old and isinstance(self.before, Pointwise) and self.before.kind == "act"
             self.keep(stored, 0.0 if after_activation or cheap else stored)
         self.before, self.gathered = ("matmul", op.inp), column
 
@@ -198,11 +210,13 @@ class _Count:
     def pointwise(self, op: Pointwise) -> None:
         elements = op.width * (self.local if op.shard == "sp" else self.tokens / self.d.tp)
         forward, backward = TRAFFIC[op.kind]
-        repeated = op.kind in ("norm", "act")
+        stored = op.kind in ("norm", "act")
         moved = (forward * elements, backward * elements, 0.0)
-        self.layer.kernels.append(Kernel("move", moved=moved, cheap=repeated))
-        if repeated:
+        self.layer.kernels.append(Kernel("move", moved=moved, cheap=stored and not self.old))
+        if stored:
             self.keep(2.0 * elements)
+        elif op.kind == "residual" and self.old:
+            self.keep(elements)  # dropout masks
         self.before, self.gathered = op, False
 
     def vocab(self, op: Vocab) -> None:
@@ -217,7 +231,7 @@ class _Count:
         logits = self.tokens * op.vocab / self.d.tp
         self.layer.kernels.append(Kernel("head", 2.0 * self.tokens * part, (6.0 * logits, 8.0 * logits, 0.0)))
         self.tensor((payload,), (payload, payload))
-        self.keep(6.0 * logits)
+        self.keep(logit_bytes(self.job) * logits)
 
     def opaque(self, op: Opaque) -> None:
         cut = self.d.tp if op.tp_shardable else 1

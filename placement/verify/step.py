@@ -14,7 +14,7 @@ from functools import cached_property
 
 from placement.ir import Matmul, Vocab
 from placement.verify.case import Array, Case
-from placement.verify.kernels import Layer, layer_of, model_flops_per_token
+from placement.verify.kernels import Layer, layer_of, logit_bytes, model_flops_per_token
 from placement.verify.links import Lie, Machine, boundary_s, lies, machine, ring_s
 from placement.verify.schedule import held, makespan_s
 from placement.verify.seconds import BlockTime, Setting, block_time, exposed
@@ -260,7 +260,7 @@ class Pricing:
         """Bytes of a block kept for each microbatch held, and what it needs beside them while at work."""
         d, job, layer = self.case.degrees, self.case.job, self.layer_Y[kind]
         heads = sum(op.vocab for op in layer.block.ops if isinstance(op, Vocab) and not op.lookup)
-        logits = 6.0 * d.micro_batch * job.seq_len / d.cp / d.tp * heads * layer.block.tokens_ratio
+        logits = logit_bytes(job) * d.micro_batch * job.seq_len / d.cp / d.tp * heads * layer.block.tokens_ratio
         kept = max(layer.kept[mode] - (logits if mode != "full" else 0.0), 0.0)
         scratch = layer.kept["none"] - kept
         return kept, scratch if scratch > 1e-9 * layer.kept["none"] else 0.0
