@@ -27,7 +27,7 @@ def validate(files: Sequence[str], format: str | None, plan: Sequence[str], fmt:
     """Every fault of a fabric as wired, and its difference from a plan where one is given."""
     from placement.fabric.wiring.analyse import analyse, ordered
     from placement.fabric.wiring.bandwidth import bandwidth
-    from placement.fabric.wiring.compare import compare, ndt_report, plan_faults
+    from placement.fabric.wiring.compare import compare, ndt_report, plan_faults, superseded
     from placement.fabric.wiring.design import design_of, sentences
     from placement.ingest.anyfile import load_wired
     from placement.report import fabric
@@ -39,7 +39,8 @@ def validate(files: Sequence[str], format: str | None, plan: Sequence[str], fmt:
         intended, more = load_wired(plan)
         read = (*read, *more)
         found = compare(intended, wired)
-        faults, report = [*faults, *plan_faults(found)], ndt_report(found)
+        better = superseded(intended)
+        faults, report = [*(f for f in faults if f.kind not in better), *plan_faults(found)], ndt_report(found)
         if found.skipped:
             read = (*read, Diagnostic("ingest/not-in-plan", found.skipped, Severity.INFO))
     faults = list(ordered(faults))
@@ -51,12 +52,13 @@ def validate(files: Sequence[str], format: str | None, plan: Sequence[str], fmt:
         value = {
             "format": wired.format, "files": list(wired.files), "design": design_of(known),
             "findings": [fabric.as_json(f) for f in faults], "diagnostics": [as_json(d) for d in read],
-            "bandwidth": fabric.capacity_json(bandwidth(known)), "summary": _counts(faults, read),
+            "bandwidth": None if wired.logical else fabric.capacity_json(bandwidth(known)), "summary": _counts(faults, read),
         }  # fmt: skip
         output.result_json(value | ({"ndt_report": report} if report is not None else {}))
     else:
+        capacity = None if wired.logical else bandwidth(known)
         title = f"{wired.name}   {wired.format}" + (f", captured {wired.taken}" if wired.taken else "")
-        output.result(fabric.screen(title, sentences(known), faults, read, bandwidth(known), output.stdout_style()))
+        output.result(fabric.screen(title, sentences(known), faults, read, capacity, output.stdout_style()))
     return Exit.INPUT if _counts(faults, read)["errors"] else Exit.OK
 
 

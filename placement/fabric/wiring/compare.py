@@ -273,3 +273,24 @@ def _ufm(s: Side, link: Link) -> str:
         else:
             ends.append((0, f"{text.split(maxsplit=1)[0]}/{text}" if text.split() else s.names.device(d)))
     return " - ".join(t for _, t in sorted(ends))
+
+
+HOST_KINDS = frozenset(
+    {
+        "absent-tray", "foreign-device", "leaf-without-hosts", "missing-host-link", "partial-group", "swapped-cables",
+        "swapped-hosts", "swapped-leafs", "swapped-ports", "swapped-racks", "wrong-leaf", "wrong-place",
+    }
+)  # fmt: skip
+SWITCH_KINDS = frozenset({"crossed-pair", "missing-cable", "swapped-uplinks", "taper-off-design", "wrong-switch"})
+BOTH_KINDS = frozenset({"extra-cable", "missing-switch", "switch-cut-off", "wrong-port"})
+
+
+def superseded(plan: Wired) -> frozenset[str]:
+    """Kinds of faults that a plan judges better than the pattern does: those of the cables that it lists."""
+    switch_C = (plan.device.kind_D[plan.cable.device_CE] == Kind.SWITCH).all(axis=1)
+    hosts, switches = bool((~switch_C).any()), bool(switch_C.any())
+    return (
+        (HOST_KINDS if hosts else frozenset())
+        | (SWITCH_KINDS if switches else frozenset())
+        | (BOTH_KINDS if hosts and switches else frozenset())
+    )
