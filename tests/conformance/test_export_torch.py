@@ -121,7 +121,7 @@ def strategies(count: int) -> list[Strategy]:
 def plan_of(strategy: Strategy) -> Plan:
     """A plan of that strategy, without prices."""
     cluster = tiny_cluster(leafs=1, nodes=strategy.world_size, gpus=1)
-    base = tiny_plan(cluster)
+    base = tiny_plan()
     blocks = base.model.num_blocks
     chunk_B = np.arange(blocks) * strategy.num_chunks // blocks
     stages = Stages(chunk_B, ("none",) * strategy.pp)
@@ -130,7 +130,7 @@ def plan_of(strategy: Strategy) -> Plan:
     )
     placement = Placement(np.arange(strategy.world_size))
     chosen = dataclasses.replace(base.chosen, strategy=strategy, stages=stages, placement=placement, cost=cost)
-    return dataclasses.replace(base, chosen=chosen, baseline=cost)
+    return dataclasses.replace(base, cluster=cluster, chosen=chosen, baseline=cost)
 
 
 MEGATRON = """
