@@ -107,6 +107,7 @@ class Cluster:
     rails_connected: bool
     design: FabricDesign
     nic_name: str = "mlx5_{rail}"
+    nvlink_J: Floats | None = None  # what each NVLink domain still reaches of its bandwidth; None: all of it
     source: Mapping[str, tuple[str, int, int]] = field(default_factory=dict, compare=False)  # key -> file, line, column
     findings: tuple[Diagnostic, ...] = field(default=(), compare=False)  # warnings and notes of the file it came from
 
@@ -117,6 +118,7 @@ class Cluster:
         assert all(len(t.group_N) == n for t in self.tiers)
         assert len(self.chip_N) == len(self.state_N) == len(self.nic_Bps_N) == len(self.speed_N) == n
         assert len(self.domain_name_J) == self.tiers[0].num_groups
+        assert self.nvlink_J is None or len(self.nvlink_J) == self.tiers[0].num_groups
 
     @property
     def num_nodes(self) -> int:

@@ -121,8 +121,12 @@ def _choices(cluster: Cluster, strategy: Strategy, job: Job) -> Iterator[Sites]:
 
 
 def _slowdown(cluster: Cluster, placement: Placement) -> float:
-    """A step waits for the slowest GPU: 1 / its speed."""
-    return 1.0 / max(float(cluster.speed_N[placement.gpu_R // cluster.gpus_per_node].min()), 1e-9)
+    """A step waits for the slowest GPU and the weakest NVLink domain: 1 / what it reaches."""
+    node_R = placement.gpu_R // cluster.gpus_per_node
+    reach = float(cluster.speed_N[node_R].min())
+    if cluster.nvlink_J is not None:
+        reach = min(reach, float(cluster.nvlink_J[cluster.tiers[0].group_N[node_R]].min()))
+    return 1.0 / max(reach, 1e-9)
 
 
 def _score(

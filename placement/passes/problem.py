@@ -136,6 +136,7 @@ def _pace_of(task: Problem, found: Relaxed | str, layer: LayerCost, k: int) -> P
 
 def realise(task: Problem, strategy: Strategy, stages: Stages, placement: Placement) -> Candidate:
     """Price a strategy under an exact placement."""
+    task = replace(task, hw=paced(task.cluster, task.hw, placement))
     spans = spans_of(task.cluster, strategy, placement)
     layer = _layer(task, strategy, spans)
     moved = traffic(task.model, task.job, strategy, stages, layer)
@@ -145,6 +146,14 @@ def realise(task: Problem, strategy: Strategy, stages: Stages, placement: Placem
         slow_P=slowness(task.cluster, strategy, placement), bytes_tier=crossing,
     )  # fmt: skip
     return Candidate(strategy, stages, placement, moved, cost)
+
+
+def paced(cluster: Cluster, hw: Hardware, placement: Placement) -> Hardware:
+    """Hardware at the NVLink bandwidth of the weakest domain in use: a step waits for it."""
+    if cluster.nvlink_J is None:
+        return hw
+    left = float(cluster.nvlink_J[cluster.tiers[0].group_N[placement.gpu_R // cluster.gpus_per_node]].min())
+    return hw if left == 1.0 else replace(hw, chip=replace(hw.chip, nvlink_Bps=hw.chip.nvlink_Bps * left))
 
 
 def slowness(cluster: Cluster, strategy: Strategy, placement: Placement) -> Floats:

@@ -54,6 +54,8 @@ def _trials(cluster: Cluster, placement: Placement) -> list[Ints]:
     """Sets of nodes to leave: the slowest ones first, then one speed class after the other as well."""
     node_U = np.unique(placement.gpu_R // cluster.gpus_per_node)
     pace_U = np.minimum(cluster.speed_N[node_U], cluster.nic_Bps_N[node_U] / float(cluster.nic_Bps_N[node_U].max()))
+    if cluster.nvlink_J is not None:
+        pace_U = np.minimum(pace_U, cluster.nvlink_J[cluster.tiers[0].group_N[node_U]])
     levels = np.unique(pace_U[pace_U < 1.0 - 1e-9])
     picked = levels[np.unique(np.linspace(0, len(levels) - 1, TRIALS).astype(int))] if len(levels) else levels
     return [node_U[pace_U <= level] for level in picked.tolist()]

@@ -50,10 +50,11 @@ def sites_of(cluster: Cluster, strategy: Strategy, job: Job, avoid_N: Bools | No
 
 
 def degraded(cluster: Cluster) -> Bools:
-    """Nodes that compute or send more slowly than others of their chip type."""
+    """Nodes that compute or send more slowly than others of their chip type, over NVLink too."""
     fastest_X = np.zeros(len(cluster.chips))
     np.maximum.at(fastest_X, cluster.chip_N, cluster.nic_Bps_N)
-    return np.asarray((cluster.speed_N < 1.0) | (cluster.nic_Bps_N < fastest_X[cluster.chip_N]))
+    weak_N = (cluster.speed_N < 1.0) | (cluster.nic_Bps_N < fastest_X[cluster.chip_N])
+    return np.asarray(weak_N if cluster.nvlink_J is None else weak_N | (cluster.nvlink_J[cluster.tiers[0].group_N] < 1.0))
 
 
 def expand(sites: Sites, domain_C: Ints) -> Placement:

@@ -166,8 +166,10 @@ class _Book:
         if state == "restored":
             self._restore(kind, names)
             return
-        if state == "degraded" and kind == "racks":
-            kind, names = "nodes", [h for rack in names for h in self._nodes_of(rack)]
+        if state == "degraded" and kind == "racks":  # what a rack has in common is its NVLink domain
+            at = np.flatnonzero(np.isin(self.layout.rack_name_X, names))
+            domains = np.unique(self.layout.domain_N[np.isin(self.layout.rack_N, at)])
+            kind, names = "nvlink", self.layout.domain_name_J[domains].tolist()
         known = {n for key, some in self.entries.items() if key[:3] == (state, kind, fraction) for n in some}
         fresh = [n for n in dict.fromkeys(names) if n not in known]
         if len(fresh) < len(names):
@@ -191,6 +193,7 @@ class _Book:
             self._drop("racks", gone)
             self._drop("nodes", hosts)
             self._drop_slots(hosts)
+            self._drop("nvlink", gone)
         elif kind == "nodes":
             self._split_racks(gone)
             self._drop("nodes", gone)

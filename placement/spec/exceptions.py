@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from placement.spec.lower import Layout, Reader
     from placement.spec.source import KeyPath
 
-KINDS = ("racks", "nodes", "gpus", "nics", "switches", "links")
+KINDS = ("racks", "nodes", "gpus", "nics", "nvlink", "switches", "links")
 STATES = {"failed": State.FAILED, "drained": State.DRAINED, "absent": State.ABSENT, "reserved": State.RESERVED}
 RANK = {State.OK: 0, State.RESERVED: 1, State.DRAINED: 2, State.FAILED: 3, State.ABSENT: 4}  # the worst of several counts
 
@@ -37,6 +37,7 @@ class Health:
     nic_Bps_N: Floats
     domain_uplink_J: Floats
     live_T: list[Floats | None]
+    nvlink_J: Floats | None
 
 
 class Damage:
@@ -50,6 +51,7 @@ class Damage:
         self.speed_N = np.ones(num_nodes)
         self.nic_NR = np.ones((num_nodes, pattern.rails))
         self.live_T: list[Floats | None] = [None] * len(pattern.tiers)
+        self.nvlink_J: Floats | None = None
         self.pattern = pattern
 
     def live(self, index: int) -> Floats:
@@ -99,6 +101,7 @@ def _health(reader: Reader, layout: Layout, damage: Damage, nic_Bps_N: Floats) -
         nic_Bps_N=nic_Bps_N * np.where(usable_N, share(damage.nic_NR), 1.0) * nics_per_gpu,
         domain_uplink_J=_injection(layout, usable_N, nic_Bps_N[:, None] * damage.nic_NR),
         live_T=[None if live is None else effective(live) for live in damage.live_T],
+        nvlink_J=damage.nvlink_J,
     )
 
 
@@ -267,6 +270,19 @@ def _nics(reader: Reader, layout: Layout, damage: Damage, index: int, item: Exce
     damage.nic_NR[node, rail] = np.minimum(damage.nic_NR[node, rail], _left(item))
 
 
+def _nvlink(reader: Reader, layout: Layout, damage: Damage, index: int, item: ExceptionSchema) -> None:
+    """An NVLink domain at part of its bandwidth."""
+    path: KeyPath = ("exceptions", index, "nvlink")
+    if item.state != "degraded":
+        help = "name its racks or nodes if it cannot be used"
+        reader.report((*path[:-1], "state"), "exception-state", f"an NVLink domain cannot be {item.state}", help=help)
+        return
+    domain = find(reader, path, "domain", layout.domain_name_J, names(reader, path, item.nvlink or ""))
+    if damage.nvlink_J is None:
+        damage.nvlink_J = np.ones(len(layout.domain_name_J))
+    np.minimum.at(damage.nvlink_J, domain, max(_left(item), 1e-3))
+
+
 def _switches(reader: Reader, layout: Layout, damage: Damage, index: int, item: ExceptionSchema) -> None:
     """A lost switch takes the uplinks of its group with it, and the cables that reach it from below."""
     path: KeyPath = ("exceptions", index, "switches")
@@ -310,4 +326,6 @@ def _links(reader: Reader, _layout: Layout, damage: Damage, index: int, item: Ex
         live[at] = max(0.0, live[at] - part * (1.0 - _left(item)))
 
 
-_APPLY = {"racks": _racks, "nodes": _nodes, "gpus": _gpus, "nics": _nics, "switches": _switches, "links": _links}
+_APPLY = {
+    "racks": _racks, "nodes": _nodes, "gpus": _gpus, "nics": _nics, "nvlink": _nvlink, "switches": _switches, "links": _links,
+}  # fmt: skip

@@ -106,6 +106,7 @@ def lower(spec: Topology, doc: Document) -> Cluster:
         rails_connected=fabric.rails_connected,
         design=design(pattern),
         nic_name=spec.node.nic_name,
+        nvlink_J=health.nvlink_J,
         source=_source(reader),
         findings=tuple(sorted(reader.found.found, key=_position)),
     )

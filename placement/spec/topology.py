@@ -155,6 +155,7 @@ class ExceptionSchema(Schema):
     nodes: Text | None = Field(None, description="Nodes, as a host list: `rack0001-tray[01-02]`")
     gpus: Text | None = Field(None, description="GPUs, as `host:slot`: `rack0001-tray01:[0-1]`")
     nics: Text | None = Field(None, description="Adapters, as `host:rail`: `rack0001-tray01:3`")
+    nvlink: Text | None = Field(None, description="NVLink domains, by name, as a host list; they can only be degraded")
     switches: Text | None = Field(None, description="Switches, by name, as a host list")
     links: Text | None = Field(None, description="Cables between two switches, lower one first: `leaf-0001-r0 -- spine-00-07`")
     count: Count | None = Field(None, description="Cables of each pair in `links` that are meant; default: all of them")

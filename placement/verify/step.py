@@ -9,8 +9,10 @@ numbers follow from them, not that they are true of hardware: for that see `plac
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+
+import numpy as np
 
 from placement.ir import Matmul, Vocab
 from placement.verify.case import Array, Case
@@ -45,7 +47,12 @@ class Pricing:
 
     @cached_property
     def machine(self) -> Machine:
-        return machine(self.case)
+        """The machine at the NVLink bandwidth of the weakest domain that runs ranks."""
+        found, cluster = machine(self.case), self.case.cluster
+        if cluster.nvlink_J is None:
+            return found
+        weakest = min(float(cluster.nvlink_J[d]) for d in np.unique(cluster.tiers[0].group_N[self.node_R]))
+        return replace(found, chip=replace(found.chip, nvlink_Bps=found.chip.nvlink_Bps * weakest))
 
     @cached_property
     def setting(self) -> Setting:
