@@ -21,7 +21,7 @@ __all__ = ["compile", "load_cluster", "load_job", "load_model", "load_plan", "ve
 
 def load_cluster(path: Path | str) -> Cluster:
     """Read a topology file, or a packaged example by its name. Raises InputError."""
-    from placement.spec import load_cluster as read
+    from placement.ingest.anyfile import load_cluster as read
 
     return read(str(path))
 

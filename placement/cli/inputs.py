@@ -34,7 +34,8 @@ class Inputs:
 
 def read_inputs(model: str, topology: str, job: str | None, pinned: Mapping[str, str], options: Mapping[str, Any]) -> Inputs:
     """Every input of `placement plan`; the errors of all files are raised together."""
-    from placement.spec import load_cluster, load_job, load_model
+    from placement.ingest.anyfile import load_cluster
+    from placement.spec import load_job, load_model
 
     found = Collector()
     graph, defaults = gathered(found, lambda: load_model(model)) or (None, None)
