@@ -271,7 +271,7 @@ def _nics(reader: Reader, layout: Layout, damage: Damage, index: int, item: Exce
 
 
 def _nvlink(reader: Reader, layout: Layout, damage: Damage, index: int, item: ExceptionSchema) -> None:
-    """An NVLink domain at part of its bandwidth."""
+    """An NVLink domain at part of its bandwidth; a name that is none: [topology/unknown-domain]."""
     path: KeyPath = ("exceptions", index, "nvlink")
     if item.state != "degraded":
         help = "name its racks or nodes if it cannot be used"
