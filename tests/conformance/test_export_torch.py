@@ -167,6 +167,7 @@ def test_megatron_groups(tmp_path: Path) -> None:
 LAYOUT = """
 import json, sys
 from pathlib import Path
+from megatron.core import parallel_state
 from megatron.core.transformer.enums import LayerType
 from megatron.core.transformer.pipeline_parallel_layer_layout import PipelineParallelLayerLayout
 out = []
@@ -174,6 +175,7 @@ for text, pp, layers, mtp in json.loads(Path("layouts.json").read_text()):
     layout = PipelineParallelLayerLayout.from_str(text, pp)
     layout.validate_layer_layout(num_layers=layers, mtp_num_layers=mtp)
     vpp = layout.virtual_pipeline_model_parallel_size
+    parallel_state.set_virtual_pipeline_model_parallel_world_size(vpp if vpp > 1 else None)
     out.append([[[t.name for t in layout.layout[p][v]], layout.get_layer_id_list(LayerType.decoder, vp_stage=v, pp_rank=p)]
                 for v in range(vpp) for p in range(pp)])
 print(json.dumps(out))
