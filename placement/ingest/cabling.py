@@ -205,13 +205,15 @@ def _place(out: Builder, end: _End, line: int, shared: set[str]) -> tuple[int, i
     name = end.device
     if blade := _BLADE.match(end.label):
         unit = f"L{int(blade[1]):02}/U{int(blade[2])}"
-        d = out.device(_key(name, unit), Kind.SWITCH, name, line, unit=unit, rack=end.rack, place=end.height, text=name)
+        d = out.device(
+            _key(name, unit, end.rack), Kind.SWITCH, name, line, unit=unit, rack=end.rack, place=end.height, text=name
+        )
         return d, int(blade[3]), end.label
     if split := _SPLIT.match(end.label):
-        d = out.device(_key(name, ""), Kind.SWITCH, name, line, rack=end.rack, place=end.height, text=name)
+        d = out.device(_key(name, "", end.rack), Kind.SWITCH, name, line, rack=end.rack, place=end.height, text=name)
         return d, int(split[1]) * 1000 + int(split[2]), end.label
     if port := _PORT.match(end.label):
-        d = out.device(_key(name, ""), Kind.SWITCH, name, line, rack=end.rack, place=end.height, text=name)
+        d = out.device(_key(name, "", end.rack), Kind.SWITCH, name, line, rack=end.rack, place=end.height, text=name)
         return d, int(port[1]), ""
     host = f"{end.rack} {name}" if name in shared else name
     text = f"{name} {end.label}"
@@ -221,5 +223,6 @@ def _place(out: Builder, end: _End, line: int, shared: set[str]) -> tuple[int, i
     return d, 1, ""
 
 
-def _key(name: str, unit: str) -> str:
-    return f"{name}\0{unit}".casefold()
+def _key(name: str, unit: str, rack: str = "") -> str:
+    """Identity of a device in a sheet. One switch name in two racks is two switches: the check of names says so."""
+    return f"{name}\0{unit}\0{rack}".casefold()

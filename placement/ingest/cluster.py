@@ -17,8 +17,9 @@ import numpy as np
 
 from placement.diag import Diagnostic, InputError, Label, Severity, Span
 from placement.fabric.capacity import effective, share
-from placement.fabric.wiring import Analysis, analyse
+from placement.fabric.wiring import Analysis, Fault, analyse
 from placement.fabric.wiring.names import natural
+from placement.hostlist import fold
 from placement.ingest.hierarchy import Assume, cluster_of_groups, is_grouped
 from placement.ir import Chip, Cluster, FabricDesign, Kind, State, Tier, Wired
 from placement.ir._array import Floats, Ints
@@ -355,15 +356,22 @@ def _nic_name(known: Analysis) -> str:
 
 
 def _findings(wired: Wired, known: Analysis, chip: Chip, guessed: bool) -> tuple[Diagnostic, ...]:
-    found = [f.diagnostic(wired.files[0]) for f in known.faults]
-    found = [_softened(d) for d in found]
+    """One diagnostic a kind of fault: `placement topology validate` has them all. A fault is no error of the file."""
+    found: list[Diagnostic] = []
     if guessed:
         label = Label(Span(wired.files[0]))
         message = f"the capture does not name its GPUs; {chip.name} is assumed"
-        found.insert(0, Diagnostic("ingest/gpu-guessed", message, Severity.INFO, label, help="name them: `--gpu GB200`"))
+        found.append(Diagnostic("ingest/gpu-guessed", message, Severity.INFO, label, help="name them: `--gpu GB200`"))
+    by_kind: dict[str, list[Fault]] = {}
+    for fault in known.faults:
+        by_kind.setdefault(fault.kind, []).append(fault)
+    for faults in by_kind.values():
+        first = faults[0].diagnostic(wired.files[0])
+        severity = Severity.INFO if faults[0].severity is Severity.INFO else Severity.WARNING
+        if len(faults) > 1:
+            hosts = sorted({v for f in faults for v in f.victims})
+            notes = (f"{len(hosts):,} hosts: {fold(hosts, 200)}",) if hosts else ()
+            message = f"{first.message}; and {len(faults) - 1:,} more like it"
+            first = replace(first, message=message, notes=notes, help="`placement topology validate` lists them all")
+        found.append(replace(first, severity=severity))
     return tuple(found)
-
-
-def _softened(d: Diagnostic) -> Diagnostic:
-    """A fault of the fabric is no error of its file: the cluster can be planned on, without what is broken."""
-    return replace(d, severity=Severity.WARNING) if d.severity is Severity.ERROR else d

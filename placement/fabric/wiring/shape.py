@@ -134,7 +134,8 @@ def _idle(wired: Wired, ends: Ends, tier_D: Ints, names: Names) -> Iterator[Faul
             "switch-cut-off", E_, f"{names.device(d)} has no cable upwards", victims=tuple(below),
             devices=(names.device(d),), line=line, file=file, help="check the switch before its cables",
         )  # fmt: skip
-    for d in np.flatnonzero(_switches(wired) & (tier_D < 0) & (used_D > 0)).tolist():
+    adrift_D = _switches(wired) & (tier_D < 0) & (used_D > 0) & bool((tier_D == 1).any())
+    for d in np.flatnonzero(adrift_D).tolist():
         line, file = names.device_place(d)
         yield Fault(
             "switch-cut-off", W_, f"no cables lead from {names.device(d)} down to a leaf", devices=(names.device(d),),
