@@ -140,7 +140,7 @@ def _cables(out: Builder, links: dict[tuple[str, int, str, int], _Link]) -> None
         assert a is not None
         if b is None:
             b = out.device(
-                peer, *_named(peer[0], link.text), link.line, text=link.text, guid=int(peer, 0), lid=link.lid,
+                peer, *_named(peer[0], link.text), link.line, text=link.text, guid=int(peer.partition("-")[2], 16), lid=link.lid,
                 unit=_unit(peer[0], link.text), model=_model(peer[0], link.text),
             )  # fmt: skip
             orphans.setdefault(peer, link.line)

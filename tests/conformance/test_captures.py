@@ -195,8 +195,8 @@ def test_the_faults_of_the_director():
     """Five uplinks and four host links are missing, twelve pairs of host cables are exchanged, 103 adapters have no name."""
     faults = capture(DIRECTOR)[2].faults
     assert Counter(f.kind for f in faults) == {
-        "missing-cable": 5, "missing-host-link": 4, "swapped-ports": 8, "swapped-cables": 4, "absent-tray": 17, "unnamed-adapter": 12,
-        "foreign-device": 2, "mixed-generation": 1, "no-lid": 1,
+        "missing-cable": 5, "missing-host-link": 4, "swapped-ports": 8, "swapped-cables": 4, "absent-tray": 17,
+        "unnamed-adapter": 12, "foreign-device": 2, "mixed-generation": 1, "no-lid": 1,
     }  # fmt: skip
     assert sum(len(f.devices) for f in faults if f.kind == "unnamed-adapter") == 103
 
