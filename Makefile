@@ -14,7 +14,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help plan exec test bench lint format walls types schemas schemas-check tests conformance bless screen lock clean
+.PHONY: help plan exec test bench lint format walls types schemas schemas-check tests conformance bless screen lock docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -92,12 +92,26 @@ bench: $(VENV)/.runtime ## measure, and write benchmarks/RESULTS.md
 screen: $(VENV)/.runtime ## run the main job and put what it prints into README.md
 	$(BIN)/python -m benchmarks.screen
 
+# The site has an environment of its own: what builds it has nothing to do with what it describes.
+docs: out/site/index.html ## the documentation as a site that needs no network, in out/site
+
+out/site/index.html: $(VENV)/.runtime .cache/docs/.ready mkdocs.yml CHANGELOG.md $(wildcard docs/*.md docs/*.py docs/*/*.md)
+	rm -rf .cache/docs-pages
+	$(BIN)/python docs/generate.py .cache/docs-pages
+	NO_MKDOCS_2_WARNING=1 .cache/docs/bin/mkdocs build --quiet --strict
+
+.cache/docs/.ready: requirements-docs.lock
+	$(PYTHON) -m venv .cache/docs
+	.cache/docs/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes -r requirements-docs.lock
+	@touch $@
+
 # The locks hold versions and hashes, and no option or address of the registry they were resolved from.
 LOCK := --quiet --generate-hashes --no-header --no-emit-options --strip-extras --allow-unsafe
 lock: ## resolve pyproject.toml and requirements-dev.in again into the two locks
 	$(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip install --quiet pip-tools
 	.cache/lock/bin/pip-compile $(LOCK) --build-deps-for editable --build-deps-for wheel -o requirements.lock pyproject.toml
 	.cache/lock/bin/pip-compile $(LOCK) -o requirements-dev.lock requirements-dev.in
+	.cache/lock/bin/pip-compile $(LOCK) -o requirements-docs.lock requirements-docs.in
 
 clean: ## remove what can be made again
 	rm -rf $(VENV) .cache out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -20,6 +20,7 @@ def compile_plan(cluster: Cluster, model: ModelGraph, job: Job, efficiency: Effi
 
     `observe(stage, done, total, detail)` hears of progress. Raises `diag.Infeasible` with the histogram of rejections.
     """
+    from placement.cost.confidence import of_candidate
     from placement.passes.bound import certify
     from placement.passes.place import launcher_default
     from placement.passes.problem import polish, problem, realise
@@ -33,9 +34,8 @@ def compile_plan(cluster: Cluster, model: ModelGraph, job: Job, efficiency: Effi
     default = realise(task, chosen.strategy, chosen.stages, launcher_default(cluster, chosen.strategy, job))
     observe("certificate", 0, 1, "lower bounds for any placement")
     certificate = certify(cluster, chosen.strategy, chosen.placement, chosen.traffic)
-    return Plan(
-        cluster, model, job, efficiency, chosen, default.cost, certificate, seen, warnings(job, default.cost, chosen.cost)
-    )
+    told, sure = warnings(job, default.cost, chosen.cost), of_candidate(cluster, model, job, efficiency, chosen)
+    return Plan(cluster, model, job, efficiency, chosen, default.cost, certificate, seen, told, sure)
 
 
 def warnings(job: Job, default: StepCost, chosen: StepCost) -> tuple[str, ...]:

@@ -126,6 +126,7 @@ def _require_memory(task: Problem, chosen: Candidate) -> None:
 
 def _plan(task: Problem, standing: Standing, chosen: Candidate) -> Plan:
     from placement.compile import warnings
+    from placement.cost.confidence import of_candidate
     from placement.passes.bound import certify
     from placement.passes.place import launcher_default
     from placement.passes.problem import realise
@@ -138,17 +139,11 @@ def _plan(task: Problem, standing: Standing, chosen: Candidate) -> Plan:
     else:
         certificate = certify(task.cluster, chosen.strategy, chosen.placement, chosen.traffic)
     told = dict.fromkeys((*standing.warnings, *warnings(task.job, default.cost, chosen.cost)))
+    sure = of_candidate(task.cluster, task.model, task.job, task.efficiency, chosen)
     return Plan(
-        task.cluster,
-        task.model,
-        task.job,
-        task.efficiency,
-        chosen,
-        default.cost,
-        certificate,
-        _search(standing, chosen),
-        tuple(told),
-    )
+        task.cluster, task.model, task.job, task.efficiency, chosen, default.cost, certificate, _search(standing, chosen),
+        tuple(told), sure,
+    )  # fmt: skip
 
 
 def _search(standing: Standing, chosen: Candidate) -> Search:

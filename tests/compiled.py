@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from placement.cost.confidence import of_candidate
 from placement.ir import Cluster, Efficiency, Job, ModelGraph, Plan, Search, Strategy
 from placement.passes.bound import certify
 from placement.passes.place import launcher_default, place
@@ -32,4 +33,5 @@ def compiled(cluster: Cluster, model: ModelGraph, job: Job, efficiency: Efficien
     default = realise(task, relaxed.strategy, relaxed.stages, launcher_default(cluster, relaxed.strategy, job))
     certificate = certify(cluster, relaxed.strategy, placement, chosen.traffic)
     seen = Search(3, 2, 1, {"memory": 1}, relaxed.cost.step_s, False, (), "budget")
-    return Plan(cluster, model, job, efficiency, chosen, default.cost, certificate, seen)
+    sure = of_candidate(cluster, model, job, efficiency, chosen)
+    return Plan(cluster, model, job, efficiency, chosen, default.cost, certificate, seen, confidence=sure)

@@ -26,6 +26,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "topology show": ("placement topology show gb300-220k",),
     "topology import": ("placement topology import topology.conf --gpu H100 -o imported.yaml",),
     "topology diff": ("placement topology diff topology.conf topology.conf",),
+    "sweep": ("placement sweep llama3-70b gb200-su --gpus 144,288 --pin tp=4",),
     "model validate": ("placement model validate model.yaml",),
     "model show": ("placement model show deepseek-v3",),
     "model import": ("placement model import config.json -o imported-model.yaml",),

@@ -6,8 +6,8 @@ from __future__ import annotations
 import math
 
 from placement.cost.context import generation_of, precision_of
-from placement.cost.hardware import Hardware
-from placement.ir import Confidence, Job, Scope, Strategy
+from placement.cost.hardware import Hardware, hardware
+from placement.ir import Candidate, Cluster, Confidence, Efficiency, Job, ModelGraph, Scope, Strategy
 
 
 def extrapolates(scope: Scope, job: Job, hw: Hardware, strategy: Strategy, ep_leaves: bool) -> tuple[str, ...]:
@@ -38,3 +38,12 @@ def confidence(scope: Scope | None, step_s: float, routed: bool, reasons: tuple[
         return None
     factor = math.exp(half_width(scope, routed, len(reasons)))
     return Confidence(step_s / factor, step_s * factor, reasons)
+
+
+def of_candidate(cluster: Cluster, model: ModelGraph, job: Job, eff: Efficiency, chosen: Candidate) -> Confidence | None:
+    """How sure the predicted step of a placed strategy is; None where the constants came without intervals."""
+    if eff.scope is None:
+        return None
+    ep_leaves = chosen.cost.bytes_tier.get("ep", {}).get(cluster.tiers[0].name, 0.0) > 0
+    reasons = extrapolates(eff.scope, job, hardware(cluster), chosen.strategy, ep_leaves)
+    return confidence(eff.scope, chosen.cost.step_s, model.is_moe, reasons)

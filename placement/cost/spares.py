@@ -26,7 +26,8 @@ def poisson_quantile(mean: float, probability: float) -> int:
 
 
 def rooms(
-    domain_N: Ints, usable_D: Ints, block_sites: int, *, node_daily: float, domain_daily: float, hours: int, trials: int, seed: int
+    domain_N: Ints, usable_D: Ints, block_sites: int, *, node_daily: float, domain_daily: float, hours: int, trials: int,
+    seed: int,
 ) -> Ints:  # fmt: skip
     """Blocks of `block_sites` nodes that the domains hold after each hour of each trial, (K, H + 1); nothing is repaired.
 

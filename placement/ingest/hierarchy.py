@@ -259,7 +259,12 @@ def _gpus(wired: Wired, hosts: list[str], fact: dict[str, int], chip: Chip, give
     if not told:
         gpus = 4 if chip.form == "nvl72" else 8
         notes.append(
-            _note(wired, "assumed", f"GPUs of a host are not said: {gpus} are assumed", help="say it: `--gpus-per-node 4`")
+            _note(
+                wired,
+                "assumed",
+                f"GPUs of a host are not said: {gpus} are assumed",
+                help="correct it in the imported file: `node: {gpus: …}`",
+            )
         )
         return gpus
     most, _ = max(told.items(), key=lambda item: (item[1], item[0]))
@@ -285,7 +290,7 @@ def _nics(
     if guessed:
         speeds = ", ".join(f"{g} Gb/s" for g in sorted(guessed))
         message = f"the speed of the adapters is not said: {speeds} a GPU is assumed"
-        notes.append(_note(wired, "assumed", message, help="say it: `--nic-speed '800 Gb/s'`"))
+        notes.append(_note(wired, "assumed", message, help="correct it in the imported file: `node: {nic_speed: …}`"))
     return out
 
 

@@ -139,8 +139,9 @@ def _cables(out: Builder, links: dict[tuple[str, int, str, int], _Link]) -> None
         a, b = out.find(mine), out.find(peer)
         assert a is not None
         if b is None:
+            guid = int(peer.partition("-")[2], 16)
             b = out.device(
-                peer, *_named(peer[0], link.text), link.line, text=link.text, guid=int(peer.partition("-")[2], 16), lid=link.lid,
+                peer, *_named(peer[0], link.text), link.line, text=link.text, guid=guid, lid=link.lid,
                 unit=_unit(peer[0], link.text), model=_model(peer[0], link.text),
             )  # fmt: skip
             orphans.setdefault(peer, link.line)

@@ -7,6 +7,7 @@ here each is one finding at its line, and what can be used is used.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -145,7 +146,8 @@ class Tree:
 
     def _depths(self, parent: dict[str, str], leaf: dict[str, str]) -> None:
         depth = {name: _depth(name, parent) for name in dict.fromkeys(leaf.values())}
-        if len(set(depth.values())) > 1:
+        roots = {_top(name, parent) for name in depth}
+        if len(roots) == 1 and len(set(depth.values())) > 1:
             low, high = min(depth.values()), max(depth.values())
             odd = [n for n, d in depth.items() if d == low]
             message = f"the tree is unbalanced: leafs are {low} to {high} tiers below the root, `{odd[0]}` is nearest"
@@ -194,12 +196,14 @@ def blocks(out: Builder, block: dict[str, tuple[int, list[str]]], sizes: Sequenc
     Slurm: every size is the smallest times a power of two (topology.conf(5), BlockSizes).
     """
     seen: dict[str, str] = {}
+    size: Counter[str] = Counter(dict.fromkeys(block, 0))
     for name, (at, hosts) in block.items():
         for host in hosts:
             if host in seen:
                 out.bad(at, "several-leafs", f"`{host}` is in block `{seen[host]}` and in `{name}`; the first is kept")
                 continue
             seen[host] = name
+            size[name] += 1
             out.host(host, at, domain=name)
     if not sizes:
         return
@@ -208,14 +212,14 @@ def blocks(out: Builder, block: dict[str, tuple[int, list[str]]], sizes: Sequenc
     if odd or list(sizes) != sorted(set(sizes)):
         message = f"BlockSizes {','.join(map(str, sizes))} are not {base} times ascending powers of two"
         out.bad(line, "block-sizes", message, f"write {base},{2 * base},{4 * base} and so on")
-    small = {n: len(h) for n, (_, h) in block.items() if len(h) < base}
+    small = {n: many for n, many in size.items() if many < base}
     if small:
         name = next(iter(small))
         message = (
             f"{len(small)} of {len(block)} blocks have fewer hosts than the base block of {base}: `{name}` has {small[name]}"
         )
         out.bad(block[name][0], "partial-block", message, "hosts are missing, or the base block is smaller")
-    uneven = sorted({len(h) for _, h in block.values() if len(h) >= base})
+    uneven = sorted({many for many in size.values() if many >= base})
     if len(uneven) > 1:
         message = f"blocks have {uneven[0]} to {uneven[-1]} hosts"
         out.bad(line, "partial-block", message, severity=Severity.INFO)

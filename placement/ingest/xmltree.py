@@ -56,9 +56,9 @@ class _Reader:
     def start(self, tag: str, attr: dict[str, str]) -> None:
         self.count += 1
         if len(self.stack) > MAX_DEPTH:
-            raise _Hostile("too-deep", f"elements are nested more than {MAX_DEPTH} deep")
+            raise _Hostile("xml-too-deep", f"elements are nested more than {MAX_DEPTH} deep")
         if self.count > MAX_ELEMENTS:
-            raise _Hostile("too-deep", f"the file has more than {MAX_ELEMENTS:,} elements")
+            raise _Hostile("xml-too-deep", f"the file has more than {MAX_ELEMENTS:,} elements")
         element = Element(tag.rpartition(":")[2], attr, self.parser.CurrentLineNumber)
         self.stack[-1].children.append(element)
         self.stack.append(element)
@@ -70,7 +70,7 @@ class _Reader:
         self.stack[-1].text += text if len(self.stack[-1].text) < MAX_DEPTH * 16 else ""
 
     def entity(self, name: str, *_rest: Any) -> None:
-        raise _Hostile("entity", f"the file defines an entity `{name[:40]}`")
+        raise _Hostile("xml-entity", f"the file defines an entity `{name[:40]}`")
 
 
 def read_xml(out: Builder, source: Source) -> Element:
@@ -89,8 +89,8 @@ def read_xml(out: Builder, source: Source) -> Element:
     try:
         parser.Parse(text.encode("utf-8", "replace"), True)
     except _Hostile as hostile:
-        help = "write the entity's text where it is used" if hostile.name == "entity" else ""
-        raise refuse(source.file, f"ingest/xml-{hostile.name}", hostile.message, parser.CurrentLineNumber, help) from None
+        help = "write the entity's text where it is used" if hostile.name == "xml-entity" else ""
+        raise refuse(source.file, f"ingest/{hostile.name}", hostile.message, parser.CurrentLineNumber, help) from None
     except expat.ExpatError as error:
         kept = f"; {reader.count:,} elements before it are read" if reader.count else ""
         out.bad(error.lineno, "xml-syntax", f"the file is no whole XML: {expat.ErrorString(error.code)}{kept}")

@@ -10,6 +10,7 @@ from placement.ir.cluster import Cluster
 from placement.ir.cost import Certificate, StepCost, Traffic
 from placement.ir.job import Efficiency, Job
 from placement.ir.model import ModelGraph
+from placement.ir.scope import Confidence
 from placement.ir.strategy import Placement, Stages, Strategy
 
 
@@ -57,6 +58,7 @@ class Plan:
     certificate: Certificate
     search: Search
     warnings: tuple[str, ...] = ()
+    confidence: Confidence | None = None
 
     @property
     def spare_gpus(self) -> int:

@@ -27,6 +27,8 @@ FEW_PERCENT = 0.05  # how well nccl-tests and matmul sweeps repeat, logarithm
 STEP_NOISE = 0.05  # how well one step tells of others: runs of a pair differ by that from each other, logarithm
 MOVED = 0.01  # relative: constants that moved less are not told
 CLOSE = 0.25  # of the widths of the priors: the catalogue knows more than they do
+COMMON = 0.06  # all GPUs of a cluster run faster or slower together (power, cooling, clocks), logarithm
+RATES = ("matmul_", "attention_ampere", "attention_hopper", "attention_blackwell")
 NETWORK = {
     "nvlink_ring": 0.3, "nvlink_a2a": 0.3, "nvls_hopper": 0.3, "nvls_blackwell": 0.3, "nic_ring": 0.5, "nic_a2a": 0.5,
     "ring_nics": 0.5, "collective_start_s": 0.7, "hop_s": 0.7, "domain_hop_s": 0.7,
@@ -97,7 +99,9 @@ def fit_steps(runs: Sequence[Run], prior: Mapping[str, Prior], eff: Efficiency, 
         return eff
     names = [n for n, p in prior.items() if p.width > 0]
     batch, centre = batch_of(used), np.log([eff[n] for n in names])
-    whiten = np.linalg.inv(np.linalg.cholesky(covariance([prior[n] for n in names]))) / CLOSE
+    rates = np.array([COMMON * n.startswith(RATES) * (n != "matmul_bytes") for n in names])
+    spread = CLOSE**2 * covariance([prior[n] for n in names]) + np.outer(rates, rates)
+    whiten = np.linalg.inv(np.linalg.cholesky(spread))
     measured = np.log(batch.fact_R["measured"])
     x = centre
     for _ in range(rounds):

@@ -95,8 +95,8 @@ def label(spares: Spares) -> str:
 
 def _filled(blocks_D: Ints, used: int) -> Ints:
     """Blocks of each domain when the first ones are filled."""
-    before_D = np.cumsum(blocks_D) - blocks_D
-    return np.clip(used - before_D, 0, blocks_D)
+    blocks_D = np.asarray(blocks_D, np.int64)
+    return np.minimum(np.maximum(used - (np.cumsum(blocks_D) - blocks_D), 0), blocks_D)
 
 
 def _local(held_D: Ints, room_D: Ints) -> float:

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 
 from placement._version import __version__
-from placement.cost.confidence import confidence, extrapolates
-from placement.cost.hardware import hardware
 from placement.hostlist import fold
 from placement.ir import MEMORY, Cluster, Plan, State, StepCost, Strategy
 from placement.ir._array import Ints
@@ -42,7 +40,7 @@ def plan_dict(plan: Plan, inputs: Mapping[str, bytes], flags: Flag) -> dict[str,
         "local_rank_is_slot": bool(flags & Flag.LOCAL_RANK_IS_SLOT),
         "whole_nodes": bool(flags & Flag.WHOLE_NODES),
         "predicted": _cost(chosen.cost),
-        "uncertainty": _uncertainty(plan),
+        "uncertainty": plan.confidence and dataclasses.asdict(plan.confidence),
         "baseline": _cost(plan.baseline),
         "bound": _bound(plan),
         "certificate": _certificate(plan),
@@ -114,17 +112,6 @@ def _cost(cost: StepCost) -> dict[str, Any]:
         "fullest_stage": fullest,
         "bytes_tier": {axis: dict(tiers) for axis, tiers in cost.bytes_tier.items()},
     }
-
-
-def _uncertainty(plan: Plan) -> dict[str, Any] | None:
-    """How sure the predicted step is; null where the constants came without intervals."""
-    scope, cost, strategy = plan.efficiency.scope, plan.chosen.cost, plan.chosen.strategy
-    if scope is None:
-        return None
-    ep_leaves = cost.bytes_tier.get("ep", {}).get(plan.cluster.tiers[0].name, 0.0) > 0
-    reasons = extrapolates(scope, plan.job, hardware(plan.cluster), strategy, ep_leaves)
-    sure = confidence(scope, cost.step_s, plan.model.is_moe, reasons)
-    return None if sure is None else dataclasses.asdict(sure)
 
 
 def _bound(plan: Plan) -> dict[str, Any]:

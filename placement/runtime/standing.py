@@ -31,8 +31,8 @@ def _cost(tree: Tree) -> StepCost:
 
 def certificate_of(tree: Tree) -> Certificate:
     tiers = tree["certificate"]["tiers"]
-    columns = ({name: t[key] for name, t in tiers.items()} for key in ("lower_bytes", "plan_bytes", "method"))
-    return Certificate(*columns, joint_bytes=tree["certificate"]["joint_bytes"])
+    lower, found, method = ({name: t[key] for name, t in tiers.items()} for key in ("lower_bytes", "plan_bytes", "method"))
+    return Certificate(lower, found, method, tree["certificate"]["joint_bytes"])
 
 
 def search_of(tree: Tree) -> Search:

@@ -68,7 +68,7 @@ def after(text: str, file: str) -> Cluster:
 
 def rack_names(doc: Document) -> list[str]:
     """Names of the racks of a topology."""
-    return _Book(doc).racks.tolist()
+    return [str(name) for name in _Book(doc).racks]
 
 
 class _Book:

@@ -17,6 +17,7 @@ import pytest
 
 from placement.hostlist import fold
 from tests.exports import exported, host_of, shuffled, slot_of, small_plan
+from tests.native import build
 from tests.plans import tiny_cluster, tiny_plan
 
 BASE = """\
@@ -118,23 +119,43 @@ def fake_nodes(state: Path, hosts: list[str], gpus: int) -> str:
     return "\n".join([BASE.format(port=control, state=state), *lines, partition, ""])
 
 
-REPORT = 'echo "$RANK $WORLD_SIZE $LOCAL_RANK $LOCAL_WORLD_SIZE $SLURMD_NODENAME $SLURM_PROCID $MASTER_ADDR"'
+REPORT = 'echo "$RANK $WORLD_SIZE $LOCAL_RANK $LOCAL_WORLD_SIZE $SLURMD_NODENAME $MASTER_ADDR $SLURM_PROCID"'
+
+
+def started(folder: Path, hosts: list[str], gpus: int, state: Path, **more: str) -> list[list[str]]:
+    """What every task of submit.sh says about itself, in order of ranks."""
+    with running(state, fake_nodes(state, hosts, gpus), hosts, f"{len(hosts)} idle") as env:
+        env |= {"SBATCH_OPTIONS": f"--wait --output={state}/out.txt", **more}
+        words = ["sh", folder / "submit.sh", "sh", "-c", REPORT]
+        run = subprocess.run(words, env=env, cwd=state, capture_output=True, text=True, check=False, timeout=100)
+        told = (state / "out.txt").read_text() if (state / "out.txt").exists() else ""
+    assert run.returncode == 0, run.stderr + told
+    return sorted((line.split() for line in told.splitlines()), key=lambda w: int(w[0]))
 
 
 def test_every_task_where_the_plan_says(tmp_path: Path, state: Path) -> None:
     """submit.sh on 8 fake nodes: each of 32 tasks runs on the host and with the local rank of the plan."""
     needed()
     case, folder = exported("slurm", small_plan(), tmp_path)
-    hosts = sorted(set(host_of(case)))
-    with running(state, fake_nodes(state, hosts, case.slots), hosts, f"{len(hosts)} idle") as env:
-        env |= {"SBATCH_OPTIONS": f"--wait --output={tmp_path}/out.txt"}
-        words = ["sh", folder / "submit.sh", "sh", "-c", REPORT]
-        run = subprocess.run(words, env=env, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100)
-        told = (tmp_path / "out.txt").read_text() if (tmp_path / "out.txt").exists() else ""
-    assert run.returncode == 0, run.stderr + told
-    found = sorted((line.split() for line in told.splitlines()), key=lambda w: int(w[0]))
+    found = started(folder, sorted(set(host_of(case))), case.slots, state)
     want = zip(range(case.world), host_of(case), slot_of(case), strict=True)
-    assert found == [[str(r), "32", str(slot), "4", host, str(r), host_of(case)[0]] for r, host, slot in want]
+    assert found == [[str(r), "32", str(slot), "4", host, host_of(case)[0], str(r)] for r, host, slot in want]
+
+
+def test_blocks_and_placement_exec(tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above the limit of the arbitrary layout: Slurm's own block order, and yet RANK is the plan's on every host and slot."""
+    needed()
+    monkeypatch.setattr("placement.export.slurm.ARBITRARY", 4)
+    shim = build("placement/runtime/placement_exec.c")
+    case, folder = exported("slurm", small_plan(), tmp_path)
+    program = state / "bin" / "placement-exec"
+    program.parent.mkdir()
+    shutil.copy(shim, program)
+    more = {"PLACEMENT_PLAN": str(case.plan.path), "PATH": f"{program.parent}:{PATH}"}
+    found = started(folder, sorted(set(host_of(case))), case.slots, state, **more)
+    want = zip(range(case.world), host_of(case), slot_of(case), strict=True)
+    assert [line[:6] for line in found] == [[str(r), "32", str(slot), "4", host, host_of(case)[0]] for r, host, slot in want]
+    assert [line[6] for line in found] != [line[0] for line in found], "Slurm's own order was another"
 
 
 def test_a_wrong_order_is_refused(tmp_path: Path) -> None:

@@ -17,12 +17,13 @@ from placement.export.megatron import layout_text
 from placement.export.torchtitan import modules_of
 from placement.ir import Placement, Plan, Stages, Strategy
 from tests.exports import ask, case_of, exported, host_of, interpreter, slot_of, small_plan
+from tests.native import build
 from tests.plans import tiny_cluster, tiny_plan
 
 HEAVY = pytest.mark.skipif(not os.environ.get("PLACEMENT_CONFORMANCE"), reason="imports torch for minutes: `make conformance`")
 
 GLOO = """
-import json, os, sys
+import json, os, subprocess, sys
 from pathlib import Path
 import torch, torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
@@ -34,8 +35,13 @@ for host, slot, rank, local, size, group in rows:
     if pid:
         children.append(pid)
         continue
-    os.environ |= {"RANK": rank, "WORLD_SIZE": str(len(rows)), "LOCAL_RANK": local, "LOCAL_WORLD_SIZE": size,
-                   "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": sys.argv[3]}
+    if len(sys.argv) > 4:  # the environment that placement-exec gives this host and slot
+        words = [sys.argv[4], "--host", host, "--slot", local, "--local-size", size, sys.argv[5]]
+        told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        os.environ |= dict(line.split("=", 1) for line in told.splitlines())
+    else:
+        os.environ |= {"RANK": rank, "WORLD_SIZE": str(len(rows)), "LOCAL_RANK": local, "LOCAL_WORLD_SIZE": size}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": sys.argv[3]}
     dist.init_process_group("gloo", init_method="env://")
     mesh = DeviceMesh("cpu", torch.arange(len(rows)).reshape(shape), mesh_dim_names=axis)
     told = {"rank": dist.get_rank(), "host": host, "slot": int(slot), "coordinate": mesh.get_coordinate(), "groups": {}}
@@ -61,12 +67,15 @@ def free_port() -> int:
 
 
 @HEAVY
-def test_sixteen_shuffled_ranks_with_gloo(tmp_path: Path) -> None:
-    """env:// with the exported table: ranks, coordinates and members of every group are the plan's."""
+@pytest.mark.parametrize("shim", [False, True], ids=["table", "placement-exec"])
+def test_sixteen_shuffled_ranks_with_gloo(tmp_path: Path, shim: bool) -> None:
+    """env:// with the exported table, and through placement-exec: ranks, coordinates, members of every group are the plan's."""
     plan = small_plan(leafs=2, nodes=2, gpus=4)
     case, folder = exported("env", plan, tmp_path)
     s, axes = case.strategy, ["pp", "dp", "cp", "tp"]
-    codes = ask(GLOO, folder, json.dumps([s.size(a) for a in axes]), json.dumps(axes), free_port(), modules=("torch",))
+    words = [json.dumps([s.size(a) for a in axes]), json.dumps(axes), free_port()]
+    words += [build("placement/runtime/placement_exec.c"), case.plan.path] if shim else []
+    codes = ask(GLOO, folder, *words, modules=("torch",))
     assert codes == [0] * case.world
     at = s.coordinates(np.arange(case.world))
     for rank in range(case.world):
@@ -162,6 +171,48 @@ def test_megatron_groups(tmp_path: Path) -> None:
     for strategy, groups in zip(found, json.loads((tmp_path / "groups.json").read_text()), strict=True):
         for axis, ranks in groups.items():
             assert sorted(map(tuple, ranks)) == sorted(map(tuple, strategy.groups(axis).tolist())), (strategy, axis)
+
+
+INITIALISE = """
+import json, sys
+from pathlib import Path
+import torch.distributed as dist
+from torch.testing._internal.distributed.fake_pg import FakeStore
+from megatron.core import parallel_state as ps
+members = dist.get_process_group_ranks
+out = []
+for tree, rank in json.loads(Path("all.json").read_text()):
+    d, e = tree["decoder"], tree["expert"]
+    dist.init_process_group("fake", rank=rank, world_size=tree["world_size"], store=FakeStore())
+    ps.initialize_model_parallel(
+        tensor_model_parallel_size=d["tp"], pipeline_model_parallel_size=d["pp"], context_parallel_size=d["cp"],
+        expert_model_parallel_size=e["ep"], expert_tensor_parallel_size=e["tp"], order=tree["order"],
+        virtual_pipeline_model_parallel_size=tree["virtual_pipeline_model_parallel_size"], create_gloo_process_groups=False)
+    out.append({
+        "tp": members(ps.get_tensor_model_parallel_group()), "pp": members(ps.get_pipeline_model_parallel_group()),
+        "cp": members(ps.get_context_parallel_group()), "dp": members(ps.get_data_parallel_group()),
+        "ep": members(ps.get_expert_model_parallel_group()), "etp": members(ps.get_expert_tensor_parallel_group()),
+        "edp": members(ps.get_expert_data_parallel_group())})
+    ps.destroy_model_parallel()
+    dist.destroy_process_group()
+Path("groups.json").write_text(json.dumps(out))
+print(len(out))
+"""
+
+
+@HEAVY
+def test_megatron_initialises(tmp_path: Path) -> None:
+    """initialize_model_parallel under the fake process group gives a rank the plan's groups, on 200 strategies and 7 axes."""
+    found, asked = strategies(200), []
+    for i, strategy in enumerate(found):
+        _, folder = exported("megatron", plan_of(strategy), tmp_path / str(i))
+        asked.append((json.loads((folder / "megatron.json").read_text()), (7919 * i) % strategy.world_size))
+    (tmp_path / "all.json").write_text(json.dumps(asked))
+    assert ask(INITIALISE, tmp_path, modules=("torch", "megatron.core")) == 200
+    told = json.loads((tmp_path / "groups.json").read_text())
+    for strategy, (_, rank), groups in zip(found, asked, told, strict=True):
+        for axis, ranks in groups.items():
+            assert ranks == next(row for row in strategy.groups(axis).tolist() if rank in row), (strategy, axis, rank)
 
 
 LAYOUT = """

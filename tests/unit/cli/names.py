@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[3] / "placement"
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\Z")
 NAME = re.compile(r"[a-z]+/[a-z0-9]+(-[a-z0-9]+)*\Z")
 HELPERS = {"finding", "Finding", "problem", "fail", "stop", "bad", "report", "_refuse", "_scaled", "Findings", "_REASONS"}
+HELPERS |= {"error", "_note", "_fault", "_Hostile"}  # of ingest/ and fabric/wiring/
 ROOMS = ("topology", "model", "job", "runs", "catalog", "input", "plan", "verify", "cli", "export")
 
 
