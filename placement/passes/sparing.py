@@ -95,8 +95,9 @@ def label(spares: Spares) -> str:
 
 def _filled(blocks_D: Ints, used: int) -> Ints:
     """Blocks of each domain when the first ones are filled."""
-    blocks_D = np.asarray(blocks_D, np.int64)
-    return np.minimum(np.maximum(used - (np.cumsum(blocks_D) - blocks_D), 0), blocks_D)
+    before_D: Ints = np.cumsum(blocks_D, dtype=np.int64) - blocks_D
+    left_D: Ints = np.maximum(used - before_D, 0)
+    return np.minimum(left_D, blocks_D)
 
 
 def _local(held_D: Ints, room_D: Ints) -> float:
