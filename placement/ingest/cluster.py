@@ -136,11 +136,15 @@ def _order(known: Analysis) -> Ints:
 
 
 def _plain(known: Analysis, lanes: int) -> tuple[list[_Node], int]:
-    """Hosts of a fabric without a pattern (a lab): in the order of the capture."""
+    """Hosts of a fabric without a pattern (a lab): in the order of the capture, at the place of their leafs."""
     a = known.adapters
     lanes = max(Counter(a.host_R[a.host_R >= 0].tolist()).values(), default=lanes)
     rows = Counter(a.host_R[a.host_R >= 0].tolist())
-    return [_Node(h, i, State.OK, (1.0,) * rows[i] + (0.0,) * (lanes - rows[i])) for i, h in enumerate(a.hosts)], lanes
+    group_R = known.sockets.group_W[known.seats.leaf_R]
+    place = {h: int(g) * known.seats.width for h, g in zip(a.host_R.tolist(), group_R.tolist(), strict=True) if g >= 0}
+    return [
+        _Node(h, place.get(i, -1), State.OK, (1.0,) * rows[i] + (0.0,) * (lanes - rows[i])) for i, h in enumerate(a.hosts)
+    ], lanes
 
 
 def _usual_speed(known: Analysis) -> float:
@@ -205,7 +209,7 @@ def _tiers(known: Analysis, nodes: list[_Node], lanes: int, speed: float, domain
     tiers = [Tier("nvlink", NVLINK_S, domain_N, uplink_J)]
     width = known.seats.width
     place_N = np.array([n.place for n in nodes], np.int64)
-    if not len(known.seats.slot_Q) or not known.boundaries:
+    if not known.boundaries or (place_N < 0).any():
         one = np.zeros(len(nodes), np.int64)
         if num_domains > 1:
             tiers.append(Tier("fabric", LEAF_S, one, np.array([np.inf])))

@@ -83,10 +83,10 @@ def test_a_faster_network_never_slows_a_step(case, factor):
 
 @given(cases, st.floats(1.0, 8.0))
 def test_a_faster_chip_never_slows_a_step(case, factor):
-    """FLOP/s and HBM bandwidth: more is never worse."""
+    """FLOP/s (with the power to feed them) and HBM bandwidth: more is never worse."""
     slow = cost(*case, hw())
     peak = {k: v * factor for k, v in chip("H100").peak_flops.items()}
-    assert cost(*case, hw(peak_flops=peak)).parts_s["compute"] <= slow.parts_s["compute"] * (1 + 1e-9)
+    assert cost(*case, hw(peak_flops=peak, power_w=700.0 * factor)).parts_s["compute"] <= slow.parts_s["compute"] * (1 + 1e-9)
     assert cost(*case, hw(hbm_Bps=3.35e12 * factor)).parts_s["compute"] <= slow.parts_s["compute"] * (1 + 1e-9)
 
 

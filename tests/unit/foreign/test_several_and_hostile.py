@@ -68,7 +68,7 @@ BOMB = '<?xml version="1.0"?><!DOCTYPE system [<!ENTITY a "aaaaaaaaaa"><!ENTITY 
         (BOMB, "ingest/xml-entity"),
         ('<system version="1"><cpu>' + "<pci>" * 300, "ingest/xml-too-deep"),
         ("- topology: a\n  tree: &a [" + "*a, " * 9 + "]", "ingest/nothing-found"),
-        ('{"Instances": [' + "[" * 100_000, "ingest/nothing-found"),
+        ('{"Instances": [' + "[" * 100_000, "ingest/unknown-format"),
         ('{"NetworkNodes": 1}', "ingest/nothing-found"),
         ("216 8 16 72 999999999999 A100\n1 2\n0 1 1Gbps 1ms 0\n", None),
     ],

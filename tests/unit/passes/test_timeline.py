@@ -24,7 +24,17 @@ CASES = {
 
 def placed(schedule: str, model: str = "llama3-70b", **degrees):
     cluster, (graph, _) = load_cluster("gb200-su"), load_model(model)
-    given = {"tp": 2, "cp": 1, "ep": 1, "etp": 1, "dp": 8, "pp": 4, "micro_batch": 1, "num_microbatches": 16} | degrees
+    given = {
+        "tp": 2,
+        "cp": 1,
+        "ep": 1,
+        "etp": 1,
+        "dp": 8,
+        "pp": 4,
+        "vpp": 1,
+        "micro_batch": 1,
+        "num_microbatches": 16,
+    } | degrees
     strategy = Strategy(**given, schedule=schedule, recompute="full", sharding="zero1")
     task = problem(cluster, graph, Job(4096, strategy.dp * strategy.num_microbatches), efficiency())
     relaxed = relax(task, strategy)
