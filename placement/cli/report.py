@@ -52,6 +52,7 @@ def read(plan: str) -> Facts:
     """A plan directory as facts to draw, its pipeline simulated again from its own inputs."""
     from placement.cli.inputs import plan_inputs
     from placement.cost.step import steps_of
+    from placement.passes.landscape import landscape
     from placement.passes.problem import priced, problem, slowness
     from placement.report.html import facts
     from placement.runtime import load_plan
@@ -64,7 +65,7 @@ def read(plan: str) -> Facts:
     steps = steps_of(
         task.model, task.job, task.hw, task.efficiency, loaded.strategy, loaded.stages, spans, layer, slow_P=slow_P
     )
-    return facts(loaded.json, task, loaded.strategy, steps.timeline, loaded.placement)
+    return facts(loaded.json, task, loaded.strategy, steps.timeline, landscape(task), loaded.placement)
 
 
 def _pictures(found: Facts, folder: Path, png: bool) -> list[Path]:

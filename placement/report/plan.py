@@ -51,10 +51,10 @@ def _comparison(tree: Tree) -> list[str]:
         ],
         *(_compare(f"{name} traffic, per step", a, b, lambda x: si(x, "B")) for name, a, b in _traffic(tree)),
     ]  # fmt: skip
-    return [*table(rows, "<>>>"), *_uncertainty(tree.get("uncertainty"))]
+    return [*table(rows, "<>>>"), *uncertainty(tree.get("uncertainty"))]
 
 
-def _uncertainty(told: Tree | None) -> Iterator[str]:
+def uncertainty(told: Tree | None) -> Iterator[str]:
     """How sure the step time is, and in which respects nobody has measured."""
     if told:
         yield f"8 runs of 10 take {seconds(told['low_s'])} to {seconds(told['high_s'])} (errors on runs left out of the fit)"

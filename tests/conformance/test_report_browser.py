@@ -123,14 +123,15 @@ def test_everything_can_be_reached_by_tab(opened):
 
 
 def pixels(tab: Browser) -> list[int]:
-    """Red, green, blue and alpha at the centre of the GPU of each rank."""
+    """Red, green, blue and alpha inside the GPU of each rank, beside its number."""
     return tab.run(
         "const c=document.getElementById('canvas'),b=c.getBoundingClientRect(),d=devicePixelRatio;"
         "const k=document.createElement('canvas');k.width=c.width;k.height=c.height;"
         "const p=k.getContext('2d',{willReadFrequently:true});p.drawImage(c,0,0);"
         "const all=p.getImageData(0,0,c.width,c.height).data;"
+        "const o=placementReport.state().scale*.32;"
         "return [0,1,2,3,4,5,6,7].map(r=>{const [x,y]=placementReport.screen(r);"
-        "const i=(Math.round((y-b.top-12)*d)*c.width+Math.round((x-b.left-12)*d))*4;return [...all.slice(i,i+4)]})"
+        "const i=(Math.round((y-b.top-o)*d)*c.width+Math.round((x-b.left-o)*d))*4;return [...all.slice(i,i+4)]})"
     )
 
 
@@ -191,6 +192,39 @@ def test_dark_and_light_differ_and_stay_readable(opened):
                      for w, v in zip((0.2126, 0.7152, 0.0722), c, strict=True)) for c in (back, front)]  # fmt: skip
         assert (max(light) + 0.05) / (min(light) + 0.05) >= 7
         assert (light[0] < light[1]) is dark
+
+
+def test_hot_link_is_shown_on_the_map(opened):
+    """The button beside a hot link zooms to its group, coloured by the load of its tier, and holds a GPU of it."""
+    before = state(opened)["scale"]
+    name = opened.run("const b=document.querySelector('button[data-tier]');b.click();return b.closest('tr').cells[0].innerText")
+    opened.settle()
+    assert name == "nvlink n1-0"
+    assert (state(opened)["rank"], state(opened)["mode"], state(opened)["held"]) == (4, "load0", True)
+    assert state(opened)["scale"] > before
+
+
+def test_map_is_there_on_paper(opened):
+    """What is printed of the map is the drawn cluster with its marks, and nothing lies over it."""
+    set_value(opened, "find", "5")
+    opened.run("document.getElementById('fit').click()")
+    opened.settle()
+    marked = pixels(opened)
+    opened.devtools("Emulation.setEmulatedMedia", {"media": "print"})
+    opened.run("dispatchEvent(new Event('beforeprint'))")
+    over, ring = opened.run(
+        "const c=document.getElementById('canvas'),d=devicePixelRatio,s=placementReport.state().scale;"
+        "const b=c.getBoundingClientRect();"
+        "const [x,y]=placementReport.screen(5),r=Math.max(s*.8,9);"
+        "const p=c.getContext('2d').getImageData(Math.round((x-b.left)*d),Math.round((y-b.top-r)*d),1,1).data;"
+        "return [getComputedStyle(document.getElementById('over')).display,[...p]]"
+    )
+    opened.run("dispatchEvent(new Event('afterprint'))")
+    opened.devtools("Emulation.setEmulatedMedia", {"media": ""})
+    opened.settle()
+    assert over == "none"
+    assert ring == [0, 0, 0, 255]
+    assert pixels(opened) == marked
 
 
 def test_prints(opened, tmp_path):

@@ -18,6 +18,7 @@ from placement.report.html.layout import Layout, layout
 
 if TYPE_CHECKING:
     from placement.cost.pipeline import Timeline
+    from placement.passes.landscape import Landscape
     from placement.passes.problem import Problem
 
 Tree = Mapping[str, Any]
@@ -39,19 +40,22 @@ class Facts:
     load_T: tuple[Floats, ...]
     busy_T: tuple[Floats, ...]
     timeline: Timeline
+    landscape: Landscape
 
-    def hottest(self, top: int = 12) -> list[tuple[str, int, float, float]]:
-        """(tier, group, bytes, seconds) of the uplinks that are busy longest; ties by tier and group."""
-        rows = [
-            (tier.name, int(j), float(load_J[j]), float(busy_J[j]))
-            for tier, load_J, busy_J in zip(self.cluster.tiers, self.load_T, self.busy_T, strict=True)
-            for j in np.argsort(-busy_J, kind="stable")[:top]
-            if load_J[j] > 0
-        ]
-        return sorted(rows, key=lambda row: -row[3])[:top]
+    def hottest(self, top: int = 4) -> list[tuple[int, list[int], int]]:
+        """(tier, its `top` uplinks that are busy longest, how many more are as busy within 1 %), the busiest tier first."""
+        rows = []
+        for t, busy_J in enumerate(self.busy_T):
+            first = [int(j) for j in np.argsort(-busy_J, kind="stable")[:top] if busy_J[j] > 0]
+            if first:
+                alike = int((busy_J >= 0.99 * busy_J[first[-1]]).sum())
+                rows.append((t, first, max(alike - len(first), 0)))
+        return sorted(rows, key=lambda row: -float(self.busy_T[row[0]][row[1][0]]))
 
 
-def facts(tree: Tree, task: Problem, strategy: Strategy, timeline: Timeline, placement: Placement) -> Facts:
+def facts(
+    tree: Tree, task: Problem, strategy: Strategy, timeline: Timeline, landscape: Landscape, placement: Placement
+) -> Facts:
     """Everything that is drawn of a plan."""
     cluster, gpu_R = task.cluster, placement.gpu_R
     terms = tuple(Term(t["axis"], t["kind"], np.array(t["bytes_P"], float)) for t in tree["traffic"])
@@ -61,7 +65,7 @@ def facts(tree: Tree, task: Problem, strategy: Strategy, timeline: Timeline, pla
     rank_U = np.full(cluster.num_nodes * cluster.gpus_per_node, -1)
     rank_U[gpu_R] = np.arange(len(gpu_R))
     place = layout(cluster)
-    return Facts(tree, cluster, strategy, gpu_R, place, health(cluster), rank_U, load_T, busy_T, timeline)
+    return Facts(tree, cluster, strategy, gpu_R, place, health(cluster), rank_U, load_T, busy_T, timeline, landscape)
 
 
 def health(cluster: Cluster) -> Ints:

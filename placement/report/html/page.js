@@ -128,7 +128,21 @@ function render() {
     });
   });
   pen.globalAlpha = 1;
+  if (scale < 7) domains();
   cells();
+}
+const idle = new Uint8Array(tiers[0].box[0].length).fill(1), broken = new Uint8Array(idle.length);
+for (let u = 0; u < U; u++) { const j = tiers[0].group[u / G | 0]; if (rankOf[u] >= 0) idle[j] = 0; if (healthOf[u] > 0 && healthOf[u] < 4) broken[j] = 1; }
+function domains() { // from afar: a stroke through domains without ranks, a cross through those with parts out of service
+  pen.strokeStyle = T.fg; pen.lineWidth = 1; pen.globalAlpha = .6;
+  pen.beginPath();
+  boxes(tiers[0], (j, sx, sy, sw, sh) => {
+    if (sw < 2 || !(idle[j] || broken[j])) return;
+    pen.moveTo(sx, sy + sh); pen.lineTo(sx + sw, sy);
+    if (broken[j]) { pen.moveTo(sx, sy); pen.lineTo(sx + sw, sy + sh); }
+  });
+  pen.stroke();
+  pen.globalAlpha = 1;
 }
 function visible(visit) {
   const x0 = Math.max(left | 0, 0), y0 = Math.max(top | 0, 0), x1 = Math.min(Math.ceil(left + wide / scale), W), y1 = Math.min(Math.ceil(top + high / scale), H);
@@ -149,25 +163,33 @@ function cells() { // close enough to read: borders, marks of what has no rank, 
   });
   pen.textAlign = 'left';
 }
-const AXIS = { tp: '#ff2e63', cp: '#ff9f1c', ep: '#f72bd0', etp: '#ff2e63', gtp: '#ff9f1c', egtp: '#ff9f1c', dp: '#111111', edp: '#111111', pp: '#0bd3ff' };
-function mark() { // members of the groups: squares of different size by axis, then the GPU itself in a ring
-  ink.clearRect(0, 0, wide, high);
+const AXIS = { tp: '#ff2e63', gtp: '#b3003b', cp: '#ff9f1c', ep: '#f72bd0', etp: '#a0522d', egtp: '#c97b00', dp: '', edp: '#7b3ff2', pp: '#00b4d8' };
+const SMALL = 256; // members from which on a group seen from afar is drawn as dots of its GPUs, not as marks
+const axisColour = a => AXIS[a] || T.fg;
+function square(on, g, u, grow) { // one member: a frame around its GPU when near, a mark with a rim when afar
+  const sx = (ux(u) - left) * scale, sy = (uy(u) - top) * scale;
+  if (sx < -9 || sy < -9 || sx > wide + 9 || sy > high + 9) return;
+  if (scale > 10) { on.strokeStyle = axisColour(g.axis); on.lineWidth = 2; on.strokeRect(sx + grow * 2, sy + grow * 2, scale - grow * 4, scale - grow * 4); return; }
+  const d = Math.max(scale, 5), x = sx + scale / 2 - d / 2, y = sy + scale / 2 - d / 2;
+  on.fillStyle = T.bg; on.fillRect(x - 1, y - 1, d + 2, d + 2);
+  on.fillStyle = axisColour(g.axis); on.fillRect(x, y, d, d);
+}
+function dots(on, g) {
+  const d = Math.max(scale, 1.4);
+  on.fillStyle = axisColour(g.axis);
+  on.beginPath();
+  for (const r of g.ranks) on.rect((ux(gpuOf[r]) - left) * scale, (uy(gpuOf[r]) - top) * scale, d, d);
+  on.fill();
+}
+function mark(on = ink) { // members of the groups, the largest below; then the GPU itself in a ring
+  if (on === ink) on.clearRect(0, 0, wide, high);
   if (chosen < 0) return;
-  members.forEach((g, i) => {
-    const grow = 1 + i % 3, dark = AXIS[g.axis] === '#111111' && DARK.matches ? '#ffffff' : AXIS[g.axis] || T.fg;
-    ink.strokeStyle = ink.fillStyle = dark; ink.lineWidth = scale > 10 ? 2 : 1; ink.globalAlpha = .9;
-    const many = scale <= 10 && g.ranks.length > 256, dot = Math.max(scale, 1.4);
-    ink.beginPath();
-    for (const r of g.ranks) {
-      const u = gpuOf[r], sx = (ux(u) - left) * scale, sy = (uy(u) - top) * scale;
-      if (many) ink.rect(sx, sy, dot, dot);
-      else if (sx > -9 && sy > -9 && sx < wide + 9 && sy < high + 9) { const d = scale > 10 ? -grow * 2 : grow; ink.rect(sx - d, sy - d, scale + 2 * d, scale + 2 * d); }
-    }
-    if (many) ink.fill(); else ink.stroke();
+  [...members].sort((a, b) => b.ranks.length - a.ranks.length).forEach((g, i) => {
+    if (scale <= 10 && g.ranks.length > SMALL) dots(on, g);
+    else for (const r of g.ranks) square(on, g, gpuOf[r], 1 + i % 3);
   });
-  ink.globalAlpha = 1;
   const x = (ux(chosen) - left + .5) * scale, y = (uy(chosen) - top + .5) * scale;
-  for (const [width, c] of [[5, T.bg], [2.5, T.fg]]) { ink.beginPath(); ink.arc(x, y, Math.max(scale * .8, 9), 0, 7); ink.lineWidth = width; ink.strokeStyle = c; ink.stroke(); }
+  for (const [width, c] of [[5, T.bg], [2.5, T.fg]]) { on.beginPath(); on.arc(x, y, Math.max(scale * .8, 9), 0, 7); on.lineWidth = width; on.strokeStyle = c; on.stroke(); }
 }
 
 // ---- one GPU: its facts and its groups
@@ -198,7 +220,8 @@ function choose(u) {
     for (const a of D.axes) {
       const ranks = group(r, a), row = make('tr', undefined, body);
       if (wanted === 'all' || wanted === a.name) members.push({ axis: a.name, ranks });
-      make('th', a.name, row).scope = 'row';
+      const name = make('th', undefined, row);
+      name.scope = 'row'; make('i', undefined, name).style.borderColor = axisColour(a.name); name.append(a.name);
       for (const c of [comma(a.size), (r / a.stride | 0) % a.size, ranges(ranks), meets(ranks)]) make('td', c, row);
     }
   }
@@ -321,10 +344,22 @@ canvas.addEventListener('keydown', e => {
 function zoomAt(by) { if (chosen < 0) zoom(by); else zoom(by, (ux(chosen) - left + .5) * scale, (uy(chosen) - top + .5) * scale); }
 addEventListener('resize', () => { size(); draw(); });
 DARK.addEventListener('change', () => { T = theme(); legend(); paint(); });
-addEventListener('beforeprint', () => { held = false; choose(-1); size(); all(); cancelAnimationFrame(frame); frame = 0; render(); });
-addEventListener('afterprint', () => { size(); all(); });
+// On paper: what is in view, in light colours. Not resized, which would empty the canvas until the next frame.
+const PAPER = { bg: '#fff', fg: '#000', dim: '#59626e', accent: '#0b62c4' };
+function redraw(t) { T = t; cancelAnimationFrame(frame); frame = 0; render(); mark(); }
+addEventListener('beforeprint', () => { redraw(PAPER); mark(pen); });
+addEventListener('afterprint', () => redraw(theme()));
+document.addEventListener('click', e => {
+  const b = e.target.closest('button[data-tier]');
+  if (!b) return;
+  const t = tiers[Number(b.dataset.tier)], j = Number(b.dataset.group);
+  $('colour').value = 'load' + b.dataset.tier; setMode($('colour').value);
+  fit(...t.box.map(c => c[j]));
+  held = true; choose(t.group.indexOf(j) * G);
+  $('map-title').scrollIntoView(); canvas.focus({ preventScroll: true });
+});
 size(); all(); setMode('stage');
-$('found').textContent = `${comma(R)} ranks on ${comma(U)} GPU slots.`;
+$('found').textContent = `${comma(R)} ranks on ${comma(U)} GPU slots. Point at one, or search for it.`;
 report.ready = performance.now() - started;
 window.placementReport = report;
 })();

@@ -16,10 +16,12 @@ from placement.report.html.codec import ints, names
 from placement.report.html.facts import HEALTH, Facts
 from placement.report.html.pictures import PICTURES
 from placement.report.html.svg import CATEGORIES, DARK, RAMP, STYLE, colour
+from placement.report.plan import uncertainty
 from placement.report.stages import layer_names
 from placement.report.strategy import choices, degrees, layers_text
 from placement.report.text import amount, change, gib, percent, seconds, si
 
+Tree = Mapping[str, Any]
 _UNIT = 1_000_000  # loads are whole millionths of the largest
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 
@@ -48,9 +50,7 @@ def page(f: Facts) -> str:
             _summary(f),
             _map(f),
             *(_figure(name, title, lead, f) for name, title, lead in FIGURES),
-            _hottest(f),
             _stages(f),
-            _certificate_note(f),
             "</main>",
             f"<footer><p>Plan {escape(str(f.tree['digest']))}, {escape(' '.join(f.tree['tool'].values()))}.",
             "Every time and every byte on this page is predicted by the cost model, none is measured.</p></footer>",
@@ -85,7 +85,6 @@ def _contents() -> str:
         ("summary", "Summary"),
         ("map", "Map"),
         *((name, title) for name, title, _ in FIGURES),
-        ("hottest", "Hottest links"),
         ("stages", "Stages"),
     ]
     return '<nav aria-label="Contents">' + " ".join(f'<a href="#{i}-title">{escape(t)}</a>' for i, t in items) + "</nav>"
@@ -102,20 +101,20 @@ def _figure(name: str, title: str, lead: str, f: Facts) -> str:
         title,
         f"<p>{escape(lead)}</p>",
         f'<div class="figure" tabindex="0" role="group" aria-label="{escape(title)}">{PICTURES[name](f)}</div>',
+        AFTER[name](f) if name in AFTER else "",
     )
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: int = 1) -> str:
-    """A table whose columns from `numbers` on are figures."""
-    top = "".join(f"<th scope=col>{escape(h)}</th>" for h in head)
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: int = 1, *, markup: bool = False) -> str:
+    """A table whose columns from `numbers` on are figures. `markup`: the cells are HTML already."""
+    figures = [" class=n" if i >= numbers else "" for i in range(len(head))]
+    shown = rows if markup else [[escape(c) for c in row] for row in rows]
+    top = "".join(f"<th scope=col{n}>{escape(h)}</th>" for h, n in zip(head, figures, strict=True))
     body = "".join(
-        "<tr>"
-        + "".join(
-            f"<th scope=row>{escape(c)}</th>" if i == 0 else f"<td{' class=n' if i >= numbers else ''}>{escape(c)}</td>"
-            for i, c in enumerate(row)
-        )
+        f"<tr><th scope=row>{row[0]}</th>"
+        + "".join(f"<td{n}>{c}</td>" for c, n in zip(row[1:], figures[1:], strict=True))
         + "</tr>"
-        for row in rows
+        for row in shown
     )
     return (
         f'<div class="scroll" tabindex="0" role="group"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
@@ -138,13 +137,12 @@ def _summary(f: Facts) -> str:
     for tier in reversed(t["cluster"]["tiers"]):
         here, there = (sum(float(b.get(tier, 0.0)) for b in cost["bytes_tier"].values()) for cost in (plan, other))
         if here or there:
-            rows.append(_compared(f"leaves {tier} groups, a step", here, there, lambda n: si(n, "B")))
+            rows.append(_compared(f"bytes a step that leave {tier} groups", here, there, lambda n: si(n, "B")))
     facts = [
         f"{world:,} ranks on {t['cluster']['gpus']:,} GPUs, {t['spares']['gpus']:,} healthy ones to spare",
         f"{t['model']['name']}: {amount(t['model']['parameters'])} parameters in {t['model']['layers']} blocks",
-        "proven: no other strategy of the space is faster under this cost model"
-        if t["bound"]["proven"]
-        else "not proven: the search ended before",
+        _proof(t),
+        *uncertainty(t.get("uncertainty")),
         *t["warnings"],
     ]
     listed = "".join(f"<li>{escape(x)}</li>" for x in facts)
@@ -173,19 +171,27 @@ def _map(f: Facts) -> str:
 
 
 def _hottest(f: Facts) -> str:
-    rows = [
-        [f"{tier} {_group(f.cluster, tier, j)}", si(n, "B"), seconds(s), percent(s / f.tree["predicted"]["step_time_s"])]
-        for tier, j, n, s in f.hottest()
-    ]
-    return _section(
-        "hottest",
-        "Hottest links",
-        _table(["uplink of", "sends a step", "busy", "share of the step"], rows) if rows else "<p>None is used.</p>",
-    )
+    """The busiest uplinks of each tier, each with a button that shows it on the map."""
+    rows, step_s = [], float(f.tree["predicted"]["step_time_s"])
+    for t, first, more in f.hottest():
+        name = f.cluster.tiers[t].name
+        for j in first:
+            busy_s = float(f.busy_T[t][j])
+            words = [
+                f"{name} {_group(f.cluster, t, j)}",
+                si(float(f.load_T[t][j]), "B"),
+                seconds(busy_s),
+                percent(busy_s / step_s),
+            ]
+            rows.append([*map(escape, words), f'<button type="button" data-tier="{t}" data-group="{j}">on the map</button>'])
+        if more:
+            rows.append([f"and {more:,} more, as busy within 1 %", "", "", "", ""])
+    head = ["hottest uplinks", "sends a step", "busy", "share of the step", ""]
+    return f'<h3 id="hottest">Hottest links</h3>{_table(head, rows, markup=True)}' if rows else ""
 
 
-def _group(cluster: Cluster, tier: str, j: int) -> str:
-    return str(cluster.domain_name_J[j]) if tier == cluster.tiers[0].name else str(j)
+def _group(cluster: Cluster, tier: int, j: int) -> str:
+    return str(cluster.domain_name_J[j]) if tier == 0 else str(j)
 
 
 def _stages(f: Facts) -> str:
@@ -203,9 +209,21 @@ def _stages(f: Facts) -> str:
 
 
 def _certificate_note(f: Facts) -> str:
-    gap = f.tree["certificate"]["gap"]
-    told = f"All tiers together, the plan moves {percent(max(gap, 0.0))} more than the bound of any placement of its strategy."
-    return f'<p class="note">{told}</p>'
+    gap = percent(max(f.tree["certificate"]["gap"], 0.0))
+    told = f"All tiers together, the plan moves {gap} more than the bound of any placement of its strategy. {_proof(f.tree)}"
+    return f'<p class="note">{escape(told)}</p>'
+
+
+def _proof(tree: Tree) -> str:
+    bound = tree["bound"]
+    if bound["proven"]:
+        return "The search is proven: no other strategy of its space is faster under this cost model."
+    return (
+        f"The search ended before it could prove more than this: no strategy takes less than {seconds(bound['step_time_s'])}."
+    )
+
+
+AFTER: Mapping[str, Callable[[Facts], str]] = {"links": _hottest, "certificate": _certificate_note}
 
 
 def fabric(f: Facts) -> dict[str, Any]:

@@ -8,17 +8,21 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from placement.ir import MEMORY, PARTS
+from placement.ir._array import Floats
 from placement.report.html.facts import HEALTH, Facts, flows
+from placement.report.html.landscape import landscape
 from placement.report.html.svg import CATEGORIES, colour, legend, line, num, path, picture, ramp, rect, standalone, text
 from placement.report.html.timeline import timeline
-from placement.report.rejections import ranked
-from placement.report.strategy import choices, degrees
-from placement.report.text import change, gib, percent, seconds, si
+from placement.report.text import gib, percent, seconds, si
 
 WIDE = 960.0
+REACHED = 5e-4  # gaps below this print as none
+LEFT, RIGHT, BINS = 180.0, WIDE - 50, 48  # of the histograms
 PART_COLOURS = {
     "compute": 0, "tp": 4, "cp": 2, "ep": 3, "pp": 6, "dp": 1, "bubble": 8, "optimizer": 7, "overhead": 5,
 }  # fmt: skip
+HATCHED = ("", "hatch") * 5  # every other part of a bar, so that neighbours differ without colour
+AXIS_COLOURS = {"tp": 4, "gtp": 0, "cp": 2, "ep": 3, "etp": 7, "egtp": 8, "pp": 6, "dp": 1, "edp": 5}
 
 
 def steps(f: Facts) -> str:
@@ -41,7 +45,7 @@ def steps(f: Facts) -> str:
             x += wide
         body.append(text(x + 6, y + 22, seconds(cost["step_time_s"]), "strong"))
     items = [(part, CATEGORIES[PART_COLOURS[part]]) for part in PARTS]
-    body += legend(130, 18, items, [bool(j % 2) for j in range(len(items))])
+    body += legend(130, 18, items, HATCHED)
     return picture(WIDE, 158, "Where a step goes: this plan beside the launcher's default order (predicted)", body)
 
 
@@ -62,7 +66,7 @@ def sankey(f: Facts) -> str:
         thick = n / total * high
         (y0, wide0), (y1, wide1) = left[axis], right[tier]
         left[axis], right[tier] = (y0 + thick, wide0), (y1 + thick, wide1)
-        mid, fill = (x0 + x1) / 2, CATEGORIES[PART_COLOURS.get(axis, axes.index(axis) + 1)]
+        mid, fill = (x0 + x1) / 2, CATEGORIES[AXIS_COLOURS[axis]]
         curve = f"M{num(x0)} {num(y0)}C{num(mid)} {num(y0)} {num(mid)} {num(y1)} {num(x1)} {num(y1)}"
         back = f"V{num(y1 + thick)}C{num(mid)} {num(y1 + thick)} {num(mid)} {num(y0 + thick)} {num(x0)} {num(y0 + thick)}Z"
         body.append(path(curve + back, fill, "flow", f"{axis} at {tier}: {si(n, 'B')} a step, {percent(n / total)} of all"))
@@ -91,7 +95,7 @@ def memory(f: Facts) -> str:
     stages, capacity = f.tree["stages"], float(f.tree["cluster"]["hbm_bytes"])
     usable = capacity * (1 - f.tree["job"]["memory_margin"])
     scale, row = (WIDE - 250) / capacity, 22.0 if len(stages) <= 24 else 12.0
-    body = legend(90, 18, [(kind, CATEGORIES[i]) for i, kind in enumerate(MEMORY)], [bool(i % 2) for i in range(len(MEMORY))])
+    body = legend(90, 18, [(kind, CATEGORIES[i]) for i, kind in enumerate(MEMORY)], HATCHED)
     for p, stage in enumerate(stages):
         x, y = 90.0, 34 + row * p
         body.append(text(82, y + row / 2 + 3, f"stage {p}", "end"))
@@ -121,60 +125,35 @@ def links(f: Facts) -> str:
     if not tiers:
         return picture(WIDE, 60, "Load of uplinks", [text(20, 34, "nothing leaves an NVLink domain")])
     most = max(float(b[np.isfinite(b)].max(initial=0.0)) for _, b in tiers) or 1.0
-    bins, wide, body = 48, (WIDE - 200) / 48, []
-    for i, (tier, busy_J) in enumerate(tiers):
-        base = 110.0 + 118 * i
-        at_J = np.minimum((np.minimum(busy_J, most) / most * bins).astype(int), bins - 1)
-        count = np.bincount(at_J, minlength=bins)
-        body += [text(20, base - 76, tier.name, "strong"), text(20, base - 60, f"{len(busy_J):,} uplinks", "dim")]
-        body.append(text(20, base - 44, f"busiest {seconds(float(busy_J.max()))}", "dim"))
-        for b in np.flatnonzero(count).tolist():
-            high = max(90 * count[b] / count.max(), 2.0)
-            span = f"{seconds(b * most / bins)} to {seconds((b + 1) * most / bins)}"
-            body.append(
-                rect(
-                    180 + wide * b,
-                    base - high,
-                    wide - 1,
-                    high,
-                    ramp(0.15 + 0.8 * b / bins),
-                    "",
-                    f"{tier.name}: {count[b]:,} uplinks busy {span}",
-                )
-            )
-        body.append(line(180, base, WIDE - 20, base))
-    low = 110.0 + 118 * (len(tiers) - 1)
-    body += [text(180 + (WIDE - 200) * q, low + 18, seconds(q * most), "mid dim") for q in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    return picture(WIDE, low + 30, "Seconds a step that each uplink is busy, by tier: number of uplinks over busy time", body)
+    body = [x for i, (tier, busy_J) in enumerate(tiers) for x in _histogram(tier.name, busy_J, most, 122.0 + 122 * i)]
+    low, step_s = 122.0 + 122 * (len(tiers) - 1), float(f.tree["predicted"]["step_time_s"])
+    for q in (0.0, 0.25, 0.5, 0.75, 1.0):
+        x = LEFT + (RIGHT - LEFT) * q
+        body += [text(x, low + 18, seconds(q * most), "mid dim"), text(x, low + 33, percent(q * most / step_s), "mid dim")]
+    body += [text(20, low + 18, "busy a step", "dim"), text(20, low + 33, "share of the step", "dim")]
+    return picture(WIDE, low + 44, "Seconds a step that each uplink is busy, by tier: number of uplinks over busy time", body)
 
 
-def landscape(f: Facts) -> str:
-    """What else was considered: the plan, the best others that were scored in full, the bound, and why the rest lost."""
-    search, chosen_s = f.tree["search"], float(f.tree["predicted"]["step_time_s"])
-    rows = [("this plan", f.tree["strategy"], chosen_s)]
-    others = [r for r in search["runners_up"] if r["strategy"] != f.tree["strategy"]][:10]
-    rows += [(f"#{i}", r["strategy"], float(r["step_time_s"])) for i, r in enumerate(others, 1)]
-    longest = max(s for _, _, s in rows) or 1.0
-    low, body, bound = 30.0 + 40 * len(rows), [], float(f.tree["bound"]["step_time_s"])
-    if bound > 0:
-        x = 90 + bound / longest * 560
-        body += [line(x, 22, x, 54, "limit"), text(x, 16, f"bound {seconds(bound)}", "mid strong")]
-    for i, (name, strategy, s) in enumerate(rows):
-        y = 30.0 + 40 * i
-        body.append(text(82, y + 15, name, "end strong" if i == 0 else "end"))
-        body.append(
-            rect(90, y, s / longest * 560, 20, CATEGORIES[0 if i == 0 else 4], "", f"{degrees(strategy)}: {seconds(s)}")
-        )
-        body.append(text(96 + s / longest * 560, y + 15, f"{seconds(s)} {change(s, chosen_s) if i else ''}", "strong"))
-        body.append(text(90, y + 33, f"{degrees(strategy)} · {choices(strategy)}", "dim"))
-    reasons = [("scored in full", int(search["scored"])), *ranked(search["rejected"])]
-    most = max(n for _, n in reasons) or 1
-    body.append(text(90, low + 18, f"{search['enumerated']:,} strategies, by what became of them (logarithmic)", "strong"))
-    for i, (reason, n) in enumerate(reasons):
-        y = low + 28 + 20 * i
-        share = np.log1p(n) / np.log1p(most)
-        body += [rect(90, y, 300 * share, 14, CATEGORIES[8 if i else 0]), text(398, y + 12, f"{n:,}  {reason}")]
-    return picture(WIDE, low + 40 + 20 * len(reasons), "Strategies that were considered, and why they lost", body)
+def _histogram(name: str, busy_J: Floats, most: float, base: float) -> list[str]:
+    """One tier: bars of uplinks over busy time, each with its count; a bar of one uplink is still seen."""
+    wide = (RIGHT - LEFT) / BINS
+    at_J = np.minimum((np.minimum(busy_J, most) / most * BINS).astype(int), BINS - 1)
+    count = np.bincount(at_J, minlength=BINS)
+    busiest = f"busiest {seconds(float(busy_J.max()))}"
+    out = [
+        text(20, base - 76, name, "strong"),
+        text(20, base - 60, f"{len(busy_J):,} uplinks", "dim"),
+        text(20, base - 44, busiest, "dim"),
+    ]
+    free = 0  # first bar whose count does not run into the one before
+    for b in np.flatnonzero(count).tolist():
+        x, high = LEFT + wide * b, max(84 * count[b] / count.max(), 2.0)
+        title = f"{name}: {count[b]:,} uplinks busy {seconds(b * most / BINS)} to {seconds((b + 1) * most / BINS)}"
+        out.append(rect(x, base - high, wide - 1, high, ramp(0.15 + 0.8 * b / BINS), "", title))
+        if b >= free:
+            out.append(text(x + wide / 2, base - high - 4, f"{count[b]:,}", "mid dim"))
+            free = b + 3
+    return [*out, line(LEFT, base, RIGHT, base)]
 
 
 def certificate(f: Facts) -> str:
@@ -193,7 +172,7 @@ def certificate(f: Facts) -> str:
         for t in tiers
     ]
     most = max((max(r[1:4]) for r in rows), default=0.0) or 1.0
-    body = legend(130, 18, [("this plan", CATEGORIES[0]), ("launcher default", CATEGORIES[8])], [False, True])
+    body = legend(130, 18, [("this plan", CATEGORIES[0]), ("launcher default", CATEGORIES[8])], ["", "hatch"])
     for i, (tier, plan, other, lower, method) in enumerate(rows):
         y = 34.0 + 74 * i
         body.append(text(122, y + 20, tier, "end strong"))
@@ -204,10 +183,11 @@ def certificate(f: Facts) -> str:
             body.append(text(136 + n / most * 560, y + 20 * k + 13, si(n, "B") if n else "nothing"))
         if lower:
             x = 130 + lower / most * 560
-            gap = percent(max(plan / lower - 1, 0.0))
+            over = plan / lower - 1
+            gap = f"plan {percent(over)} above" if over >= REACHED else "the plan reaches it"
             body += [
                 line(x, y - 5, x, y + 41, "limit"),
-                text(130, y + 54, f"bound {si(lower, 'B')} ({method}), plan {gap} above", "dim"),
+                text(130, y + 54, f"bound {si(lower, 'B')} ({method}), {gap}", "dim"),
             ]
     return picture(
         WIDE, 40 + 74 * len(rows), "Bytes a step that leave groups of each tier, beside a lower bound for any placement", body
@@ -232,7 +212,7 @@ def cluster_map(f: Facts) -> str:
     for p, group in tiles.items():
         body.append(path("".join(_box(b, zoom) for b in group), colour(p, pp), "", f"stage {p}: {len(group):,} NVLink domains"))
     spare = [b for b, used, size in zip(boxes.tolist(), used_J, size_J, strict=True) if size and not used]
-    body.append(path("".join(_box(b, zoom) for b in spare), "", "hatch", f"{len(spare):,} domains without ranks"))
+    body.append(path("".join(_box(b, zoom) for b in spare), "", "blank", f"{len(spare):,} domains without ranks"))
     broken = [b for b, bad in zip(boxes.tolist(), bad_J, strict=True) if bad]
     body.append(path("".join(_cross(b, zoom) for b in broken), "", "line", f"{len(broken):,} domains with GPUs out of service"))
     if zoom * boxes[0, 2] >= 12 and len(boxes) <= 512:
@@ -243,7 +223,7 @@ def cluster_map(f: Facts) -> str:
     items = [(f"stage {p}", colour(p, pp)) for p in range(pp)]
     rows = [items[i : i + 10] for i in range(0, len(items), 10)]
     for i, some in enumerate([*rows, [("no ranks", "none"), ("x  out of service", "none")]]):
-        body += legend(8, high + 22 + 20 * i, some, [len(some) == 2 and name == "no ranks" for name, _ in some])
+        body += legend(8, high + 22 + 20 * i, some, ["blank" if name == "no ranks" else "" for name, _ in some])
     label = f"{f.cluster.name}: stage of the first rank of every NVLink domain"
     return picture(WIDE, high + 32 + 20 * len(rows), label, body)
 

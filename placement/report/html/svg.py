@@ -25,15 +25,25 @@ svg.picture .edge{stroke:#fff;stroke-width:.6}
 svg.picture .hatch{fill:url(#hatch)}
 svg.picture .ink{fill:currentColor;opacity:.5}
 svg.picture .flow{fill-opacity:.55}
+svg.picture .chosen{fill:none;stroke:currentColor;stroke-width:3}
+svg.picture text.on-light{fill:#000}
+svg.picture text.small{font-size:10px}
+svg.picture text.on-dark{fill:#fff}
+svg.picture .weave{stroke:#000;stroke-width:1.6;opacity:.45}
+svg.picture .weave-blank{stroke:currentColor;stroke-width:1;opacity:.5}
+svg.picture .blank{fill:url(#blank)}
 """
 DARK = """
 svg.picture{color:#e6e9ee;background:#14171c}
 svg.picture .edge{stroke:#14171c}
 svg.picture .limit{stroke:#ff7b8e}
+svg.picture .flow{fill-opacity:.75}
 """
 _HATCH = (
     '<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
-    '<path d="M0 0V6" stroke="#000" stroke-width="1.6" opacity=".45"/></pattern></defs>'
+    '<path d="M0 0V6" class="weave"/></pattern>'
+    '<pattern id="blank" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
+    '<path d="M0 0V6" class="weave-blank"/></pattern></defs>'
 )
 
 
@@ -95,13 +105,13 @@ def standalone(drawn: str) -> str:
     return drawn.replace("<defs>", f"{style}<defs>", 1) + "\n"
 
 
-def legend(x: float, y: float, items: Sequence[tuple[str, str]], hatched: Sequence[bool] = ()) -> list[str]:
-    """Names beside squares of their colours, on one line; `hatched` marks those that carry the pattern."""
+def legend(x: float, y: float, items: Sequence[tuple[str, str]], patterns: Sequence[str] = ()) -> list[str]:
+    """Names beside squares of their colours, on one line; `patterns` are classes of those that carry one."""
     out: list[str] = []
     for i, (name, fill) in enumerate(items):
         out.append(rect(x, y - 10, 12, 12, fill))
-        if i < len(hatched) and hatched[i]:
-            out.append(rect(x, y - 10, 12, 12, "", "hatch"))
+        if i < len(patterns) and patterns[i]:
+            out.append(rect(x, y - 10, 12, 12, "", patterns[i]))
         out.append(text(x + 17, y, name))
         x += 17 + 7.2 * len(name) + 16
     return out

@@ -12,18 +12,19 @@ from placement.report.text import percent, seconds
 
 if TYPE_CHECKING:
     from placement.cost.pipeline import Timeline
+    from placement.ir._array import Floats, Ints
     from placement.report.html.facts import Facts
 
 LIMIT = 6000  # pieces of work that are drawn; longer steps show how they begin and how they end
 KINDS = {"forward": 4, "backward": 2, "dgrad": 2, "wgrad": 6}
-LEFT, WIDE = 90.0, 960.0
+LEFT, WIDE, ROW = 90.0, 960.0, 18.0
 
 
 def timeline(f: Facts) -> str:
     """The simulated step, or its first and last pieces where there are too many to see."""
     found = f.timeline
     pp, end_s = len(found.busy_s_P), found.makespan_s
-    row = 18.0 if pp <= 32 else 9.0
+    row = ROW if pp <= 32 else 9.0
     windows = _windows(found)
     wide = (WIDE - LEFT - 80 - 20 * (len(windows) - 1)) / len(windows)
     used = sorted(set(found.kind.tolist()))
@@ -46,6 +47,10 @@ def timeline(f: Facts) -> str:
                 for x, n, p in at
             )
             body.append(path(cells, CATEGORIES[KINDS[name]], "", name))
+            if row >= ROW:
+                body += _numbers(
+                    x0 + (start - from_s) * scale, (stop - start) * scale, found.stage[some], found.microbatch[some]
+                )
         low = 32 + row * pp
         body += [
             line(x0, low + 2, x0 + wide, low + 2),
@@ -70,3 +75,10 @@ def _windows(found: Timeline) -> list[tuple[float, float]]:
         found.makespan_s - float(np.partition(found.start_s, count - LIMIT // 2)[count - LIMIT // 2]),
     )
     return [(0.0, span), (found.makespan_s - span, found.makespan_s)]
+
+
+def _numbers(x_X: Floats, wide_X: Floats, stage_X: Ints, microbatch_X: Ints) -> list[str]:
+    """The microbatch in each piece that is wide enough for its number, as the figures of Megatron and zero bubble have it."""
+    room = wide_X >= 8 + 7 * np.char.str_len(microbatch_X.astype(str))
+    at = zip((x_X + wide_X / 2)[room].tolist(), stage_X[room].tolist(), microbatch_X[room].tolist(), strict=True)
+    return [text(x, 43 + ROW * p, str(m), "mid on-light small") for x, p, m in at]
