@@ -17,16 +17,17 @@ from placement.cli.exit import Exit
 from placement.cli.options import Format, Out, PlanDir
 
 if TYPE_CHECKING:
-    from placement.ir import Cluster, Placement
+    from placement.cli.now import Now
+    from placement.ir import Placement
     from placement.repair import Repaired, Terms
     from placement.runtime import LoadedPlan
-    from placement.spec.events import Amended, Event
+    from placement.spec.events import Event
 
 Parts = Annotated[
     list[str] | None,
     typer.Option(
         metavar="LIST|@FILE", show_default=False,
-        help="Names or host lists of nodes, racks, switches; host:0 GPUs; host:rail0 adapters; `a -- b` cables.",
+        help="Names or host lists of nodes, racks, switches; host:0 GPUs; host:rail0 adapters; rail0; plane0; `a -- b` cables.",
     ),
 ]  # fmt: skip
 
@@ -42,7 +43,7 @@ def repair(
     restored: Parts = None,
     topology: Annotated[
         str | None,
-        typer.Option(metavar="TOPOLOGY", help="The cluster as it is now, in place of the one in DIR.", show_default=False),
+        typer.Option(metavar="TOPOLOGY", help="The cluster as it is now: a topology, or a new capture.", show_default=False),
     ] = None,
     shrink: Annotated[bool, typer.Option("--shrink", help="Run on fewer replicas where there is no repair.")] = False,
     extra_moves: Annotated[
@@ -79,8 +80,7 @@ def repair(
         if out is not None:
             succession.require_free(Path(out), folder, loaded.digest)
         events += _reserved(loaded) if use_reserved else []
-        slow = topology is not None or any(e.state == "degraded" for e in events) or bool(extra_moves)
-        terms = Terms(extra_moves if slow else 0, restart, pays_within * 3600)
+        terms = Terms(extra_moves, restart, pays_within * 3600)
         record, rows, notes = _repair(loaded, events, topology, shrink, terms, verify, Path(out) if out else None)
     if fmt is Format.JSON:
         from placement.report.moves import COLUMNS
@@ -130,6 +130,7 @@ def _repair(
     out: Path | None,
 ) -> tuple[dict[str, Any], list[list[Any]], list[str]]:  # fmt: skip
     from placement.cli.inputs import EFFICIENCY, JOB, MODEL, TOPOLOGY
+    from placement.cli.now import cluster_now, placed_on
     from placement.repair import Standing, repair_plan
     from placement.report import moves
     from placement.runtime import Bundle, assemble, succession, write_plan
@@ -139,26 +140,30 @@ def _repair(
     from placement.spec.catalog import efficiency
 
     folder = loaded.path / "inputs"
-    cluster, amended = cluster_after(loaded, events, topology)
+    now = cluster_now(loaded, events, topology)
     model, _ = load_model(str(folder / MODEL))
     constants = efficiency(str(folder / EFFICIENCY) if EFFICIENCY in loaded.inputs else None)
     tree = loaded.json
     chosen = candidate_of(loaded)
+    if topology is not None:
+        chosen = replace(chosen, placement=placed_on(loaded, now.cluster))
+    if not (topology is not None or now.slower or terms.limit):  # nobody got slower, so nobody has to leave
+        terms = replace(terms, limit=0)
     narrower = topology is None and not any(e.state == "restored" for e in events)
     standing = Standing(chosen, certificate_of(tree), search_of(tree), tuple(tree["warnings"]), narrower)
-    repaired = repair_plan(cluster, model, job_of(tree), constants, standing, shrink=shrink, terms=terms)
+    repaired = repair_plan(now.cluster, model, job_of(tree), constants, standing, shrink=shrink, terms=terms)
     before = _before(repaired, chosen.placement)
-    inputs = {**loaded.inputs, TOPOLOGY: amended.text.encode()}
+    inputs = {**loaded.inputs, TOPOLOGY: now.file}
     if repaired.shrunk:
         inputs[JOB] = smaller_batch(loaded.inputs.get(JOB, b""), repaired.shrunk.batch[1])
     rows = moves.moves(repaired, before)
-    told = moves.told(amended.changed)
+    told = moves.told(now.changed)
     record = moves.facts(repaired, before, repairs=loaded.digest, step_s=chosen.cost.step_s, events=told)
     bundle = assemble(repaired.plan, inputs)
     bundle = Bundle(bundle.json, {**bundle.files, **moves.files(record, rows, bundle.digest)})
     if verify:
         _verify(bundle, repaired)
-    notes = list(amended.notes)
+    notes = [*now.notes, *_remarks(now, topology, repaired)]
     if out is not None:
         if out.resolve() == loaded.path.resolve():
             succession.require_unchanged(loaded.path, loaded.digest)
@@ -168,38 +173,13 @@ def _repair(
     return {**record, "digest": bundle.digest}, rows, notes
 
 
-def cluster_after(loaded: LoadedPlan, events: Sequence[Event], topology: str | None = None) -> tuple[Cluster, Amended]:
-    """The cluster of a plan after events, and its topology file. Raises InputError, or PlanError for stale inputs."""
-    from hashlib import sha256
-
-    from placement.cli.inputs import TOPOLOGY
-    from placement.diag import Diagnostic, InputError, PlanError
-    from placement.spec.events import after, amend
-    from placement.spec.source import load, parse
-
-    if sha256(loaded.inputs[TOPOLOGY]).hexdigest() != loaded.json["inputs"][TOPOLOGY]:
-        message = "inputs/topology.yaml is not the file that the plan was made from"
-        raise PlanError([Diagnostic("repair/stale", message, help="restore it, or give the cluster with `--topology`")])
-    name = str(loaded.path / "inputs" / TOPOLOGY)
-    doc = load(topology, "topology") if topology else parse(loaded.inputs[TOPOLOGY].decode("utf-8-sig"), name, "topology")
-    amended = amend(doc, events)
-    cluster = after(amended.text, name)
-    if topology and not _same_nodes(loaded, cluster):
-        message = "the new topology has other nodes, or the same in another order"
-        raise InputError([Diagnostic("repair/other-cluster", message, help="plan again with `placement plan`")])
-    return cluster, amended
-
-
-def _same_nodes(loaded: LoadedPlan, cluster: Cluster) -> bool:
-    """Every host of the plan is the node of the same number."""
-    import numpy as np
-
-    from placement.runtime import Section
-
-    host = loaded.bin[Section.HOSTS]
-    if cluster.gpus_per_node != int(loaded.bin.header["gpus_per_node"]) or int(host["node"].max()) >= cluster.num_nodes:
-        return False
-    return bool((np.char.decode(loaded.bin.name_column(host), "utf-8") == cluster.host_N[host["node"]]).all())
+def _remarks(now: Now, topology: str | None, repaired: Repaired) -> list[str]:
+    """What the facts alone do not say."""
+    if topology is None and not any(now.changed.values()):
+        return ["no part is named that was not out already"]
+    if now.slower and repaired.offer is None:
+        return ["no move off the slow parts makes the step shorter"]
+    return []
 
 
 def _before(repaired: Repaired, old: Placement) -> Placement:

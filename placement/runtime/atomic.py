@@ -6,9 +6,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
+import glob
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from placement.diag import Diagnostic, InputError, Label, Span
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # linux/fs.h
+_YOUNG_S = 60.0
 _REASONS = {
     errno.ENOSPC: ("disk-full", "no space left on the device", "free some space, or write to another disk with `-o`"),
     errno.EDQUOT: ("disk-full", "the disk quota is used up", "free some space, or write to another disk with `-o`"),
@@ -40,13 +44,17 @@ def replace_directory(
     try:
         _check_replaceable(out, owned, mark, what)
         out.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(out)
         fresh = out.parent / f".{out.name[:200]}.{secrets.token_hex(6)}.tmp"
+        fresh.mkdir()
+        handle = _held(fresh)
         try:
             _fill(fresh, files)
             _swap(fresh, out)
             _sync(out.parent)
         finally:
             _remove(fresh)  # half-written, or the plan that was replaced
+            os.close(handle)
     except OSError as error:
         name, reason, fix = _REASONS.get(error.errno or 0, ("not-writable", error.strerror or str(error), ""))
         raise _refuse(name, f"cannot write the {what} directory: {reason}", out, fix) from None
@@ -57,14 +65,40 @@ def _check_replaceable(out: Path, owned: Collection[str], mark: str, what: str) 
         return
     if not out.is_dir():
         raise _refuse("not-a-directory", "the output path is a file", out, "name a directory with `-o`")
-    names = {path.name for path in out.iterdir()}
+    names = {path.name for path in out.iterdir() if not _left_over(path.name, owned)}
     if names and (foreign := sorted(names - set(owned) or (names if mark not in names else set()))):
         message = f"the directory holds files that are no part of the {what}: {', '.join(foreign[:5])}"
         raise _refuse("directory-not-empty", message, out, "move them away, or name another directory with `-o`")
 
 
+def _left_over(name: str, owned: Collection[str]) -> bool:
+    """The half-written new version of a file of ours, whose writer was killed."""
+    return name.endswith(".tmp") and any(name.startswith(f".{mine}.") for mine in owned)
+
+
+def _held(directory: Path) -> int:
+    """A lock on a directory, which goes with the process: what nobody holds was left by a writer that was killed."""
+    handle = os.open(directory, os.O_RDONLY)
+    with contextlib.suppress(OSError):  # some network file systems have no locks
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return handle
+
+
+def _sweep(out: Path) -> None:
+    """Remove what killed writers of `out` left beside it. Young directories stay: their writer may not hold them yet."""
+    for left in out.parent.glob(f".{glob.escape(out.name[:200])}.*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime < _YOUNG_S or not left.is_dir():
+                continue
+            handle = os.open(left, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(left)
+            finally:
+                os.close(handle)
+
+
 def _fill(fresh: Path, files: Mapping[str, bytes]) -> None:
-    fresh.mkdir()
     for name, data in files.items():
         path = fresh / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,20 +18,31 @@ MARK = "superseded.json"
 @contextlib.contextmanager
 def claimed(directory: Path) -> Iterator[None]:
     """Hold a plan directory for one repair. The lock goes with the process, so a crash leaves none. Raises PlanError."""
+    handle = _opened(directory)
     try:
-        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        text = f"cannot read the directory: {error.strerror}"
-        raise _refuse("unreadable", text, directory, "is it a plan directory?") from None
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            text = "another repair of this plan is under way"
-            raise _refuse("locked", text, directory, "wait for it, then repair the plan that it writes") from None
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                text = "another repair of this plan is under way"
+                raise _refuse("locked", text, directory, "wait for it, then repair the plan that it writes") from None
+            fresh = _opened(directory)
+            if os.path.sameopenfile(handle, fresh):
+                os.close(fresh)
+                break
+            os.close(handle)  # another repair put a new plan here since it was opened: that one is to be locked
+            handle = fresh
         yield
     finally:
         os.close(handle)
+
+
+def _opened(directory: Path) -> int:
+    try:
+        return os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        text = f"cannot read the directory: {error.strerror}"
+        raise _refuse("unreadable", text, directory, "is it a plan directory?") from None
 
 
 def require_current(directory: Path, digest: str, expected: str | None) -> None:

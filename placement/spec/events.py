@@ -4,24 +4,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from placement.diag import Collector, Diagnostic, Severity
-from placement.fabric.pattern import build
-from placement.hostlist import HostlistError, expand, fold
+from placement.diag import Diagnostic, Severity
+from placement.hostlist import expand, fold
 from placement.ir import Cluster
-from placement.ir._array import Strings
 from placement.spec.exceptions import KINDS
+from placement.spec.parts import Parts
 from placement.spec.source import Document
-from placement.spec.topology import ExceptionSchema, Topology
-from placement.spec.validate import validate
+from placement.spec.topology import ExceptionSchema
 
 STATES = ("failed", "drained", "degraded", "restored")
 _HALF = "50 %"  # of a degraded part whose fraction nobody gave
-_RAIL = re.compile(r"rail-?(\d{1,4})\Z", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -51,9 +46,10 @@ class Amended:
 def amend(doc: Document, events: Sequence[Event]) -> Amended:
     """The topology with the events in its exceptions. Raises InputError where a name is no part of the cluster."""
     book = _Book(doc)
-    for event in events:
-        for kind, names, fraction in book.sorted_out(event):
-            book.enter(event.state, kind, names, fraction)
+    named = [(event.state, *what) for event in events for what in book.sorted_out(event)]
+    book.no_contradictions([(state, kind, names) for state, kind, names, _ in named])
+    for state, kind, names, fraction in named:
+        book.enter(state, kind, names, fraction)
     book.found.raise_if_errors()
     return Amended(_rewritten(doc.text, book.block()), {k: tuple(v) for k, v in book.changed.items()}, tuple(book.notes))
 
@@ -68,98 +64,40 @@ def after(text: str, file: str) -> Cluster:
 
 def rack_names(doc: Document) -> list[str]:
     """Names of the racks of a topology."""
-    return [str(name) for name in _Book(doc).racks]
+    return [str(name) for name in Parts(doc).racks]
 
 
 class _Book:
     """The exceptions of a file as names by kind and state."""
 
     def __init__(self, doc: Document) -> None:
-        from placement.spec.lower import Reader, _layout, _tier_specs
-
-        self.spec: Topology = validate(doc, Topology)
-        self.reader = Reader(self.spec, doc)
-        self.found = Collector()
-        self.layout = _layout(self.reader)
-        self.pattern_specs = _tier_specs
-        self.hosts = np.sort(self.layout.host_N)
-        self.racks = np.sort(self.layout.rack_name_X)
+        self.parts = Parts(doc)
+        self.found = self.parts.found
         self.entries: dict[Key, list[str]] = {}
         self.changed: dict[tuple[str, str], list[str]] = {}
         self.notes: list[str] = []
-        for item in self.spec.exceptions:
+        for item in self.parts.spec.exceptions:
             kind = next(k for k in KINDS if getattr(item, k) is not None)
             self.entries.setdefault(_key(item, kind), []).extend(_listed(kind, getattr(item, kind)))
 
-    # ------------------------------------------------------------------------------------------------ names to kinds
     def sorted_out(self, event: Event) -> list[tuple[str, list[str], str]]:
         """(kind, names, fraction) of what an event names; unknown names are reported."""
         out: dict[tuple[str, str], list[str]] = {}
-        for item, fraction in _items(event, self._refuse):
-            for kind, names in self._kinds(item).items():
+        for item, fraction in _items(event, self.parts.refuse):
+            for kind, names in self.parts.kinds(item).items():
                 out.setdefault((kind, fraction if event.state == "degraded" else ""), []).extend(names)
         return [(kind, names, fraction) for (kind, fraction), names in out.items()]
 
-    def _kinds(self, item: str) -> dict[str, list[str]]:
-        if "--" in item:
-            return {"links": [" -- ".join(end.strip() for end in item.split("--"))]}
-        try:
-            names = expand(item)
-        except HostlistError as error:
-            self._refuse(error.message, error.help)
-            return {}
-        if rail := _RAIL.match(item):
-            return {"nics": [f"{h}:{int(rail[1])}" for h in self.layout.host_N.tolist()]}
-        if ":" in item:
-            return self._slots(names)
-        known_rack, known_host = _among(names, self.racks), _among(names, self.hosts)
-        rest = names[~known_rack & ~known_host]
-        switch = _among(rest, self._switches()) if len(rest) else np.zeros(0, bool)
-        if len(unknown := rest[~switch]):
-            self._unknown(unknown)
-        racks = known_rack & ~known_host
-        found = {"racks": names[racks], "nodes": names[known_host], "switches": rest[switch]}
-        return {kind: some.tolist() for kind, some in found.items() if len(some)}
-
-    def _slots(self, names: Strings) -> dict[str, list[str]]:
-        """`host:0` is a GPU, `host:mlx5_0` and `host:rail0` an adapter, `rack:rail0` that adapter of each of its nodes."""
-        out: dict[str, list[str]] = {}
-        for name in names.tolist():
-            owner, _, slot = name.rpartition(":")
-            rail = _RAIL.match(slot)
-            hosts = [owner] if _among(np.array([owner]), self.hosts)[0] else self._nodes_of(owner)
-            if not hosts:
-                self._unknown(np.array([owner]))
-            elif rail:
-                out.setdefault("nics", []).extend(f"{h}:{int(rail[1])}" for h in hosts)
-            else:
-                out.setdefault("gpus" if slot.isdigit() else "nics", []).extend(f"{h}:{slot}" for h in hosts)
-        return out
-
-    def _nodes_of(self, rack: str) -> list[str]:
-        at = np.flatnonzero(self.layout.rack_name_X == rack)
-        return self.layout.host_N[np.isin(self.layout.rack_N, at)].tolist() if len(at) else []
-
-    def _switches(self) -> Strings:
-        from placement.spec.switches import _all_switches
-
-        specs, _ = self.pattern_specs(self.reader)
-        fabric = self.spec.fabric
-        nics_X = self.layout.nodes_X * self.reader.nics
-        pattern = build(specs, nics_X, rails=self.reader.nics, planes=fabric.planes, rails_connected=fabric.rails_connected)
-        return np.sort(_all_switches(self.reader, pattern)[0])
-
-    def _unknown(self, names: Strings) -> None:
-        first = str(names[0])
-        more = f", nor are {len(names) - 1:,} more" if len(names) > 1 else ""
-        near = self.reader.lookup.suggest(first, self.layout.host_N) or self.reader.lookup.suggest(
-            first, self.layout.rack_name_X
-        )
-        shown = f"nodes are named `{fold(self.layout.host_N, 60)}`, racks `{fold(self.layout.rack_name_X, 40)}`"
-        self._refuse(f"`{first}` is no node, rack or switch of this cluster{more}", near or shown, names[:100].tolist())
-
-    def _refuse(self, message: str, help: str = "", objects: Sequence[str] = ()) -> None:
-        self.found.add(Diagnostic("repair/unknown-part", message, Severity.ERROR, help=help, objects=tuple(objects)))
+    def no_contradictions(self, named: Sequence[tuple[str, str, list[str]]]) -> None:
+        """A part that is back and out at once: nobody could know which was meant."""
+        back = {(kind, name) for state, kind, names in named if state == "restored" for name in names}
+        for state, kind, names in named:
+            if state != "restored" and (both := [n for n in dict.fromkeys(names) if (kind, n) in back]):
+                message = f"`{fold(both, 60) if kind != 'links' else both[0]}` is named as {state} and as restored"
+                help = "leave one of the two out"
+                self.found.add(
+                    Diagnostic("repair/contradiction", message, Severity.ERROR, help=help, objects=tuple(both[:100]))
+                )
 
     # ------------------------------------------------------------------------------------------------ entering events
     def enter(self, state: str, kind: str, names: list[str], fraction: str) -> None:
@@ -167,33 +105,43 @@ class _Book:
             self._restore(kind, names)
             return
         if state == "degraded" and kind == "racks":  # what a rack has in common is its NVLink domain
-            at = np.flatnonzero(np.isin(self.layout.rack_name_X, names))
-            domains = np.unique(self.layout.domain_N[np.isin(self.layout.rack_N, at)])
-            kind, names = "nvlink", self.layout.domain_name_J[domains].tolist()
+            kind, names = "nvlink", self.parts.domains_of(names)
         known = {n for key, some in self.entries.items() if key[:3] == (state, kind, fraction) for n in some}
+        known |= self._with_their_racks(state) if kind == "nodes" else set()
         fresh = [n for n in dict.fromkeys(names) if n not in known]
-        if len(fresh) < len(names):
-            self.notes.append(f"{len(names) - len(fresh):,} {kind} were {state} already")
+        if already := [n for n in dict.fromkeys(names) if n in known]:
+            self.notes.append(f"{_told(kind, already)}: {state} already")
         if state == "degraded":  # what it reaches now counts, better or worse than before
             self._drop(kind, set(fresh), {"degraded"})
         elif kind in ("racks", "nodes"):  # the worse of two states counts
             lesser = {"reserved", "drained"} | ({"failed"} if state == "failed" else set())
-            self._drop(kind, set(fresh), lesser)
             if kind == "racks":
-                self._drop("nodes", {h for rack in fresh for h in self._nodes_of(rack)}, lesser)
+                self._drop("nodes", set(self.parts.nodes_of(fresh)), lesser)
+            else:
+                self._split_racks(set(fresh), lesser)
+            self._drop(kind, set(fresh), lesser)
         self.entries.setdefault((state, kind, fraction, "", 0), []).extend(fresh)
         self.changed.setdefault((state, kind), []).extend(fresh)
+
+    def _with_their_racks(self, state: str) -> set[str]:
+        """Hosts that are out as part of a whole rack, in this state or a worse one."""
+        worse = {"failed": ("failed", "absent"), "drained": ("drained", "failed", "absent")}.get(state, ())
+        return set(
+            self.parts.nodes_of(
+                [n for key, some in self.entries.items() if key[1] == "racks" and key[0] in worse for n in some]
+            )
+        )
 
     def _restore(self, kind: str, names: list[str]) -> None:
         """Back in service, in full health: the names go from every entry that holds them or a part of them."""
         before = sum(len(some) for some in self.entries.values())
         gone = set(names)
         if kind == "racks":
-            hosts = {h for rack in names for h in self._nodes_of(rack)}
+            hosts = set(self.parts.nodes_of(names))
             self._drop("racks", gone)
             self._drop("nodes", hosts)
             self._drop_slots(hosts)
-            self._drop("nvlink", gone)
+            self._drop("nvlink", set(self.parts.domains_of(names)))
         elif kind == "nodes":
             self._split_racks(gone)
             self._drop("nodes", gone)
@@ -201,7 +149,7 @@ class _Book:
         else:
             self._drop(kind, gone)
         if sum(len(some) for some in self.entries.values()) == before:
-            self.notes.append(f"{fold(names, 60)}: was not out of service")
+            self.notes.append(f"{_told(kind, names)}: was not out of service")
         self.changed.setdefault(("restored", kind), []).extend(names)
 
     def _drop(self, kind: str, names: set[str], states: set[str] | None = None) -> None:
@@ -214,11 +162,11 @@ class _Book:
             if key[1] in ("gpus", "nics"):
                 some[:] = [n for n in some if n.rpartition(":")[0] not in hosts]
 
-    def _split_racks(self, hosts: set[str]) -> None:
+    def _split_racks(self, hosts: set[str], states: set[str] | None = None) -> None:
         """Entries of whole racks that hold one of these nodes become entries of their other nodes."""
-        for key in [k for k in self.entries if k[1] == "racks"]:
+        for key in [k for k in self.entries if k[1] == "racks" and (states is None or k[0] in states)]:
             for rack in list(self.entries[key]):
-                inside = self._nodes_of(rack)
+                inside = self.parts.nodes_of([rack])
                 if hosts & set(inside):
                     self.entries[key].remove(rack)
                     state, _, *rest = key
@@ -249,7 +197,7 @@ def _listed(kind: str, text: str) -> list[str]:
     return [text] if kind == "links" else expand(text).tolist()
 
 
-def _items(event: Event, refuse: object) -> list[tuple[str, str]]:
+def _items(event: Event, refuse: Callable[..., None]) -> list[tuple[str, str]]:
     """(names, fraction) of each item between the commas outside of brackets."""
     out = []
     for item in re.split(r",(?![^\[]*\])", event.text):
@@ -257,7 +205,7 @@ def _items(event: Event, refuse: object) -> list[tuple[str, str]]:
         if not name:
             continue
         if fraction and not re.fullmatch(r"\d{1,3}(\.\d+)?\s*%|0?\.\d+", fraction, re.ASCII):
-            refuse(f"`{fraction}` is not a share of full speed", "write `rack0001-tray01=60%`")  # type: ignore[operator]
+            refuse(f"`{fraction}` is not a share of full speed", "write `rack0001-tray01=60%`")
             continue
         out.append((name, _percent(fraction) if fraction else _HALF))
     return out
@@ -268,12 +216,8 @@ def _percent(text: str) -> str:
     return f"{value:.10g} %"
 
 
-def _among(names: Strings, ascending: Strings) -> np.ndarray:
-    if not len(names):
-        return np.zeros(0, bool)
-    wide = names.astype(np.result_type(names, ascending))
-    at = np.minimum(np.searchsorted(ascending, wide), len(ascending) - 1)
-    return np.asarray(ascending[at] == wide)
+def _told(kind: str, names: Sequence[str]) -> str:
+    return names[0] if kind == "links" else fold(names, 60)
 
 
 def _quoted(text: str) -> str:

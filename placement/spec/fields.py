@@ -23,7 +23,7 @@ MOST_COUNT = 10**15
 class Schema(BaseModel):
     """Base of every schema: frozen, unknown keys refused, defaults documented. `title` reads as "not a field of <title>"."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 def problem(name: str, message: str, help: str = "", label: str = "") -> PydanticCustomError:

@@ -16,7 +16,11 @@ import numpy as np
 import pytest
 
 from placement.cli.main import main
+from placement.ingest.anyfile import load_wired
 from placement.runtime import Section, load_plan, succession
+from placement.spec.events import Event, after, amend
+from placement.spec.source import load, parse
+from tests.ibnetdiscover import plain
 
 TOPOLOGY = """\
 name: six-racks
@@ -136,6 +140,8 @@ def test_parts_of_every_kind(run, plan):
     assert repaired(run, plan, "--failed", f"{host}:1")["moved"] == 2  # the node is out as a whole
     events = repaired(run, plan, "--failed", "leaf-0-r1", "--degraded", f"{host}:rail0=50%,{rack}:rail1=75%")["events"]
     assert {"failed switches", "degraded nics"} <= set(events)
+    slow = repaired(run, plan, "--failed", f"{host}:rail0")  # the other adapter carries the load of both
+    assert (slow["moved"], slow["slow_nodes"]["left"]) == (2, True)
     assert repaired(run, plan, "--failed", "leaf-0-r0 -- core")["moved"] == 0
 
 
@@ -238,6 +244,29 @@ def test_a_new_capture(run, plan, tmp_path):
     now.write_text(TOPOLOGY.replace("r{rack}-n{node}", "x{rack}-n{node}").replace("r6-n5", "x6-n5"))
     code, _, err = run("repair", plan, "--topology", now)
     assert (code, "repair/other-cluster" in err) == (1, True)
+    last_first = '  - {count: 1, nodes: 5, first_rack: 6, name: "r{rack}", host: "r{rack}-n{node}"}\n'
+    now.write_text(TOPOLOGY.replace("racks:\n", "racks:\n" + last_first, 1).replace("count: 6", "count: 5, first_rack: 1"))
+    assert repaired(run, plan, "--topology", now, "-o", tmp_path / "new")["moved"] == 0  # nodes are found by name
+    assert hosts(tmp_path / "new") == hosts(plan)
+
+
+def test_a_capture_of_cables(run, plan, tmp_path):
+    """What `ibnetdiscover` sees takes the place of the topology as it is; events are then written as a topology of ours."""
+    now = tmp_path / "now.yaml"
+    now.write_text(TOPOLOGY[: TOPOLOGY.index("exceptions")])
+    wired, _ = load_wired([str(now)])
+    capture = tmp_path / "fabric.ibnetdiscover"
+    capture.write_text(plain(wired))
+    code, out, err = run("repair", plan, "--topology", capture, "-o", tmp_path / "new", "--format", "json")
+    assert code == 0, out + err
+    assert json.loads(out)["moved"] == 0
+    assert hosts(tmp_path / "new") == hosts(plan)
+    assert (tmp_path / "new" / "inputs" / "topology.yaml").read_text() == capture.read_text()
+    dead = hosts(plan)[0]
+    record = repaired(run, tmp_path / "new", "--failed", dead, "-o", tmp_path / "next")
+    assert record["moved"] >= 2
+    assert any("written as a topology of ours" in note for note in record["notes"])
+    assert dead not in hosts(tmp_path / "next")
 
 
 def test_names_that_are_nothing(run, plan):
@@ -245,6 +274,38 @@ def test_names_that_are_nothing(run, plan):
     code, _, err = run("repair", plan, "--failed", "r9-n1,sw7", "--degraded", "r1-n1=fast")
     assert (code, err.count("error[repair/unknown-part]")) == (1, 3)
     assert run("repair", plan).code == 2
+    words = ("rail9", "r1-n1:7", "r1-n1:nic7", "plane1", "leaf-0-r0 -- leaf-1-r0", "leaf-00-r1", "r[1-")
+    code, _, err = run("repair", plan, "--failed", ",".join(words))
+    assert (code, err.count("error[repair/unknown-part]")) == (1, len(words))
+    assert "did you mean `leaf-0-r1`?" in err
+    code, _, err = run("repair", plan, "--failed", "r1,r2-n1", "--restored", "r1,r2-n2", "--drained", "r2-n2")
+    assert (code, err.count("error[repair/contradiction]")) == (1, 2)
+
+
+def test_a_plane_is_lost_and_back():
+    """Every adapter loses an eighth of its speed with one of eight planes, every leaf an eighth of its uplinks; and back."""
+    doc = load("topologies/gb300-220k-multiplane.yaml", "topology")
+    whole, lost = after(doc.text, doc.file), amend(doc, [Event("failed", "plane3")])
+    cluster = after(lost.text, doc.file)
+    assert set((cluster.nic_Bps_N / whole.nic_Bps_N).tolist()) == {7 / 8}
+    assert set((cluster.tiers[1].uplink_Bps_J / whole.tiers[1].uplink_Bps_J).tolist()) == {7 / 8}
+    assert amend(parse(lost.text, doc.file, "topology"), [Event("restored", "plane3")]).text == doc.text
+
+
+def test_named_twice(run, plan, tmp_path):
+    """A part that is named twice, or is out already with its rack, is out once; of two states the worse counts."""
+    rack = hosts(plan)[0].split("-")[0]
+    record = repaired(run, plan, "--failed", f"{rack},{rack}", "--drained", f"{rack}-n1", "-o", tmp_path / "a")
+    assert record["moved"] == 8
+    assert record["notes"] == [f"{rack}-n1: drained already"]
+    again = repaired(run, tmp_path / "a", "--failed", f"{rack}-n1", "-o", tmp_path / "b")
+    assert again["notes"] == [f"{rack}-n1: failed already", "no part is named that was not out already"]
+    files = [(tmp_path / name / "inputs" / "topology.yaml").read_text() for name in "ab"]
+    assert files[0] == files[1]
+    assert repaired(run, tmp_path / "b", "--failed", "")["moved"] == 0
+    worse = repaired(run, plan, "--drained", rack, "--failed", f"{rack}-n1", "-o", tmp_path / "c", "--again")
+    assert {row[5] for row in worse["moves"] if row[1] != f"{rack}-n1"} == {"drained"}
+    assert {row[5] for row in worse["moves"] if row[1] == f"{rack}-n1"} == {"lost"}
 
 
 def test_spares_table_and_plot(run, plan, tmp_path):
