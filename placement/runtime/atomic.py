@@ -12,7 +12,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from placement.diag import Diagnostic, InputError, Label, Span
@@ -46,15 +46,13 @@ def replace_directory(
         out.parent.mkdir(parents=True, exist_ok=True)
         _sweep(out)
         fresh = out.parent / f".{out.name[:200]}.{secrets.token_hex(6)}.tmp"
-        fresh.mkdir()
-        handle = _held(fresh)
         try:
-            _fill(fresh, files)
-            _swap(fresh, out)
-            _sync(out.parent)
+            with _held(fresh):
+                _fill(fresh, files)
+                _swap(fresh, out)
+                _sync(out.parent)
         finally:
             _remove(fresh)  # half-written, or the plan that was replaced
-            os.close(handle)
     except OSError as error:
         name, reason, fix = _REASONS.get(error.errno or 0, ("not-writable", error.strerror or str(error), ""))
         raise _refuse(name, f"cannot write the {what} directory: {reason}", out, fix) from None
@@ -76,12 +74,17 @@ def _left_over(name: str, owned: Collection[str]) -> bool:
     return name.endswith(".tmp") and any(name.startswith(f".{mine}.") for mine in owned)
 
 
-def _held(directory: Path) -> int:
-    """A lock on a directory, which goes with the process: what nobody holds was left by a writer that was killed."""
+@contextlib.contextmanager
+def _held(directory: Path) -> Iterator[None]:
+    """A new directory under a lock that goes with the process: what nobody holds was left by a writer that was killed."""
+    directory.mkdir()
     handle = os.open(directory, os.O_RDONLY)
-    with contextlib.suppress(OSError):  # some network file systems have no locks
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return handle
+    try:
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _sweep(out: Path) -> None:
