@@ -11,7 +11,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "plan": ("placement plan llama3-70b gb200-su --pin tp=4 --effort 0 -o plan",),
     "verify": ("placement verify plan",),
     "show": ("placement show plan", "placement show plan ranks --format csv"),
-    "why": ("placement why plan rank 137", "placement why plan stage 0"),
+    "why": ("placement why plan rank 137", "placement why plan stage 0", "placement why plan axis tp"),
     "simulate": ("placement simulate plan --trace trace.json.gz",),
     "repair": ("placement repair plan --failed su1-r1-t02 -o repaired",),
     "spares": ("placement spares plan --hours 24 --trials 50",),

@@ -4,12 +4,9 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -19,6 +16,7 @@ import typer
 from placement.cli import output
 from placement.cli.exit import Exit
 from placement.cli.options import Format, ModelFile, Out, TopologyFile
+from placement.cli.watch import progress
 from placement.diag import PlanError
 
 if TYPE_CHECKING:
@@ -124,7 +122,7 @@ def _read(model: str, topology: str, job: str | None, pin: Sequence[str], voice:
 def _compile(inputs: Inputs, voice: Voice) -> Plan:
     from placement.compile import compile_plan
 
-    with _progress(voice) as observe:
+    with progress(bar=voice.bar) as observe:
         plan, took_s = timed(lambda: compile_plan(inputs.cluster, inputs.model, inputs.job, inputs.efficiency, observe))
     s, job = plan.search, inputs.job
     counts = f"{s.enumerated:,} strategies, {s.feasible:,} feasible, {s.scored:,} scored in full"
@@ -161,23 +159,6 @@ def _write(bundle: Bundle, out: Path, voice: Voice) -> None:
     digest, took_s = timed(lambda: write_plan(bundle, out))
     voice.did("Wrote", f"{out}   {digest[:8]}", took_s)
     voice.did("", f"next: placement verify {out}")
-
-
-@contextmanager
-def _progress(voice: Voice) -> Iterator[Callable[[str, int, int, str], None]]:
-    """An observer for the compiler; the bar is gone when the block ends, however it ends."""
-    from placement.report.progress import Progress, silent
-    from placement.report.style import is_terminal
-
-    if not voice.bar:
-        yield silent
-        return
-    width = shutil.get_terminal_size().columns
-    progress = Progress(sys.stderr, terminal=is_terminal(sys.stderr, os.environ), width=width)
-    try:
-        yield progress
-    finally:
-        progress.close()
 
 
 def _check_target(out: Path) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`placement why DIR (rank N | stage N | node NAME | axis NAME)`."""
+"""`placement why DIR (rank N | stage N | node NAME | link NAME | axis NAME)`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ import typer
 from placement.cli import output
 from placement.cli.exit import Exit
 from placement.cli.options import Format, Out, PlanDir
+from placement.cli.watch import progress
 
 if TYPE_CHECKING:
     from placement.ir import Cluster
+    from placement.passes.problem import Problem
     from placement.runtime import LoadedPlan
 
+WHICH = "Which one: a number, a host, `rack0077` or `leaf 3` for its uplink, an axis."
 Answer = tuple[Mapping[str, Any], str]
 
 
@@ -24,21 +27,22 @@ class Kind(StrEnum):
     RANK = "rank"
     STAGE = "stage"
     NODE = "node"
+    LINK = "link"
     AXIS = "axis"
 
 
 def why(
     plan: PlanDir,
     kind: Annotated[Kind, typer.Argument(help="What to ask about.", show_default=False)],
-    name: Annotated[str, typer.Argument(help="Which one: a number, a host name, or an axis.", show_default=False)],
+    name: Annotated[list[str], typer.Argument(help=WHICH, show_default=False)],
     fmt: Out = Format.TEXT,
 ) -> int:
-    """Why a rank, stage, node or degree is what it is in this plan."""
+    """Why a rank, stage, node, link or degree is what it is in this plan, and what else would have cost."""
     from placement.cli.inputs import plan_cluster
     from placement.runtime import load_plan
 
     loaded = load_plan(plan)
-    facts, text = _ANSWERS[kind](loaded, plan_cluster(loaded), name)
+    facts, text = _ANSWERS[kind](loaded, plan_cluster(loaded), " ".join(name))
     if fmt is Format.JSON:
         output.result_json(facts)
     else:
@@ -51,22 +55,42 @@ def _rank(loaded: LoadedPlan, cluster: Cluster, name: str) -> Answer:
 
     rank = _number(name, "rank", loaded.strategy.world_size)
     facts = rank_facts(cluster, loaded.json, loaded.strategy, loaded.placement.gpu_R, rank)
+    facts["elsewhere"] = _elsewhere(loaded, cluster, int(loaded.placement.gpu_R[rank]) // cluster.gpus_per_node)
     return facts, rank_text(facts)
 
 
 def _stage(loaded: LoadedPlan, cluster: Cluster, name: str) -> Answer:
-    from placement.cli.inputs import plan_inputs
     from placement.passes.neighbours import neighbours
-    from placement.passes.problem import problem
+    from placement.passes.trades import stage_trades
+    from placement.report.why_link import transfer_facts
     from placement.report.why_stage import alternative_facts, stage_facts, stage_text
+    from placement.report.why_trade import stage_records
 
     stage = _number(name, "stage", loaded.strategy.pp)
     facts = stage_facts(cluster, loaded.json, loaded.strategy, loaded.placement.gpu_R, stage)
-    inputs = plan_inputs(loaded)
-    task = problem(inputs.cluster, inputs.model, inputs.job, inputs.efficiency)
-    found = neighbours(task, loaded.strategy, loaded.stages, loaded.placement, stage)
-    facts["alternatives"] = alternative_facts(loaded.json, inputs.model.block_names, found, stage)
+    task, placed = _problem(loaded), (loaded.strategy, loaded.stages, loaded.placement)
+    facts["alternatives"] = alternative_facts(loaded.json, task.model.block_names, neighbours(task, *placed, stage), stage)
+    facts["elsewhere"] = stage_records(loaded.json, stage_trades(task, *placed, stage))
+    facts["transfer"] = transfer_facts(cluster, loaded.json, loaded.strategy, loaded.placement, stage)
     return facts, stage_text(facts)
+
+
+def _problem(loaded: LoadedPlan) -> Problem:
+    """What the plan was an answer to, read again from its own inputs."""
+    from placement.cli.inputs import plan_inputs
+    from placement.passes.problem import problem
+
+    inputs = plan_inputs(loaded)
+    return problem(inputs.cluster, inputs.model, inputs.job, inputs.efficiency)
+
+
+def _elsewhere(loaded: LoadedPlan, cluster: Cluster, node: int) -> list[dict[str, Any]]:
+    """The plan with a host in another's place, priced."""
+    from placement.passes.trades import node_trades
+    from placement.report.why_trade import node_records
+
+    found = node_trades(_problem(loaded), loaded.strategy, loaded.stages, loaded.placement, node)
+    return node_records(cluster, loaded.json, found)
 
 
 def _node(loaded: LoadedPlan, cluster: Cluster, name: str) -> Answer:
@@ -77,6 +101,7 @@ def _node(loaded: LoadedPlan, cluster: Cluster, name: str) -> Answer:
         raise typer.BadParameter(f"no node `{name}`; did you mean `{similar(cluster, name)}`?", param_hint="NAME")
     facts = node_facts(cluster, loaded.json, loaded.strategy, loaded.placement.gpu_R, node)
     facts |= _exception(loaded, facts["host"], facts["rack"])
+    facts["elsewhere"] = _elsewhere(loaded, cluster, node)
     return facts, node_text(facts)
 
 
@@ -95,13 +120,29 @@ def _exception(loaded: LoadedPlan, host: str, rack: str) -> dict[str, str]:
     return {}
 
 
+def _link(loaded: LoadedPlan, cluster: Cluster, name: str) -> Answer:
+    from placement.report.why_link import find_link, link_facts, link_text
+
+    found = find_link(cluster, name)
+    if found is None:
+        tiers = ", ".join(f"`{t.name} 0` to `{t.name} {t.num_groups - 1}`" for t in cluster.tiers[1:])
+        raise typer.BadParameter(
+            f"no link `{name}`; there are those of `{cluster.domain_name_J[0]}` and its like, {tiers}", param_hint="NAME"
+        )
+    facts = link_facts(cluster, loaded.json, loaded.strategy, loaded.placement, *found)
+    return facts, link_text(facts)
+
+
 def _axis(loaded: LoadedPlan, cluster: Cluster, name: str) -> Answer:
     from placement.ir import AXES
-    from placement.report.why_axis import axis_facts, axis_text
+    from placement.passes.degrees import other_degrees
+    from placement.report.why_axis import axis_facts, axis_text, searched
 
     if name not in AXES:
         raise typer.BadParameter(f"no axis `{name}`; there are {', '.join(AXES)}", param_hint="NAME")
     facts = axis_facts(cluster, loaded.json, loaded.strategy, loaded.placement.gpu_R, name)
+    with progress(bar=True) as observe:
+        facts["searched"] = searched(other_degrees(_problem(loaded), loaded.strategy, name, observe))
     return facts, axis_text(facts)
 
 
@@ -117,5 +158,6 @@ _ANSWERS: Mapping[Kind, Callable[[LoadedPlan, Cluster, str], Answer]] = {
     Kind.RANK: _rank,
     Kind.STAGE: _stage,
     Kind.NODE: _node,
+    Kind.LINK: _link,
     Kind.AXIS: _axis,
 }

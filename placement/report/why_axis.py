@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from placement.ir import Cluster, Strategy
 from placement.ir._array import Ints
@@ -12,6 +13,9 @@ from placement.report.groups import group_facts, meets_text
 from placement.report.places import place
 from placement.report.strategy import choices, degrees
 from placement.report.text import change, counted, percent, seconds, si, table
+
+if TYPE_CHECKING:
+    from placement.passes.degrees import Degree
 
 Tree = Mapping[str, Any]
 PART = {"gtp": "tp", "etp": "ep", "egtp": "ep", "edp": "dp"}  # part of the step in which an axis is counted, if not its own
@@ -34,6 +38,7 @@ def axis_facts(cluster: Cluster, tree: Tree, strategy: Strategy, gpu_R: Ints, ax
         "proven": tree["bound"]["proven"],
         "step_time_s": cost["step_time_s"],
         "alternatives": alternatives(tree, axis),
+        "searched": [],
         "bubble_s": cost["breakdown_s"].get("bubble", 0.0),
         "where": place(cluster.source, *(f"tiers.{t}" for t in reversed(group["meets"] if group else {})), "fabric"),
     }
@@ -57,6 +62,15 @@ def size(strategy: Tree, axis: str) -> int:
     return int(strategy["tp"] * strategy["cp"] * strategy["dp"] // (strategy["etp"] * strategy["ep"]))
 
 
+def searched(found: Sequence[Degree]) -> list[dict[str, Any]]:
+    """The best plan with each other degree, as records; `reason` where nothing runs with it."""
+    return [
+        {"degree": d.degree, "proven": d.proven, "reason": d.reason}
+        | ({"step_time_s": d.best.cost.step_s, "strategy": asdict(d.best.strategy)} if d.best else {"step_time_s": None})
+        for d in found
+    ]
+
+
 def axis_text(f: Mapping[str, Any]) -> str:
     """The screen of `why axis`."""
     rows = [["costs", f"{seconds(f['exposed_s'])} exposed, {percent(f['share'])} of the step (part `{f['part']}`)"]]
@@ -75,6 +89,8 @@ def axis_text(f: Mapping[str, Any]) -> str:
 
 
 def _alternatives(f: Mapping[str, Any]) -> list[str]:
+    if f["searched"]:
+        return _searched(f)
     if not f["alternatives"]:
         ended = "their bounds were already slower" if f["proven"] else "the search ended before"
         return [f"  no runner-up that was scored in full has another {f['axis']}: {ended}"]
@@ -84,3 +100,16 @@ def _alternatives(f: Mapping[str, Any]) -> list[str]:
          degrees(a["strategy"]), choices(a["strategy"])] for a in f["alternatives"]
     ]  # fmt: skip
     return table([["best with", "step time", "", "", ""], chosen, *rows], "<>><<")
+
+
+def _searched(f: Mapping[str, Any]) -> list[str]:
+    """One line a degree, in order, the plan's own among them."""
+    rows = {f["degree"]: [seconds(f["step_time_s"]), "chosen", "", ""]}
+    for a in f["searched"]:
+        if a["step_time_s"] is None:
+            rows[a["degree"]] = ["-", "", f"nothing runs: {a['reason']}", ""]
+        else:
+            title = change(a["step_time_s"], f["step_time_s"]) + ("" if a["proven"] else " at most")
+            rows[a["degree"]] = [seconds(a["step_time_s"]), title, degrees(a["strategy"]), choices(a["strategy"])]
+    lines = [[f"{f['axis']} {degree:,}", *rows[degree]] for degree in sorted(rows)]
+    return table([["best with", "step time", "", "", ""], *lines], "<>><<")

@@ -13,6 +13,7 @@ from placement.ir._array import Ints
 from placement.report.gpus import gpus_text
 from placement.report.places import place
 from placement.report.text import ranges, si, table
+from placement.report.why_trade import node_rows
 
 _IDLE = {
     State.FAILED: "failed, says the topology",
@@ -58,6 +59,9 @@ def node_facts(cluster: Cluster, tree: Mapping[str, Any], strategy: Strategy, gp
         ],
         "why_idle": "" if len(ranks) else _idle(cluster, tree, node),
         "reason": "",
+        "step_time_s": tree["predicted"]["step_time_s"],
+        "default_s": tree["baseline"]["step_time_s"],
+        "elsewhere": [],
         "where": place(cluster.source, *(("exceptions",) if cluster.state_N[node] != State.OK else ()), "racks", "node"),
     }  # fmt: skip
 
@@ -83,6 +87,7 @@ def node_text(f: Mapping[str, Any]) -> str:
         lines.append(f"  runs ranks {ranges(sorted(r['rank'] for r in f['ranks']))} of stage {ranges(stages)}")
         rows = [[str(r["gpu"]), str(r["rail"]), f"{r['rank']:,}", str(r["stage"])] for r in f["ranks"]]
         lines += ["", *table([["gpu", "rail", "rank", "stage"], *rows], ">>>>")]
+        lines += ["", *node_rows(f)] if f["elsewhere"] else []
     else:
         lines.append(f"  runs no rank: {f['why_idle']}")
     told = [f"  reason: {f['reason']}"] if f["reason"] else []

@@ -16,6 +16,7 @@ from placement.report.places import place
 from placement.report.stages import layer_names
 from placement.report.strategy import layers_text
 from placement.report.text import ranges, si, table
+from placement.report.why_trade import node_rows
 
 Tree = Mapping[str, Any]
 
@@ -38,6 +39,9 @@ def rank_facts(cluster: Cluster, tree: Tree, strategy: Strategy, gpu_R: Ints, ra
         "layers": layer_names(stage),
         "recompute": stage["recompute"],
         "groups": groups,
+        "step_time_s": tree["predicted"]["step_time_s"],
+        "default_s": tree["baseline"]["step_time_s"],
+        "elsewhere": [],
         "where": place(cluster.source, f"tiers.{_slowest(groups, cluster)}", "racks"),
     }
 
@@ -87,4 +91,5 @@ def rank_text(f: Mapping[str, Any]) -> str:
         "",
         *table([["group", "members", "ranks", "hosts", "domains", "meets at", "sends a step"], *rows], "<><>><>"),
     ]
+    lines += ["", *node_rows(f)] if f["elsewhere"] else []
     return "\n".join([*lines, *([f"  --> {f['where']}"] if f["where"] else [])])

@@ -15,13 +15,15 @@ from placement.report.places import place
 from placement.report.stages import layer_names, memory_bytes
 from placement.report.strategy import clip, layers_text
 from placement.report.text import change, counted, gib, seconds, si, table
+from placement.report.why_link import transfer_text
 from placement.report.why_rank import sent_bytes
+from placement.report.why_trade import frame, stage_rows
 
 if TYPE_CHECKING:
     from placement.passes.neighbours import Neighbour
 
 Tree = Mapping[str, Any]
-OTHERS = 6  # alternatives on the screen
+OTHERS, ELSEWHERE = 6, 3  # other cuts, and other stages' hosts, on the screen
 
 
 def stage_facts(cluster: Cluster, tree: Tree, strategy: Strategy, gpu_R: Ints, stage: int) -> dict[str, Any]:
@@ -47,6 +49,8 @@ def stage_facts(cluster: Cluster, tree: Tree, strategy: Strategy, gpu_R: Ints, s
         "step_time_s": tree["predicted"]["step_time_s"],
         "default_s": tree["baseline"]["step_time_s"],
         "alternatives": [],
+        "elsewhere": [],
+        "transfer": None,
         "next": _boundary(cluster, tree, strategy, gpu_R, ranks_R) if stage + 1 < strategy.pp else None,
         "where": place(cluster.source, "racks", "node"),
     }
@@ -94,14 +98,16 @@ def stage_text(f: Mapping[str, Any]) -> str:
         sent = f"{si(f['next']['bytes_per_rank'], 'B')} a rank and step"
         meets = ", ".join(f"{name} {n:,}" for name, n in f["next"]["meets"].items())
         rows.append(["next stage", "", f"partners meet at: {meets}, {sent}"])
-    where = [f"  --> {f['where']}"] if f["where"] else []
-    return "\n".join([f"stage {f['stage']} = {layers_text(f['layers'], 72)}", *table(rows, "<><"), *_others(f), *where])
+    moved = transfer_text(f["transfer"]) if f["transfer"] else []
+    line = (f["transfer"] or {}).get("where") or f["where"]
+    where = [f"  --> {line}"] if line else []
+    return "\n".join([f"stage {f['stage']} = {layers_text(f['layers'], 72)}", *table(rows, "<><"), *_others(f), *moved, *where])
 
 
 def _others(f: Mapping[str, Any]) -> list[str]:
     """The chosen cut beside those that differ in one block, and the launcher's default order."""
     chosen = f["step_time_s"]
-    rows = [["", "step time", ""], ["chosen", seconds(chosen), ""]]
+    rows = []
     for a in f["alternatives"][:OTHERS]:
         title = f"{a['block']} {a['move']} stage {a['stage']} instead"
         if a["step_time_s"] is None:
@@ -110,8 +116,8 @@ def _others(f: Mapping[str, Any]) -> list[str]:
             rows.append(
                 [title, seconds(a["step_time_s"]), change(a["step_time_s"], chosen), f"stage {a['slowest_stage']} is slowest"]
             )
-    rows.append(["launcher default", seconds(f["default_s"]), change(f["default_s"], chosen)])
-    return ["", *table(rows, "<>>")]
+    rows += stage_rows(f["elsewhere"][:ELSEWHERE], chosen)
+    return ["", *frame(rows, chosen, f["default_s"])]
 
 
 def _full(mine: float, fullest: float) -> str:

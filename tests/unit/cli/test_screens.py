@@ -22,7 +22,16 @@ fabric:
   tier: []
 """
 PRICED = "step time\n"  # numbers below it follow the constants of the cost model
-QUESTIONS = (("rank", "5"), ("stage", "0"), ("stage", "1"), ("node", "n1-0"), ("axis", "dp"), ("axis", "ep"))
+QUESTIONS = (
+    ("rank", "5"),
+    ("stage", "0"),
+    ("stage", "1"),
+    ("node", "n1-0"),
+    ("link", "n1-0"),
+    ("link", "leaf 1"),
+    ("axis", "dp"),
+    ("axis", "ep"),
+)
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -36,10 +45,10 @@ def test_show_text(run, golden, plan_dir, side):
 @pytest.mark.parametrize(("kind", "name"), QUESTIONS)
 def test_why_text(run, golden, plan_dir, kind, name):
     """Each question has an answer that ends at a line of the topology file."""
-    code, out, err = run("why", plan_dir, kind, name)
+    code, out, err = run("why", plan_dir, kind, *name.split())
     assert (code, err) == (0, "")
     told, _, rest = out.replace(str(plan_dir), "PLAN").partition(PRICED)
-    golden(f"cli/why-{kind}-{name}.txt", told + PRICED + rest[rest.index("  -->") :] if rest else told)
+    golden(f"cli/why-{kind}-{name}.txt".replace(" ", "-"), told + PRICED + rest[rest.index("  -->") :] if rest else told)
 
 
 def test_why_stage_compares_with_other_cuts(run, plan_dir):
@@ -54,6 +63,38 @@ def test_why_stage_compares_with_other_cuts(run, plan_dir):
     ]  # fmt: skip
 
 
+def test_why_stage_says_what_other_hosts_would_cost(run, plan_dir):
+    """The hosts of the other stage in this one's place are priced, and the dearest transfer names its two ends and its link."""
+    found = json.loads(run("why", plan_dir, "stage", "0", "--format", "json").out)
+    assert [(e["name"], e["slower_s"]) for e in found["elsewhere"]] == [
+        ("1", pytest.approx(found["elsewhere"][0]["step_time_s"] - 1.0))
+    ]
+    moved = found["transfer"]
+    assert (moved["axis"], moved["exposed_s"], moved["meets"]) == ("tp", 0.25, "nvlink")
+    assert moved["hosts"][0].startswith("n0-")
+    out = run("why", plan_dir, "stage", "0").out
+    assert "  hosts of stage 1 instead " in out
+    assert out.rstrip().endswith(moved["where"])
+
+
+def test_a_host_trades_places_only_with_one_of_another_stage(run, plan_dir):
+    """The alternatives of a rank and of its host are the same; every one is priced beside the plan."""
+    of_rank = json.loads(run("why", plan_dir, "rank", "5", "--format", "json").out)
+    of_node = json.loads(run("why", plan_dir, "node", "n1-0", "--format", "json").out)
+    assert of_rank["elsewhere"] == of_node["elsewhere"]
+    assert [(e["name"][:2], e["same"], e["idle"]) for e in of_rank["elsewhere"]] == [("n0", "spine", False)]
+
+
+def test_links_are_found_by_every_name_the_screens_use(run, plan_dir):
+    """A group of a tier is the same link however it is written; its axes add up to what all send over it."""
+    asked = [
+        json.loads(run("why", plan_dir, "link", *n, "--format", "json").out) for n in (["leaf", "1"], ["leaf1"], ["leaf:1"])
+    ]
+    assert asked[0] == asked[1] == asked[2]
+    assert asked[0]["bytes_axis"] == {"pp": 1.2e6}
+    assert asked[0]["busy_s"] == pytest.approx(1.2e6 / asked[0]["uplink_Bps"])
+
+
 @pytest.mark.parametrize("side", SIDES)
 def test_show_json(run, plan_dir, side):
     """Each side is one JSON document with a format version."""
@@ -65,7 +106,7 @@ def test_show_json(run, plan_dir, side):
 @pytest.mark.parametrize(("kind", "name"), QUESTIONS)
 def test_why_json(run, plan_dir, kind, name):
     """Each answer is one JSON document with a format version."""
-    code, out, _ = run("why", plan_dir, kind, name, "--format", "json")
+    code, out, _ = run("why", plan_dir, kind, *name.split(), "--format", "json")
     assert code == 0
     assert json.loads(out)["format_version"] == "1.0"
 
@@ -125,7 +166,16 @@ def test_what_a_rank_sends_comes_from_the_plan(run, plan_dir):
 
 @pytest.mark.parametrize(
     "question",
-    [("rank", "8"), ("rank", "-1"), ("rank", "x"), ("stage", "2"), ("node", "n9-9"), ("axis", "zz"), ("color", "1")],
+    [
+        ("rank", "8"),
+        ("rank", "-1"),
+        ("rank", "x"),
+        ("stage", "2"),
+        ("node", "n9-9"),
+        ("axis", "zz"),
+        ("color", "1"),
+        ("link", "leaf9"),
+    ],
 )
 def test_questions_about_nothing(run, plan_dir, question):
     """A rank, stage, node or axis that does not exist is a usage error that says what there is."""

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+# T tier   J group of a tier   R rank   X pair of ranks
+"""`why link NAME`, and the slowest exposed transfer of a stage: who sends what over which uplink, and how long it is busy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from placement.cost.spans import seconds_J
+from placement.cost.traffic import link_loads
+from placement.hostlist import fold
+from placement.ir import Cluster, Placement, Strategy, Term, Traffic
+from placement.ir._array import Ints
+from placement.report.groups import meeting_tier
+from placement.report.places import place
+from placement.report.strategy import clip
+from placement.report.text import counted, percent, ranges, seconds, si, table
+from placement.report.why_axis import PART
+
+Tree = Mapping[str, Any]
+
+
+def find_link(cluster: Cluster, name: str) -> tuple[int, int] | None:
+    """(tier, group) of `rack0077`, `leaf 245`, `leaf:245` or `leaf245`; None if there is no such group."""
+    domain = np.flatnonzero(cluster.domain_name_J == name)
+    if len(domain):
+        return 0, int(domain[0])
+    for t, tier in enumerate(cluster.tiers):
+        number = name.removeprefix(tier.name).lstrip(" :")
+        if name.startswith(tier.name) and number.isascii() and number.isdigit() and int(number) < tier.num_groups:
+            return t, int(number)
+    return None
+
+
+def link_facts(cluster: Cluster, tree: Tree, strategy: Strategy, placement: Placement, tier: int, group: int) -> dict[str, Any]:
+    """One uplink: bytes by axis, seconds busy, its place among those of its tier, and the ranks below it."""
+    facts, terms = cluster.tiers[tier], traffic(tree).terms
+    by_axis: dict[str, float] = {}
+    for term in terms:
+        load_J = link_loads(cluster, strategy, placement, Traffic((term,)))[facts.name]
+        by_axis[term.axis] = by_axis.get(term.axis, 0.0) + float(load_J[group])
+    busy_J = busy_T(cluster, tree, strategy, placement)[tier]
+    node_R = placement.gpu_R // cluster.gpus_per_node
+    ranks = np.flatnonzero(facts.group_N[node_R] == group)
+    return {
+        "link": link_name(cluster, tier, group),
+        "tier": facts.name,
+        "uplink_Bps": float(facts.uplink_Bps_J[group]),
+        "bytes_axis": {axis: n for axis, n in by_axis.items() if n},
+        "busy_s": float(busy_J[group]),
+        "share": float(busy_J[group]) / tree["predicted"]["step_time_s"],
+        "busier": int((busy_J > busy_J[group] * (1 + 1e-9)).sum()),
+        "links": facts.num_groups,
+        "mean_s": float(busy_J[busy_J > 0].mean()) if (busy_J > 0).any() else 0.0,
+        "ranks": len(ranks),
+        "stages": np.unique(ranks // strategy.stage_ranks).tolist(),
+        "hosts": fold(np.unique(cluster.host_N[facts.group_N == group])),
+        "where": _where(cluster, tier),
+    }
+
+
+def traffic(tree: Tree) -> Traffic:
+    """What each rank sends, as plan.json says."""
+    return Traffic(tuple(Term(t["axis"], t["kind"], np.array(t["bytes_P"], float)) for t in tree["traffic"]))
+
+
+def busy_T(cluster: Cluster, tree: Tree, strategy: Strategy, placement: Placement) -> list[Any]:
+    """Seconds a step that each uplink of each tier is busy: a list of (J,), the lowest tier first."""
+    loads = link_loads(cluster, strategy, placement, traffic(tree))
+    return [seconds_J(np.asarray(loads[t.name], float), t.uplink_Bps_J) for t in cluster.tiers]
+
+
+def link_name(cluster: Cluster, tier: int, group: int) -> str:
+    return str(cluster.domain_name_J[group]) if tier == 0 else f"{cluster.tiers[tier].name} {group}"
+
+
+def _where(cluster: Cluster, tier: int) -> str | None:
+    """The line that says how fast the uplinks of a tier are: that of the tier above, where they end."""
+    above = [f"tiers.{t.name}" for t in cluster.tiers[tier + 1 : tier + 2]]
+    return place(cluster.source, *above, "fabric", "racks")
+
+
+def link_text(f: Mapping[str, Any]) -> str:
+    """The screen of `why link`."""
+    total = sum(f["bytes_axis"].values())
+    order = (
+        f"{f['busier']:,} of {f['links']:,} uplinks of {f['tier']} groups are busier"
+        if f["busier"]
+        else f"as busy as any of {f['links']:,} uplinks of {f['tier']} groups"
+    )
+    rows = [
+        ["carries", si(f["uplink_Bps"], "B/s")],
+        ["sends", f"{si(total, 'B')} a step" if total else "nothing"],
+        ["busy", f"{seconds(f['busy_s'])}, {percent(f['share'])} of the step"],
+        ["", f"{order}; the mean of those in use is {seconds(f['mean_s'])}"],
+        ["below", f"{counted(f['ranks'], 'rank')} of stage {ranges(f['stages'])}" if f["ranks"] else "no rank"],
+        ["", clip(f["hosts"], 72)],
+    ]
+    axes = [[axis, si(n, "B"), percent(n / total)] for axis, n in sorted(f["bytes_axis"].items(), key=lambda i: -i[1])]
+    sent = ["", *table([["axis", "sends a step", "of all"], *axes], "<>>")] if axes else []
+    where = [f"  --> {f['where']}"] if f["where"] else []
+    return "\n".join([f"uplink of {f['link']}", *table(rows), *sent, *where])
+
+
+def transfer_facts(cluster: Cluster, tree: Tree, strategy: Strategy, placement: Placement, stage: int) -> dict[str, Any] | None:
+    """The exposed communication that costs a stage most: its axis, two ranks that are farthest apart in it, and the uplink
+    between them that is busy longest. None if nothing of the stage's communication is exposed.
+    """
+    axis = _dearest(tree, strategy, stage)
+    if axis is None:
+        return None
+    pair_X2 = _pairs(strategy, axis, stage)
+    tier_X = meeting_tier(cluster, placement.gpu_R[pair_X2] // cluster.gpus_per_node)
+    at = int(np.argmax(tier_X))
+    top = min(int(tier_X[at]), len(cluster.tiers) - 1)
+    (node, _), slot_2 = (
+        placement.gpu_R[pair_X2[at]] // cluster.gpus_per_node,
+        placement.gpu_R[pair_X2[at]] % cluster.gpus_per_node,
+    )
+    hosts = [str(cluster.host_N[n]) for n in placement.gpu_R[pair_X2[at]] // cluster.gpus_per_node]
+    busy = busy_T(cluster, tree, strategy, placement)
+    links = [(float(busy[t][j]), t, j) for t in range(top) for j in (int(cluster.tiers[t].group_N[node]),)]
+    busiest = max(links, default=None)
+    part = PART.get(axis, axis)
+    return {
+        "axis": axis,
+        "part": part,
+        "exposed_s": float(tree["predicted"]["breakdown_s"][part]),
+        "ranks": pair_X2[at].tolist(),
+        "hosts": hosts,
+        "gpus": slot_2.tolist(),
+        "meets": cluster.tiers[top].name,
+        "link": None if busiest is None else link_name(cluster, busiest[1], busiest[2]),
+        "uplink_Bps": None if busiest is None else float(cluster.tiers[busiest[1]].uplink_Bps_J[busiest[2]]),
+        "busy_s": None if busiest is None else busiest[0],
+        "where": place(cluster.source, "nvlink", "node") if busiest is None else _where(cluster, busiest[1]),
+    }
+
+
+def _dearest(tree: Tree, strategy: Strategy, stage: int) -> str | None:
+    """The axis of the most exposed part of the step in which this stage sends; of one part, the one that sends most."""
+    parts = tree["predicted"]["breakdown_s"]
+    sent = [
+        (float(parts.get(PART.get(t["axis"], t["axis"]), 0.0)), float(t["bytes_P"][stage]), t["axis"]) for t in tree["traffic"]
+    ]
+    found = [x for x in sent if x[0] > 0 and x[1] > 0 and strategy.size(x[2]) > 1]
+    return max(found)[2] if found else None
+
+
+def _pairs(strategy: Strategy, axis: str, stage: int) -> Ints:
+    """Ranks that follow each other along an axis, of one stage: (X, 2). Along pp the stage and the next one."""
+    ranks_R = stage * strategy.stage_ranks + np.arange(strategy.stage_ranks)
+    if axis == "pp":
+        step = strategy.stage_ranks if stage + 1 < strategy.pp else -strategy.stage_ranks
+        return np.column_stack([ranks_R, ranks_R + step])
+    n, stride = strategy.size(axis), strategy.stride(axis)
+    at = ranks_R // stride % n
+    return np.column_stack([ranks_R, ranks_R + ((at + 1) % n - at) * stride])
+
+
+def transfer_text(f: Mapping[str, Any]) -> list[str]:
+    """The lines below `why stage`."""
+    ends = [f"rank {r:,} ({h} gpu {g})" for r, h, g in zip(f["ranks"], f["hosts"], f["gpus"], strict=True)]
+    part = "" if f["part"] == f["axis"] else f" (part `{f['part']}`)"
+    lines = ["", f"slowest exposed transfer: {f['axis']}{part}, {seconds(f['exposed_s'])} a step"]
+    lines.append(f"  {ends[0]} -> {ends[1]}, meet at {f['meets']}")
+    if f["link"]:
+        lines.append(
+            f"  busiest on the way: uplink of {f['link']}, {si(f['uplink_Bps'], 'B/s')}, busy {seconds(f['busy_s'])} a step"
+        )
+    return lines
