@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from placement.cli import output
 from placement.cli.exit import Exit
 from placement.cli.options import Format, Out
+
+if TYPE_CHECKING:
+    from placement.runtime import LoadedPlan
 
 
 def diff(
@@ -18,14 +22,25 @@ def diff(
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 5 if the plans differ.")] = False,
     fmt: Out = Format.TEXT,
 ) -> int:
-    """What differs between two plans: inputs, strategy, stages, ranks that move, cost."""
+    """What differs between two plans: inputs and the lines that changed, strategy, stages, ranks that move, cost."""
     from placement.report.diff import diff_facts, diff_text
     from placement.runtime import load_plan
 
     left, right = load_plan(a), load_plan(b)
     facts = diff_facts(left, right)
+    facts["changes"] = _changes(left, right, facts["inputs"])
     if fmt is Format.JSON:
         output.result_json(facts)
     else:
         output.plain(diff_text(facts, left.json, right.json))
     return Exit.DIFFERENT if exit_code and facts["different"] else Exit.OK
+
+
+def _changes(a: LoadedPlan, b: LoadedPlan, inputs: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+    """Keys that differ in each input file that both plans keep a copy of, by the name of the file."""
+    from dataclasses import asdict
+
+    from placement.spec.changes import file_changes
+
+    both = [name for name in inputs if all((p.path / "inputs" / name).is_file() for p in (a, b))]
+    return {n: [asdict(c) for c in file_changes(a.path / "inputs" / n, b.path / "inputs" / n)] for n in both}

@@ -14,7 +14,7 @@ from placement.ir import DEGREES
 from placement.report.plan import crossing
 from placement.report.stages import layer_names
 from placement.report.strategy import clip, degrees
-from placement.report.text import change, gib, percent, ranges, seconds, si, table
+from placement.report.text import change, counted, gib, percent, ranges, seconds, si, table
 from placement.runtime.layout import Section
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from placement.runtime import LoadedPlan
 
 Tree = Mapping[str, Any]
-MOVES = 8  # lines of moved ranks on the screen
+MOVES, CHANGES = 8, 12  # lines of moved ranks, and of changed inputs, on the screen
 CHOICES = (*DEGREES, "num_microbatches", "schedule", "recompute", "sharding")
 
 
@@ -31,6 +31,8 @@ def diff_facts(a: LoadedPlan, b: LoadedPlan) -> dict[str, Any]:
     facts = {
         "digests": [a.digest, b.digest],
         "inputs": _changed(a.json["inputs"], b.json["inputs"]),
+        "changes": {},
+        "job": _changed(a.json["job"], b.json["job"]),
         "cluster": _changed(a.json["cluster"], b.json["cluster"]),
         "strategy": _changed(_chosen(a.json), _chosen(b.json)),
         "world_size": [a.json["world_size"], b.json["world_size"]],
@@ -68,9 +70,12 @@ def _mapping(a: LoadedPlan, b: LoadedPlan) -> dict[str, Any]:
     common = min(len(rank_a), len(rank_b))
     from_R, to_R = host_a[rank_a["host"][:common]], host_b[rank_b["host"][:common]]
     moved_W = np.flatnonzero((from_R != to_R) | (rank_a["slot"][:common] != rank_b["slot"][:common]))
+    gone, new = np.setdiff1d(host_a, host_b), np.setdiff1d(host_b, host_a)
     return {
-        "hosts_out": fold(np.setdiff1d(host_a, host_b)),
-        "hosts_in": fold(np.setdiff1d(host_b, host_a)),
+        "hosts_out": fold(gone),
+        "hosts_in": fold(new),
+        "num_hosts_out": len(gone),
+        "num_hosts_in": len(new),
         "ranks_moved": len(moved_W),
         "ranks_compared": common,
         "moves": list(_moves(moved_W, from_R, to_R, rank_b["stage"])),
@@ -98,7 +103,9 @@ def diff_text(f: Mapping[str, Any], a: Tree, b: Tree) -> str:
         return f"same plan   {f['digests'][0][:8]}"
     lines = [
         f"{f['digests'][0][:8]} -> {f['digests'][1][:8]}",
-        *table([*_inputs(f), *_strategy(f, a, b), *_stages(f)]),
+        *table(_inputs(f)),
+        *_lines(f),
+        *table([*_strategy(f, a, b), *_stages(f)]),
         *_moved(f["mapping"]),
         *table(list(_costs(f)), "<>>>"),
         _summary(f),
@@ -109,6 +116,24 @@ def diff_text(f: Mapping[str, Any], a: Tree, b: Tree) -> str:
 def _inputs(f: Mapping[str, Any]) -> list[list[str]]:
     short = [[name, " -> ".join(x[:8] if x else "none" for x in pair)] for name, pair in f["inputs"].items()]
     return short or [["inputs", "same"]]
+
+
+def _lines(f: Mapping[str, Any]) -> Iterator[str]:
+    """The keys of the input files that changed, each with its place, and what the command line changed."""
+    rows = [[_sign(c), c["key"], _both(c["before"], c["after"]), c["where"]] for found in f["changes"].values() for c in found]
+    yield from table(rows[:CHANGES], indent=4)
+    if len(rows) > CHANGES:
+        yield f"    … and {len(rows) - CHANGES:,} more"
+    asked = {k: pair for k, pair in f["job"].items() if not f["changes"]}
+    yield from table([["~", f"job {k}", _both(*(str(x) for x in pair))] for k, pair in asked.items()], indent=4)
+
+
+def _sign(c: Mapping[str, Any]) -> str:
+    return "+" if c["before"] is None else "-" if c["after"] is None else "~"
+
+
+def _both(before: str | None, after: str | None) -> str:
+    return " -> ".join(clip(x, 60) for x in (before, after) if x is not None)
 
 
 def _strategy(f: Mapping[str, Any], a: Tree, b: Tree) -> list[list[str]]:
@@ -159,4 +184,9 @@ def _summary(f: Mapping[str, Any]) -> str:
         if degrees_differ
         else "no group reshaped (checkpoints load as they are)"
     )
-    return f"Diff: {m['ranks_moved']:,} ranks moved, {loads}"
+    hosts = (
+        f"{counted(m['num_hosts_out'], 'host')} out, {m['num_hosts_in']:,} in, "
+        if m["num_hosts_out"] or m["num_hosts_in"]
+        else ""
+    )
+    return f"Diff: {hosts}{counted(m['ranks_moved'], 'rank')} moved, {loads}"

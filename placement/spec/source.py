@@ -132,13 +132,16 @@ def _mark_place(mark: Any) -> Place:
 
 @dataclass
 class _Frame:
-    """A mapping or list under construction. `path` of itself; `key` the mapping key that waits for its value."""
+    """A mapping or list under construction. `path` of itself; `key` the mapping key that waits for its value. `apart`: set
+    behind a key that is given twice, so that what stands below it is not taken for what stands below the first.
+    """
 
     value: Any
     path: KeyPath
     anchor: str | None
     key: str | None = None
     size: int = 1
+    apart: str = ""
 
 
 @dataclass
@@ -228,7 +231,9 @@ class _Builder:
         if event.value == "<<":
             self.fail("merge-key", "merge keys `<<` are not supported", place, "write the keys out")
         path = (*frame.path, event.value)
+        frame.apart = ""
         if path in self.keys:
+            frame.apart = f" @{place[0]}:{place[1]}"
             message = f"key `{event.value}` is given twice"
             self.fail("duplicate-key", message, place, "remove one of the two", self.keys[path])
         else:
@@ -251,8 +256,8 @@ class _Builder:
         if isinstance(frame.value, dict):
             if frame.key is None:
                 self.stop("key-not-text", "a key must be text", place, "put quotes around it")
-            step: str | int = frame.key or ""
-            frame.value[step] = value
+            step: str | int = (frame.key or "") + frame.apart
+            frame.value[frame.key] = value
             frame.key = None
         else:
             step = len(frame.value)

@@ -63,6 +63,7 @@ BAD = [
     ("", ["input/empty-file: the file is empty @1:1"]),
     ("# nothing\n", ["input/empty-file: the file is empty @1:1"]),
     ("a: 1\nb: 2\na: 3\n", ["input/duplicate-key: key `a` is given twice @3:1"]),
+    ("a: [{b: 1}]\nc: 2\na: [{b: 1, d: 2}]\n", ["input/duplicate-key: key `a` is given twice @3:1"]),
     ("a: 1\na: 2\nb: {c: 1, c: 2}\n",
      ["input/duplicate-key: key `a` is given twice @2:1", "input/duplicate-key: key `c` is given twice @3:11"]),
     ("a: [n[00-15]]\n", ["input/yaml-syntax: did not find expected ',' or ']' @1:6"]),

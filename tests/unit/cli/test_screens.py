@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from placement.runtime import write_plan
 from tests.unit.cli.conftest import toy_plan, write
 
 SIDES = ("plan", "ranks", "stages", "traffic", "memory", "groups", "tree")
@@ -202,6 +203,24 @@ def test_diff_names_moved_ranks(run, golden, plan_dir, tmp_path):
     assert facts["different"] is True
     assert facts["strategy"] == {}
     assert facts["mapping"]["ranks_moved"] == 8
+
+
+def test_diff_ends_at_the_lines_that_changed(run, plan_dir, tmp_path):
+    """A key that changed, one that is new and an item that is gone, each with its file, line and column."""
+    before = (plan_dir / "inputs" / "topology.yaml").read_text(encoding="utf-8")
+    assert "    latency: 1 us" not in before
+    after = before.replace("node: {gpus: 2", "node: {cpus: 1, gpus: 2") + "exceptions:\n  - {nodes: n0-0, state: failed}\n"
+    other = write_plan(toy_plan(reverse=True), tmp_path / "other", {"topology.yaml": after.encode(), "model.yaml": b"a: 1\n"})
+    assert other
+    found = json.loads(run("diff", plan_dir, tmp_path / "other", "--format", "json").out)["changes"]
+    line = before.count("\n") + 1
+    assert [(c["key"], c["before"], c["after"]) for c in found["topology.yaml"]] == [
+        ("node.cpus", None, "1"), ("exceptions", None, "[{nodes: n0-0, state: failed}]"),
+    ]  # fmt: skip
+    assert found["topology.yaml"][1]["where"] == f"{tmp_path / 'other'}/inputs/topology.yaml:{line}:1"
+    assert {c["key"] for c in found["model.yaml"]} == {"name", "transformer", "job", "a"}
+    told = " ".join(run("diff", plan_dir, tmp_path / "other").out.split())
+    assert f"+ exceptions [{{nodes: n0-0, state: failed}}] {tmp_path / 'other'}/inputs/topology.yaml:{line}:1 " in told
 
 
 def test_damaged_plan_is_exit_code_4(run, plan_dir):
