@@ -83,7 +83,7 @@ def repair_plan(
     taken = other is not None and other.break_even_steps * other.step_s[1] <= terms.horizon_s
     if other is not None and taken:
         chosen, found = other.chosen, other.repair
-    plan = _plan(task, standing, chosen)
+    plan = settled(task, standing, chosen)
     before = standing.chosen.placement
     return Repaired(plan, found, sources(cluster, chosen.strategy, before, found.moved_R), less, other, taken)
 
@@ -124,7 +124,8 @@ def _require_memory(task: Problem, chosen: Candidate) -> None:
         raise NoRepair(message, help="plan again with `placement plan`, or return parts to service")
 
 
-def _plan(task: Problem, standing: Standing, chosen: Candidate) -> Plan:
+def settled(task: Problem, standing: Standing, chosen: Candidate) -> Plan:
+    """The whole plan around a repaired candidate: baseline and certificate on the cluster as it is now."""
     from placement.compile import warnings
     from placement.cost.confidence import of_candidate
     from placement.passes.bound import certify

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,10 @@ from placement.cli.exit import Exit
 from placement.cli.options import Format, Out, PlanDir
 
 if TYPE_CHECKING:
+    from placement.ir import Placement
     from placement.passes.drill import Costs, Drill
+    from placement.passes.problem import Problem
+    from placement.runtime import LoadedPlan
 
 
 def drill(
@@ -31,6 +35,7 @@ def drill(
     restart: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="What an interruption costs with a repair.")] = 120.0,
     naive: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="What a restart from nothing costs.")] = 900.0,
     checkpoint: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Seconds between checkpoints.")] = 120.0,
+    audits: Annotated[int, typer.Option(min=0, help="So many repaired plans go through the whole referee.")] = 3,
     picture: Annotated[
         str | None, typer.Option("--plot", metavar="FILE.svg", help="Also draw it, day by day.", show_default=False)
     ] = None,
@@ -43,7 +48,7 @@ def drill(
     if backend not in ("loky", "dask", "ray"):
         raise typer.BadParameter(f"`{backend}` is none of loky, dask, ray", param_hint="--backend")
     costs, numbers = Costs(restart, naive, checkpoint), list(range(seed, seed + seeds))
-    found = _all(str(Path(plan).resolve()), numbers, days, rates, costs, jobs, backend)
+    found = _all(numbers, jobs, backend, (str(Path(plan).resolve()), days, rates, costs, audits))
     if picture is not None:
         output.write_file(Path(picture), report.picture(found, numbers))
     if fmt is Format.JSON:
@@ -53,16 +58,15 @@ def drill(
     return Exit.PLAN if any(d.broken for d in found) else Exit.OK
 
 
-def _all(plan: str, seeds: list[int], days: float, rates: str | None, costs: Costs, jobs: int, backend: str) -> list[Drill]:
+def _all(seeds: list[int], jobs: int, backend: str, what: tuple[str, float, str | None, Costs, int]) -> list[Drill]:
     if len(seeds) == 1:
-        return [one(plan, seeds[0], days, rates, costs)]
+        return [one(seeds[0], *what)]
     import importlib
 
     joblib: Any = importlib.import_module("joblib")  # ships no types
     _connect(backend)
     with joblib.parallel_config(backend=backend, n_jobs=jobs):
-        work = (joblib.delayed(one)(plan, s, days, rates, costs) for s in seeds)
-        return list(joblib.Parallel()(work))
+        return list(joblib.Parallel()(joblib.delayed(one)(s, *what) for s in seeds))
 
 
 def _connect(backend: str) -> Any:
@@ -79,12 +83,12 @@ def _connect(backend: str) -> Any:
     return None
 
 
-def one(plan: str, seed: int, days: float, rates: str | None, costs: Costs) -> Drill:
+def one(seed: int, plan: str, days: float, rates: str | None, costs: Costs, audits: int = 0) -> Drill:
     """One drill of a plan directory, from nothing: also what a worker process runs."""
     import time
 
     from placement.cli.inputs import plan_inputs
-    from placement.ir import Cluster, Placement, Strategy
+    from placement.ir import Cluster, Strategy
     from placement.passes.drill import drill as play
     from placement.passes.problem import problem
     from placement.runtime import load_plan
@@ -99,6 +103,28 @@ def one(plan: str, seed: int, days: float, rates: str | None, costs: Costs) -> D
     def check(cluster: Cluster, strategy: Strategy, placement: Placement) -> list[str]:
         return broken_rules(cluster, strategy, placement, ragged=inputs.job.ragged)
 
+    def audit(cluster: Cluster, _: Strategy, placement: Placement) -> list[str]:
+        return audited(loaded, replace(task, cluster=cluster), placement)
+
     return play(
-        task, candidate_of(loaded), load_failures(rates), check, days=days, seed=seed, costs=costs, clock=time.perf_counter
+        task, candidate_of(loaded), load_failures(rates), check, days=days, seed=seed, costs=costs, clock=time.process_time,
+        audit=audit, audits=audits,
     )  # fmt: skip
+
+
+def audited(loaded: LoadedPlan, task: Problem, placement: Placement) -> list[str]:
+    """What the whole referee has against a repaired placement, written out as a plan."""
+    import tempfile
+
+    from placement.cli.now import standing_of
+    from placement.passes.problem import realise
+    from placement.repair import settled
+    from placement.runtime import assemble, load_plan, write_plan
+    from placement.verify import verify
+
+    chosen = realise(task, loaded.strategy, loaded.stages, placement)
+    bundle = assemble(settled(task, standing_of(loaded), chosen), loaded.inputs)
+    with tempfile.TemporaryDirectory(prefix="placement-") as scratch:
+        write_plan(bundle, Path(scratch) / "plan")
+        found = verify(load_plan(Path(scratch) / "plan"), task.cluster, task.model, task.job, task.efficiency)
+    return [f"{d.name}: {d.message}" for d in found.diagnostics] if not found.ok else []

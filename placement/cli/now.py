@@ -12,6 +12,7 @@ from placement.diag import Diagnostic, InputError, Label, PlanError, Severity, S
 
 if TYPE_CHECKING:
     from placement.ir import Cluster, Placement
+    from placement.repair import Standing
     from placement.runtime import LoadedPlan
     from placement.spec.events import Event
     from placement.spec.source import Document
@@ -76,6 +77,15 @@ def placed_on(loaded: LoadedPlan, cluster: Cluster) -> Placement:
         raise InputError([Diagnostic("repair/other-cluster", message, help=help)])
     rank = loaded.bin[Section.RANKS]
     return Placement(node_H[rank["host"]] * slots + loaded.placement.gpu_R % slots)
+
+
+def standing_of(loaded: LoadedPlan) -> Standing:
+    """A plan as a repair finds it."""
+    from placement.repair import Standing
+    from placement.runtime.standing import candidate_of, certificate_of, search_of
+
+    tree = loaded.json
+    return Standing(candidate_of(loaded), certificate_of(tree), search_of(tree), tuple(tree["warnings"]))
 
 
 def _require_own(loaded: LoadedPlan) -> None:

@@ -19,8 +19,8 @@ from placement.cli.options import Format, Out, PlanDir
 if TYPE_CHECKING:
     from placement.cli.now import Now
     from placement.ir import Placement
-    from placement.repair import Repaired, Terms
-    from placement.runtime import LoadedPlan
+    from placement.repair import Repaired, Standing, Terms
+    from placement.runtime import Bundle, LoadedPlan
     from placement.spec.events import Event
 
 Parts = Annotated[
@@ -130,12 +130,11 @@ def _repair(
     out: Path | None,
 ) -> tuple[dict[str, Any], list[list[Any]], list[str]]:  # fmt: skip
     from placement.cli.inputs import EFFICIENCY, JOB, MODEL, TOPOLOGY
-    from placement.cli.now import cluster_now, placed_on
-    from placement.repair import Standing, repair_plan
+    from placement.cli.now import cluster_now
+    from placement.repair import repair_plan
     from placement.report import moves
-    from placement.runtime import Bundle, assemble, succession, write_plan
+    from placement.runtime import Bundle, assemble
     from placement.runtime.planjob import job_of
-    from placement.runtime.standing import candidate_of, certificate_of, search_of
     from placement.spec import load_model
     from placement.spec.catalog import efficiency
 
@@ -143,34 +142,48 @@ def _repair(
     now = cluster_now(loaded, events, topology)
     model, _ = load_model(str(folder / MODEL))
     constants = efficiency(str(folder / EFFICIENCY) if EFFICIENCY in loaded.inputs else None)
-    tree = loaded.json
-    chosen = candidate_of(loaded)
-    if topology is not None:
-        chosen = replace(chosen, placement=placed_on(loaded, now.cluster))
+    standing = _standing(loaded, now, events, topology)
     if not (topology is not None or now.slower or terms.limit):  # nobody got slower, so nobody has to leave
         terms = replace(terms, limit=0)
-    narrower = topology is None and not any(e.state == "restored" for e in events)
-    standing = Standing(chosen, certificate_of(tree), search_of(tree), tuple(tree["warnings"]), narrower)
-    repaired = repair_plan(now.cluster, model, job_of(tree), constants, standing, shrink=shrink, terms=terms)
-    before = _before(repaired, chosen.placement)
+    repaired = repair_plan(now.cluster, model, job_of(loaded.json), constants, standing, shrink=shrink, terms=terms)
+    before = _before(repaired, standing.chosen.placement)
     inputs = {**loaded.inputs, TOPOLOGY: now.file}
     if repaired.shrunk:
         inputs[JOB] = smaller_batch(loaded.inputs.get(JOB, b""), repaired.shrunk.batch[1])
     rows = moves.moves(repaired, before)
     told = moves.told(now.changed)
-    record = moves.facts(repaired, before, repairs=loaded.digest, step_s=chosen.cost.step_s, events=told)
+    record = moves.facts(repaired, before, repairs=loaded.digest, step_s=standing.chosen.cost.step_s, events=told)
     bundle = assemble(repaired.plan, inputs)
     bundle = Bundle(bundle.json, {**bundle.files, **moves.files(record, rows, bundle.digest)})
     if verify:
         _verify(bundle, repaired)
     notes = [*now.notes, *_remarks(now, topology, repaired)]
-    if out is not None:
-        if out.resolve() == loaded.path.resolve():
-            succession.require_unchanged(loaded.path, loaded.digest)
-        write_plan(bundle, out)
-        if out.resolve() != loaded.path.resolve() and not succession.mark_superseded(loaded.path, out, bundle.digest):
-            notes.append("the old directory may not be written to, so it does not say that another plan took its place")
+    notes += _written(bundle, loaded, out) if out is not None else []
     return {**record, "digest": bundle.digest}, rows, notes
+
+
+def _standing(loaded: LoadedPlan, now: Now, events: Sequence[Event], topology: str | None) -> Standing:
+    """The plan that is repaired, on the nodes of the cluster as it is now."""
+    from placement.cli.now import placed_on, standing_of
+
+    standing = standing_of(loaded)
+    if topology is not None:
+        standing = replace(standing, chosen=replace(standing.chosen, placement=placed_on(loaded, now.cluster)))
+    return replace(standing, narrower=topology is None and not any(e.state == "restored" for e in events))
+
+
+def _written(bundle: Bundle, loaded: LoadedPlan, out: Path) -> list[str]:
+    """Put the new plan in its place and name it in the old one; what could not be done."""
+    from placement.runtime import succession, write_plan
+
+    if out.resolve() == loaded.path.resolve():
+        succession.require_unchanged(loaded.path, loaded.digest)
+        write_plan(bundle, out)
+        return []
+    write_plan(bundle, out)
+    if succession.mark_superseded(loaded.path, out, bundle.digest):
+        return []
+    return ["the old directory may not be written to, so it does not say that another plan took its place"]
 
 
 def _remarks(now: Now, topology: str | None, repaired: Repaired) -> list[str]:
@@ -198,7 +211,7 @@ def smaller_batch(job: bytes, batch: int) -> bytes:
     return (found if count else text + ("" if not text or text.endswith("\n") else "\n") + line + "\n").encode()
 
 
-def _verify(bundle: Any, repaired: Repaired) -> None:
+def _verify(bundle: Bundle, repaired: Repaired) -> None:
     """Let the referee look at the finished files. Raises PlanError."""
     import tempfile
 

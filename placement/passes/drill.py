@@ -58,9 +58,12 @@ class Run:
     pace: float = 1.0
 
     def stop(self, at_s: float, restart_s: float | None = None) -> None:
-        """The job is interrupted: what came after the last checkpoint is lost, and it starts again later."""
+        """The job is interrupted: what came after the last checkpoint is lost, and it starts again later.
+
+        An interruption during a restart starts the restart over; the last part to come back is waited for.
+        """
         self.until(at_s, keep=False)
-        self.since_s = max(self.since_s, at_s) + (self.restart_s if restart_s is None else restart_s)
+        self.since_s = max(self.since_s, at_s + (self.restart_s if restart_s is None else restart_s))
 
     def until(self, at_s: float, *, keep: bool) -> None:
         ran = max(at_s - self.since_s, 0.0)
@@ -83,6 +86,7 @@ class Drill:
     moves: int
     least_moves: int
     checked: int
+    audited: int
     broken: tuple[str, ...]
     shrunk_events: int
     shrunk_s: float
@@ -167,20 +171,27 @@ class _World:
 
 def drill(
     task: Problem, chosen: Candidate, failures: Sequence[Failures], check: Check, *, days: float, seed: int,
-    costs: Costs | None = None, clock: Clock, samples: int = 24,
+    costs: Costs | None = None, clock: Clock, samples: int = 24, audit: Check | None = None, audits: int = 0,
 ) -> Drill:  # fmt: skip
     """Play the failures of a period through the repairer. Every repaired placement goes through `check`.
 
     Where there is no repair the job runs on fewer replicas until there is one. `clock` gives seconds for the times of
-    repairs; `samples`: placements that are priced.
+    repairs; `samples`: placements that are priced; `audits`: full-size ones that go through `audit`.
     """
     costs = costs or Costs()
     events = schedule(task.cluster, failures, days, seed)
     play = _Play(task, chosen, check, clock, costs)
-    every = max(1, len(events) // max(samples, 1))
+    priced, audited = _evenly(len(events), samples), _evenly(len(events), audits)
     for serial, event in enumerate(events):
-        play.happens(event, serial, price=serial % every == every - 1)
+        play.happens(event, serial, price=serial in priced)
+        if audit is not None and serial in audited:
+            play.audit(event, audit)
     return play.result(events, days)
+
+
+def _evenly(total: int, count: int) -> set[int]:
+    """`count` of `total` numbers, evenly spread, the last one among them."""
+    return {total * (i + 1) // count - 1 for i in range(count) if total}
 
 
 class _Play:
@@ -197,7 +208,7 @@ class _Play:
         self.waits, self.less = Run(costs.restart_s, costs.checkpoint_s), Run(costs.restart_s, costs.checkpoint_s)
         self.used_N = np.bincount(self.full.gpu_R // cluster.gpus_per_node, minlength=cluster.num_nodes) > 0
         self.start_N, self.column = self.used_N, _column_share(task, chosen)
-        self.interruptions = self.repairs = self.moves = self.least = self.checked = self.shrunk_events = 0
+        self.interruptions = self.repairs = self.moves = self.least = self.checked = self.shrunk_events = self.audited = 0
         self.shrunk_s, self.last_s, self.fewest = 0.0, 0.0, chosen.strategy.dp
         self.broken: list[str] = []
         self.solver_s: list[float] = []
@@ -281,6 +292,12 @@ class _Play:
         self.checked += 1
         self.broken += [f"day {event.at_s / DAY_S:.3f}: {what}" for what in self.check(cluster, strategy, self.running)]
 
+    def audit(self, event: Event, whole: Check) -> None:
+        if self.strategy.dp == self.chosen.strategy.dp:
+            self.audited += 1
+            found = whole(self.world.now(), self.strategy, self.running)
+            self.broken += [f"day {event.at_s / DAY_S:.3f}: {what}" for what in found]
+
     def _price(self, event: Event) -> None:
         if self.strategy.dp < self.chosen.strategy.dp:
             return
@@ -301,7 +318,8 @@ class _Play:
         total_D = np.interp(ends, at, done)
         return Drill(
             days=days, failures={n: names.count(n) for n in dict.fromkeys(names)}, interruptions=self.interruptions,
-            repairs=self.repairs, moves=self.moves, least_moves=self.least, checked=self.checked, broken=tuple(self.broken),
+            repairs=self.repairs, moves=self.moves, least_moves=self.least, checked=self.checked, audited=self.audited,
+            broken=tuple(self.broken),
             shrunk_events=self.shrunk_events, shrunk_s=self.shrunk_s, fewest_replicas=self.fewest,
             share=self.ours.done_s / end_s, share_no_spares=self.waits.done_s / end_s,
             share_no_spares_shrink=self.less.done_s / end_s, share_naive=self.naive.done_s / end_s,

@@ -21,7 +21,8 @@ def as_json(drills: Sequence[Drill], seeds: Sequence[int], costs: Costs) -> dict
         "drills": [
             {
                 "seed": seed, "days": d.days, "failures": d.failures, "interruptions": d.interruptions, "repairs": d.repairs,
-                "moves": d.moves, "least_moves": d.least_moves, "checked": d.checked, "broken": list(d.broken),
+                "moves": d.moves, "least_moves": d.least_moves, "checked": d.checked, "audited": d.audited,
+                "broken": list(d.broken),
                 "shrunk_events": d.shrunk_events, "shrunk_hours": d.shrunk_s / 3600, "fewest_replicas": d.fewest_replicas,
                 "effective": {"repair": d.share, "naive_restart": d.share_naive, "no_spares_waiting": d.share_no_spares,
                               "no_spares_shrinking": d.share_no_spares_shrink},
@@ -50,8 +51,8 @@ def screen(drills: Sequence[Drill], costs: Costs, style: Style = PLAIN) -> str:
         ["failures", f"{sum(d.failures.values()):,} in {d.days:g} days: {kinds}"],
         ["interruptions", f"{d.interruptions:,}; the others hit parts without ranks"],
         ["repairs", f"{d.repairs:,}, {d.moves:,} moves, of which {d.least_moves:,} could not be avoided by any repair"],
-        ["rules kept", f"{verdict} repaired placements pass the referee's rules"],
-        ["solver", f"median {seconds(_at(d, 50))}, worst {seconds(_at(d, 100))}"],
+        ["rules kept", f"{verdict} repaired placements pass the referee's rules, {d.audited:,} the whole referee as plans"],
+        ["solver", f"median {seconds(_at(d, 50))}, worst {seconds(_at(d, 100))} of processor time"],
         ["shrunk", shrunk if d.shrunk_events else "never"],
         [
             "step time",

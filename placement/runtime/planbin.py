@@ -60,12 +60,12 @@ def pack(sections: Mapping[Section, Records], *, digest: bytes, flags: int, coun
         assert records.dtype == RECORDS[section], section
         entry[i] = (section, records.itemsize, at, len(records), crc32c(_raw(records)), 0)
         at = _aligned(at + records.nbytes)
-    file = np.zeros(at, np.uint8)
-    file[: HEADER.itemsize] = np.frombuffer(_header(entry, at, digest, flags, counts), np.uint8)
-    file[HEADER.itemsize : HEADER.itemsize + entry.nbytes] = _raw(entry)
-    for row, (_, records) in zip(entry, sorted(sections.items()), strict=True):
-        file[int(row["offset"]) : int(row["offset"]) + records.nbytes] = _raw(records)
-    return file.tobytes()
+    parts: list[bytes | memoryview] = [_header(entry, at, digest, flags, counts), entry.tobytes()]
+    for _, records in sorted(sections.items()):
+        written = sum(map(len, parts))
+        parts += [bytes(_aligned(written) - written), _raw(records).data]
+    written = sum(map(len, parts))
+    return b"".join([*parts, bytes(at - written)])
 
 
 def _raw(records: Records) -> npt.NDArray[np.uint8]:

@@ -23,8 +23,7 @@ def broken_rules(cluster: Cluster, strategy: Strategy, placement: Placement, *, 
         return ["a rank sits on a GPU that the cluster does not have"]
     node_R = gpu_R // slots
     found = []
-    taken = np.zeros(cluster.num_nodes * slots, np.int8)
-    np.add.at(taken, gpu_R, 1)
+    taken = np.bincount(gpu_R, minlength=cluster.num_nodes * slots)
     if (taken > 1).any():
         found.append(f"{int((taken > 1).sum()):,} GPUs run two ranks")
     sick = (cluster.state_N[node_R] != State.OK) | ~cluster.gpu_ok_NG[node_R, gpu_R % slots]

@@ -17,6 +17,7 @@ import pytest
 
 from placement.cli.main import main
 from placement.ingest.anyfile import load_wired
+from placement.passes.drill import Run
 from placement.runtime import Section, load_plan, succession
 from placement.spec.events import Event, after, amend
 from placement.spec.source import load, parse
@@ -328,12 +329,22 @@ def test_drill_of_a_year(run, plan, tmp_path):
     found = json.loads(run(*words).out)["drills"][0]
     assert found["checked"] == found["repairs"] > 10
     assert found["broken"] == []
+    assert found["audited"] == 3
     assert found["moves"] == found["least_moves"] > 0
     assert found["effective"]["repair"] > found["effective"]["no_spares_waiting"]
     assert 0 < found["effective"]["repair"] < 1
     again = json.loads(run(*words).out)["drills"][0]
     assert {k: v for k, v in again.items() if k != "repair_s"} == {k: v for k, v in found.items() if k != "repair_s"}
     assert (tmp_path / "d.svg").read_text().startswith("<svg")
+
+
+def test_a_restart_that_is_interrupted_starts_over():
+    """Failures at 100, 150 and 1,000 s, restarts of 120 s, a checkpoint every 50 s: trained 100 s, 700 s and 880 s."""
+    run = Run(restart_s=120.0, checkpoint_s=50.0)
+    for at_s in (100.0, 150.0, 1000.0):
+        run.stop(at_s)
+    run.until(2000.0, keep=True)
+    assert run.done_s == 100.0 + 700.0 + 880.0
 
 
 def test_drills_of_several_seeds(run, plan):
