@@ -49,9 +49,9 @@ def validate(files: Sequence[str], format: str | None, plan: Sequence[str], fmt:
     elif fmt is TableFormat.JSON:
         from placement.report.diagnostics import as_json
 
+        told = [as_json(d) for d in read] + [fabric.as_json(f, wired.files[0]) for f in faults]
         value = {
-            "format": wired.format, "files": list(wired.files), "design": design_of(known),
-            "findings": [fabric.as_json(f) for f in faults], "diagnostics": [as_json(d) for d in read],
+            "format": wired.format, "files": list(wired.files), "design": design_of(known), "diagnostics": told,
             "bandwidth": None if wired.logical else fabric.capacity_json(bandwidth(known)), "summary": _counts(faults, read),
         }  # fmt: skip
         output.result_json(value | ({"ndt_report": report} if report is not None else {}))
@@ -64,7 +64,7 @@ def validate(files: Sequence[str], format: str | None, plan: Sequence[str], fmt:
 
 def _counts(faults: Sequence[Fault], read: Sequence[Diagnostic]) -> dict[str, int]:
     severities = [f.severity for f in faults] + [d.severity for d in read]
-    words = {Severity.ERROR: "errors", Severity.WARNING: "warnings", Severity.INFO: "notes"}
+    words = {Severity.ERROR: "errors", Severity.WARNING: "warnings", Severity.INFO: "infos"}
     return {word: sum(s is severity for s in severities) for severity, word in words.items()}
 
 
@@ -81,7 +81,8 @@ def compare_files(one: str, two: str, formats: tuple[str | None, str | None], fm
         output.result(fabric.as_csv(faults))
     elif fmt is TableFormat.JSON:
         same = sum(1 for link in found.intended.links if link in found.actual.links)
-        output.result_json({"same": same, "findings": [fabric.as_json(f) for f in faults], "ndt_report": ndt_report(found)})
+        told = [fabric.as_json(f, b.files[0]) for f in faults]
+        output.result_json({"same": same, "diagnostics": told, "summary": _counts(faults, ()), "ndt_report": ndt_report(found)})
     else:
         output.result(fabric.difference(found, faults, output.stdout_style()))
     return Exit.OK if found.same else Exit.DIFFERENT

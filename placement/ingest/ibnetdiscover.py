@@ -27,6 +27,7 @@ _SWITCH_TEXT = re.compile(r"(?:MF0;)?([^;:]+):([^:/]+)((?:/[A-Z]+\d+)*)\Z")
 _ADAPTER_TEXT = re.compile(r"(\S+)\s+(\S+)\Z")
 _GENERIC = re.compile(r"mellanox technologies|nvidia|connectx|bluefield|infiniscale|switchx|quantum|^mt\d+", re.IGNORECASE)
 _KINDS = {"S": Kind.SWITCH, "H": Kind.ADAPTER, "R": Kind.ROUTER}
+_Key = tuple[str, int, str, int]  # device, port, device, port
 _PERMISSIVE = 65535  # the LID of a port that the subnet manager has not configured (IBTA)
 
 
@@ -55,18 +56,26 @@ class _Link:
     label: tuple[str, str]
 
 
+@dataclass
+class _Told:
+    """What the lines of ports say: accounts of cables, LIDs of adapters, and devices that have a line which cannot be read."""
+
+    links: dict[_Key, _Link] = field(default_factory=dict)
+    lids: dict[int, int] = field(default_factory=dict)
+    damaged: set[str] = field(default_factory=set)
+
+
 def read(source: Source) -> Reading:
     """Plain ibnetdiscover output."""
     out = Builder("ibnetdiscover", source.file)
     block = _Block()
-    links: dict[tuple[str, int, str, int], _Link] = {}
-    lids: dict[int, int] = {}
+    told = _Told()
     for number, raw in enumerate(source.lines, start=1):
         line = raw.strip()
         if not line:
             continue
         if line[0] == "[":
-            _port(out, block, links, lids, line, number)
+            _port(out, block, told, line, number)
         elif identity := _IDENTITY.match(line):
             if identity[1] == "vendid" or block.device >= 0:
                 block = _Block()
@@ -77,8 +86,8 @@ def read(source: Source) -> Reading:
             out.taken = line.partition("generated on")[2].strip()
         elif line[0] != "#" and not line.startswith(("Chassis ", "DR path")) and "PuTTY log" not in line:
             out.bad(number, "not-a-record", f"`{line[:60]}` is no line of ibnetdiscover")
-    _cables(out, links)
-    _lids(out, lids)
+    _cables(out, told)
+    _lids(out, told.lids)
     return out.done()
 
 
@@ -97,19 +106,18 @@ def _header(out: Builder, match: re.Match[str], ids: dict[str, str], line: int) 
     return _Block(device, letter, key)
 
 
-def _port(
-    out: Builder, block: _Block, links: dict[tuple[str, int, str, int], _Link], lids: dict[int, int], line: str, number: int
-) -> None:
+def _port(out: Builder, block: _Block, told: _Told, line: str, number: int) -> None:
     match = _PORT.match(line)
     if match is None or block.device < 0:
         reason = "is no port of ibnetdiscover" if match is None else "stands before the header of its device"
         out.bad(number, "bad-port", f"`{line[:60]}` {reason}")
+        told.damaged.add(block.guid)
         return
     peer = f"{match[4]}-{match[5].zfill(16).lower()}"
     tail = _TAIL.match(match[9] or "")
     own_lid = int(tail[1]) if tail and tail[1] else 0
     if own_lid and block.kind == "H":
-        lids.setdefault(block.device, own_lid)
+        told.lids.setdefault(block.device, own_lid)
     if tail is None or not tail[4]:
         out.bad(number, "no-speed", f"port {match[1]} says no speed; the cable is kept")
     link = _Link(
@@ -120,17 +128,21 @@ def _port(
         (match[2] or "", match[7] or ""),
     )
     key = (block.guid, int(match[1][:9]), peer, int(match[6][:9]))
-    if key in links:
-        out.bad(number, "port-twice", f"port {match[1]} is listed twice with the same peer, first at line {links[key].line:,}")
+    if key in told.links:
+        first = told.links[key].line
+        out.bad(number, "port-twice", f"port {match[1]} is listed twice with the same peer, first at line {first:,}")
     else:
-        links[key] = link
+        told.links[key] = link
 
 
-def _cables(out: Builder, links: dict[tuple[str, int, str, int], _Link]) -> None:
+def _cables(out: Builder, told: _Told) -> None:
     """Each cable once: the two accounts of it are joined; a peer without a block of its own becomes a device from what is
     said.
     """
     orphans: dict[str, int] = {}
+    links = _untwinned(told.links)
+    whole = {mine for mine, _, _, _ in links} - told.damaged
+    half: dict[str, list[_Link]] = {}
     for key, link in links.items():
         mine, port, peer, peer_port = key
         back = links.get((peer, peer_port, mine, port))
@@ -145,21 +157,48 @@ def _cables(out: Builder, links: dict[tuple[str, int, str, int], _Link]) -> None
                 unit=_unit(peer[0], link.text), model=_model(peer[0], link.text),
             )  # fmt: skip
             orphans.setdefault(peer, link.line)
+        if back is None and peer in whole:
+            half.setdefault(peer, []).append(link)
         if back is not None and back.rate != link.rate:
             message = (
-                f"the ends of a cable disagree on its speed: {link.rate or 'none'} here, {back.rate or 'none'} at "
-                f"line {back.line:,}"
+                f"the ends of the cable {_end(back, port)} -- {_end(link, peer_port)} disagree on its speed: "
+                f"{link.rate or 'none'} here, {back.rate or 'none'} at line {back.line:,}"
             )
             out.bad(link.line, "ends-disagree", message)
         label_a, label_b = (f"ext {text}" if text else "" for text in link.label)
         out.cable(
             a, port, b, peer_port, link.line, rate=link.rate, back=back.line if back else 0, label_a=label_a, label_b=label_b
         )
+    for unheard in half.values():
+        cables = f"{len(unheard):,} cables of" if len(unheard) > 1 else "a cable of"
+        message = f"{cables} {_end(unheard[0])} {'are' if len(unheard) > 1 else 'is'} told by the other end only"
+        out.bad(unheard[0].line, "one-sided", message, "the record of the device is cut, or edited: capture again")
     if orphans:
         line = min(orphans.values())
         noun = "devices have" if len(orphans) > 1 else "device has"
         message = f"{len(orphans):,} connected {noun} no record of their own: the capture is cut or incomplete"
         out.bad(line, "incomplete", message, "capture again, or give the rest of the output")
+
+
+def _end(link: _Link, port: int = 0) -> str:
+    """The device that a line tells of, as its own description names it, and the port there."""
+    match = _SWITCH_TEXT.match(link.text)
+    return (match[1].strip() if match else " ".join(link.text.split())) + (f"/{port}" if port else "")
+
+
+def _untwinned(links: dict[_Key, _Link]) -> dict[_Key, _Link]:
+    """Cables of devices that share an identity, each given to the one whose own record tells of it."""
+    twins: dict[str, set[str]] = {}
+    for mine, _, _, _ in links:
+        if "#" in mine:
+            twins.setdefault(mine.partition("#")[0], set()).add(mine)
+    if not twins:
+        return links
+    out: dict[_Key, _Link] = {}
+    for (mine, port, peer, peer_port), link in links.items():
+        owner = next((t for t in sorted(twins.get(peer, ())) if (t, peer_port, mine, port) in links), peer)
+        out[mine, port, owner, peer_port] = link
+    return out
 
 
 def _lids(out: Builder, lids: dict[int, int]) -> None:

@@ -15,6 +15,7 @@ from placement.fabric.wiring.bandwidth import Bandwidth
 from placement.fabric.wiring.compare import Comparison
 from placement.fabric.wiring.faults import Fault
 from placement.hostlist import fold
+from placement.report.diagnostics import as_json as diagnostic_json
 from placement.report.style import PLAIN, Style, safe
 from placement.report.text import counted, si, table
 
@@ -129,13 +130,14 @@ def summary(faults: Sequence[Fault]) -> str:
     return told + (f"; {counted(len(hosts), 'host')} affected" if hosts else "")
 
 
-def as_json(fault: Fault) -> dict[str, Any]:
-    """One finding with everything that is known of it."""
-    return {
-        "severity": fault.severity.value, "name": f"fabric/{fault.kind}", "message": fault.message, "group": fault.group,
-        "rack": fault.rack, "expected": list(fault.expected), "actual": list(fault.actual), "hosts": list(fault.victims),
-        "devices": list(fault.devices),
-        "cables": fault.cables, "file": fault.file, "line": fault.line, "help": fault.help,
+def as_json(fault: Fault, file: str = "") -> dict[str, Any]:
+    """One finding in the shape of every diagnostic, with what only cables have: both sides, hosts, devices, place.
+
+    `file` is named where the finding has no line of its own.
+    """
+    return diagnostic_json(fault.diagnostic(file)) | {
+        "expected": list(fault.expected), "actual": list(fault.actual), "hosts": list(fault.victims),
+        "devices": list(fault.devices), "cables": fault.cables, "group": fault.group, "rack": fault.rack,
     }  # fmt: skip
 
 

@@ -111,7 +111,7 @@ def _lanes(
         lanes_L[cls] = usual
         owners = Counter(u for h in members for u in sets[h])
         fleet = Counter(_scheme(u) for h in members for u in {(_scheme(x), 0): x for x in sets[h]}.values())
-        rare = {u for u, n in owners.items() if n < RARE * fleet[_scheme(u)]}
+        rare = {u for u, n in owners.items() if n < max(RARE, 1.5 / len(members)) * fleet[_scheme(u)]}
         ordinal: defaultdict[tuple[str, int], Counter[int]] = defaultdict(Counter)
         for h in members:
             if len(sets[h]) == usual:
@@ -119,15 +119,22 @@ def _lanes(
                     ordinal[unit][lane] += 1
         lane_of = {u: c.most_common(1)[0][0] for u, c in ordinal.items()}
         for h in members:
-            strange = [u for u in sets[h] if u in rare]
-            single = len(strange) == 1 and usual > 2
+            strange = [u for u in sets[h] if u in rare] or _alien(sets[h], fleet, len(members))
+            single = len(strange) == 1 and usual > 1 and len(members) >= FEW
             for row in owned[h]:
                 unit = units[row]
-                odd_R[row] = single and unit in rare
+                odd_R[row] = single and unit in strange
                 lane_R[row] = -1 if odd_R[row] else lane_of.get(unit, -1)
         best = [Counter({u: n for u, n in owners.items() if lane_of.get(u) == lane}) for lane in range(usual)]
         unit_of.append(tuple(c.most_common(1)[0][0][0] if c else "" for c in best))
     return lane_R, odd_R, lanes_L, tuple(unit_of)
+
+
+def _alien(units: list[tuple[str, int]], fleet: Counter[str], members: int) -> list[tuple[str, int]]:
+    """Units called in another way than the host's others, and than those of nearly all hosts."""
+    own = Counter(_scheme(u) for u in units)
+    main = own.most_common(1)[0][0]
+    return [u for u in units if _scheme(u) != main and fleet[_scheme(u)] < max(2, RARE * members) and own[_scheme(u)] == 1]
 
 
 def _scheme(unit: tuple[str, int]) -> str:

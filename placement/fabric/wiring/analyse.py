@@ -10,9 +10,9 @@ import numpy as np
 from placement.diag import Severity
 from placement.fabric.wiring.adapters import Adapters, adapters_of
 from placement.fabric.wiring.audit_hosts import host_faults
-from placement.fabric.wiring.audit_switches import SwitchView, hosts_below, switch_faults
+from placement.fabric.wiring.audit_switches import switch_faults
 from placement.fabric.wiring.ends import Ends, ends_of
-from placement.fabric.wiring.faults import Fault, Names
+from placement.fabric.wiring.faults import Fault, Names, located
 from placement.fabric.wiring.groups import group_faults
 from placement.fabric.wiring.host_view import HostView
 from placement.fabric.wiring.hosts import Seats, seats_of
@@ -21,6 +21,7 @@ from placement.fabric.wiring.nvlink import nvlink_faults
 from placement.fabric.wiring.roles import tiers_of
 from placement.fabric.wiring.shape import shape_faults
 from placement.fabric.wiring.sockets import Sockets, sockets_of
+from placement.fabric.wiring.switch_view import SwitchView, hosts_below
 from placement.fabric.wiring.uplinks import Boundary, boundary
 from placement.ir import Wired
 from placement.ir._array import Ints
@@ -65,7 +66,7 @@ def analyse(wired: Wired) -> Analysis:
         faults += switch_faults(SwitchView(wired, b, names, below, b.num_groups))
     faults += [*nvlink_faults(wired), *group_faults(wired)]
     faults += shape_faults(wired, ends, tier_D, names, adapters, sockets, found)
-    return Analysis(wired, ends, tier_D, adapters, sockets, seats, tuple(found), ordered(faults), names)
+    return Analysis(wired, ends, tier_D, adapters, sockets, seats, tuple(found), ordered(located(faults, names)), names)
 
 
 def ordered(faults: list[Fault]) -> tuple[Fault, ...]:
@@ -74,6 +75,7 @@ def ordered(faults: list[Fault]) -> tuple[Fault, ...]:
     cut = {d for f in faults if f.kind == "island" for d in f.devices}
     lost = {d for f in faults if f.kind in ("missing-switch", "leaf-without-hosts", "taper-off-design") for d in f.devices}
     unlinked = {v for f in faults if f.kind in ("missing-host-link", "missing-switch", "leaf-without-hosts") for v in f.victims}
+    below = {e.rpartition("/")[0] for f in faults if f.kind == "missing-switch" for e in _lower_ends(f)}
     dark = {v for f in faults if f.kind == "no-link" for v in f.victims}
     seen: set[tuple[str, tuple[str, ...]]] = set()
     kept = []
@@ -83,6 +85,7 @@ def ordered(faults: list[Fault]) -> tuple[Fault, ...]:
         covered = (
             again
             or (fault.kind in ("extra-cable", "wrong-port", "wrong-leaf") and bool(twice & set(fault.records)))
+            or (fault.kind == "taper-off-design" and bool(below) and below.issuperset(fault.devices))
             or (fault.kind in ("switch-cut-off", "idle-switch") and bool(fault.devices) and fault.devices[0] in cut | lost)
             or (fault.kind == "no-link" and bool(unlinked & set(fault.victims)))
             or (fault.kind == "absent-tray" and bool(dark & set(fault.victims)))
@@ -90,3 +93,8 @@ def ordered(faults: list[Fault]) -> tuple[Fault, ...]:
         if not covered:
             kept.append(fault)
     return tuple(sorted(kept, key=lambda f: (ORDER[f.severity], f.kind, f.group, f.rack, f.devices, f.message)))
+
+
+def _lower_ends(fault: Fault) -> list[str]:
+    """Sockets whose cables lead to a missing switch."""
+    return [e.partition(" -- ")[0] for e in fault.expected if " -- " in e]

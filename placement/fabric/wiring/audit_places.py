@@ -36,6 +36,8 @@ def absent_faults(view: HostView) -> Iterator[Fault]:
         if len(tail):
             yield _partial(view, group, tail, len(usual_I))
         for place in np.setdiff1d(nth, tail).tolist():
+            if s.num_groups == 1 and not x.naming.expected(group, place):
+                continue  # nothing says that a host should be there: no other group has one, and no name is left out
             yield _tray(view, group * x.width + place)
 
 

@@ -5,46 +5,21 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 
 from placement.diag import Severity
+from placement.fabric.wiring.audit_gaps import gap_faults
 from placement.fabric.wiring.chains import Chain, chains
-from placement.fabric.wiring.ends import joined
 from placement.fabric.wiring.faults import Fault, Names, count
-from placement.fabric.wiring.names import gaps, letters, natural, numbers, renumbered
+from placement.fabric.wiring.switch_view import SwitchView
 from placement.fabric.wiring.uplinks import Boundary
-from placement.ir import Wired
 from placement.ir._array import Ints
 
-ALL = 0.8
+ALL = 0.8  # of the cables of a switch are gone: the switch is to blame
+HALF = 0.5  # of its uplinks are gone: one finding, whoever is at the other end
 E_, W_, I_ = Severity.ERROR, Severity.WARNING, Severity.INFO
-Below = Callable[[int], tuple[str, ...]]
-
-
-@dataclass(frozen=True)
-class SwitchView:
-    """One boundary, the words for it, and the hosts below each switch."""
-
-    wired: Wired
-    b: Boundary
-    names: Names
-    below: Below  # hosts under a switch
-    pods: int
-
-    def group(self, device: int) -> str:
-        group = int(self.b.group_D[device])
-        return f"pod {group}" if self.pods > 1 and self.b.tier == 1 and group >= 0 else ""
-
-    def expected(self, q: int) -> str:
-        b = self.b
-        return self.names.cable(int(b.low_Q[q]), int(b.port_Q[q]), int(b.high_Q[q]), int(b.peer_port_Q[q]))
-
-    def actual(self, x: int) -> str:
-        b = self.b
-        return self.names.cable(int(b.low_X[x]), int(b.port_X[x]), int(b.high_X[x]), int(b.peer_port_X[x]))
 
 
 def switch_faults(view: SwitchView) -> Iterator[Fault]:
@@ -56,7 +31,7 @@ def switch_faults(view: SwitchView) -> Iterator[Fault]:
         else:
             lost.extend(chain.expected)
     yield from _missing(view, lost)
-    yield from _missing_switches(view)
+    yield from gap_faults(view)
 
 
 def _chains(b: Boundary) -> list[Chain]:
@@ -156,11 +131,15 @@ def _missing(view: SwitchView, lost: list[int]) -> Iterator[Fault]:
             victims=view.below(device) if up else (), devices=(view.names.device(device),), cables=len(mine),
             help="check the switch before its cables",
         )  # fmt: skip
+    rest = [q for q in lost if int(b.low_Q[q]) not in cut_low and int(b.high_Q[q]) not in cut_high]
+    for device, n in sorted(Counter(int(b.low_Q[q]) for q in rest).items()):
+        if n >= max(4, HALF * due_low[device]):
+            mine = [q for q in rest if int(b.low_Q[q]) == device]
+            rest = [q for q in rest if int(b.low_Q[q]) != device]
+            yield _half(view, device, mine, due_low[device])
     pairs: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-    for q in lost:
-        pair = int(b.low_Q[q]), int(b.high_Q[q])
-        if pair[0] not in cut_low and pair[1] not in cut_high:
-            pairs[pair].append(q)
+    for q in rest:
+        pairs[int(b.low_Q[q]), int(b.high_Q[q])].append(q)
     usual = Counter(zip(b.low_Q.tolist(), b.high_Q.tolist(), strict=True))
     for pair, mine in pairs.items():
         names = f"{view.names.device(pair[0])} and {view.names.device(pair[1])}"
@@ -174,101 +153,12 @@ def _missing(view: SwitchView, lost: list[int]) -> Iterator[Fault]:
         )  # fmt: skip
 
 
-def _missing_switches(view: SwitchView) -> Iterator[Fault]:
-    """Ports that no lower switch of a group uses, though most other groups do, or that are a hole in their range: a switch is
-    not there.
-    """
-    b = view.b
-    if not b.ruled or not len(b.low_Q):
-        return
-    rows = np.flatnonzero(b.port_Q >= 0)
-    _, first = np.unique(joined(b.group_D[b.low_Q[rows]], b.port_Q[rows]), return_index=True)
-    rule: dict[int, dict[int, int]] = defaultdict(dict)
-    for q in rows[first].tolist():
-        rule[int(b.group_D[b.low_Q[q]])][int(b.port_Q[q])] = int(b.high_Q[q])
-    used = Counter(p for ports in rule.values() for p in ports)
-    sizes = {g: len(ports) for g, ports in rule.items()}
-    for group, ports in sorted(rule.items()):
-        alike = [g for g in rule if g != group]
-        want = {p for p, n in used.items() if 2 * n > len(rule)} if len(alike) >= 2 else set(range(min(ports), max(ports) + 1))
-        hole = sorted(want - set(ports))
-        if not hole or len(hole) > 0.25 * sizes[group]:
-            continue
-        yield from _holes(view, group, hole, rule, alike)
-
-
-def _holes(view: SwitchView, group: int, hole: list[int], rule: dict[int, dict[int, int]], alike: list[int]) -> Iterator[Fault]:
-    """One fault for each switch that a hole in the ports stands for."""
-    b = view.b
-    ports = rule[group]
-    each = Counter(Counter(ports.values()).values()).most_common(1)[0][0]
-    members = np.flatnonzero((b.group_D >= 0) & (b.group_D == group) & np.isin(np.arange(len(b.group_D)), b.low_Q))
-    names = _hole_names(view, group, hole, rule, alike, each)
-    for index in range(0, len(hole), each):
-        mine = hole[index : index + each]
-        name = names[index // each] if index // each < len(names) else ""
-        cables = len(mine) * len(members)
-        sample = [f"{view.names.socket(int(members[0]), p)} -- {name or 'a switch'}" for p in mine]
-        message = (
-            f"{name or 'a switch'} is missing above {count(len(members), 'switch', 'switches')}: "
-            f"{count(cables, 'cable')} of the pattern lead nowhere"
-        )
-        known = (
-            {view.names.device(d).casefold() for d in np.flatnonzero(view.wired.device.kind_D == 0).tolist()} if name else set()
-        )
-        kind = "switch-cut-off" if name.casefold() in known else "missing-switch"
-        yield Fault(
-            kind, E_, message, tuple(sample), ("no link",) * len(sample), view.group(int(members[0])),
-            devices=(name,) if name else (), cables=cables,
-            help="check power and management of the switch; capture again when it is back",
-        )  # fmt: skip
-
-
-def _hole_names(
-    view: SwitchView, group: int, hole: list[int], rule: dict[int, dict[int, int]], alike: list[int], each: int
-) -> list[str]:
-    """Names of the switches that a hole stands for: by the other groups, or by the gap in the names of this one."""
-    here = {p: view.names.device(d) for p, d in rule[group].items()}
-    out: list[str] = []
-    for port in hole[::each]:
-        votes: Counter[str] = Counter()
-        for other in [g for g in alike if port in rule[g]][:4]:
-            there = view.names.device(rule[other][port])
-            for shared in [p for p in here if p in rule[other]][:64]:
-                theirs = view.names.device(rule[other][shared])
-                if letters(theirs) == letters(there) == letters(here[shared]):
-                    fields = [h + m - t for h, m, t in zip(numbers(here[shared]), numbers(there), numbers(theirs), strict=True)]
-                    votes[renumbered(here[shared], fields) if min(fields, default=0) >= 0 else ""] += 1
-        if votes:
-            out.append(votes.most_common(1)[0][0])
-    if out:
-        return out
-    found = gaps(list(dict.fromkeys(here.values())))
-    return sorted(found, key=natural) if len(found) == len(hole[::each]) else _gap_by_port(here, hole, each)
-
-
-def _gap_by_port(here: dict[int, str], hole: list[int], each: int) -> list[str]:
-    """Name of a switch from its neighbours by port: one number lies between theirs."""
-    out = []
-    for port in hole[::each]:
-        before = next((here[p] for p in sorted(here, reverse=True) if p < port), "")
-        after = next((here[p] for p in sorted(here) if p > port), "")
-        a, b = numbers(before), numbers(after)
-        differ = [i for i in range(min(len(a), len(b))) if a[i] != b[i]]
-        if before and after and len(a) == len(b) and len(differ) == 1 and b[differ[0]] - a[differ[0]] == 2:
-            out.append(renumbered(before, [*a[: differ[0]], a[differ[0]] + 1, *a[differ[0] + 1 :]]))
-        else:
-            out.append("")
-    return out
-
-
-def hosts_below(leaf_R: Ints, host_R: Ints, hosts: tuple[str, ...]) -> Below:
-    """Function from a leaf to the hosts on it; switches above the leafs have none of their own."""
-    order = np.argsort(leaf_R, kind="stable")
-    leaf, host = leaf_R[order], host_R[order]
-
-    def below(device: int) -> tuple[str, ...]:
-        a, b = np.searchsorted(leaf, [device, device + 1])
-        return tuple(sorted({hosts[h] for h in host[a:b].tolist() if h >= 0}))
-
-    return below
+def _half(view: SwitchView, device: int, mine: list[int], total: int) -> Fault:
+    """One finding for a switch that lost half of its uplinks or more: not one for each of its peers."""
+    message = f"{len(mine)} of {total} cables upwards of {view.names.device(device)} are missing"
+    peers = dict.fromkeys(view.names.device(int(view.b.high_Q[q])) for q in mine)
+    return Fault(
+        "missing-cable", E_, message, tuple(view.expected(q) for q in mine), ("no link",) * len(mine), view.group(device),
+        victims=view.below(device), devices=(view.names.device(device), *peers), cables=len(mine),
+        help="check the switch, then the cables and the transceivers at both ports",
+    )  # fmt: skip

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+
+import numpy as np
 
 from placement.diag import Diagnostic, Label, Severity, Span
 from placement.fabric.wiring.kinds import KINDS
@@ -57,7 +59,7 @@ class Fault:
             notes.append(f"{len(self.victims):,} {noun}: {fold(self.victims, SHOWN)}")
         return Diagnostic(
             f"fabric/{self.kind}", self.message, self.severity, label, notes=tuple(notes), help=self.help,
-            objects=self.devices[:100]
+            objects=tuple(dict.fromkeys((*self.devices, *self.victims))),
         )  # fmt: skip
 
 
@@ -100,6 +102,28 @@ class Names:
     def device_place(self, d: int) -> tuple[int, str]:
         device = self.wired.device
         return int(device.line_D[d]), self.wired.files[int(device.file_D[d])]
+
+
+def located(faults: Sequence[Fault], names: Names) -> list[Fault]:
+    """The faults, those of things that are not there with the line of what should hold them: the leaf of a missing cable."""
+    device = names.wired.device
+    if all(f.line for f in faults):
+        return list(faults)
+    line_of: dict[str, int] = {}
+    for d in np.flatnonzero(device.line_D > 0).tolist():
+        line_of.setdefault(names.device(d), d)
+        line_of.setdefault(str(device.name_D[d]), d)
+    return [f if f.line else _placed(f, line_of, names) for f in faults]
+
+
+def _placed(fault: Fault, line_of: dict[str, int], names: Names) -> Fault:
+    ends = (end for text in fault.expected for end in text.split(" -- ")[::-1])
+    for text in (*fault.devices, *ends, *fault.victims):
+        d = line_of.get(text, line_of.get(text.rpartition("/")[0]))
+        if d is not None:
+            line, file = names.device_place(d)
+            return replace(fault, line=line, file=file)
+    return fault
 
 
 def count(n: int, noun: str, plural: str = "") -> str:

@@ -68,11 +68,18 @@ def seats_of(a: Adapters, s: Sockets) -> Seats:
 
 def _homes(a: Adapters, place_R: Ints, width: int) -> tuple[Ints, Bools, Naming]:
     """Home of each host by majority of its adapters; adapters of a second host with the same name; the rule of names."""
-    home_H = np.full(len(a.hosts), -1, np.int64)
+    home_H: Ints = np.full(len(a.hosts), -1, np.int64)
     sure = np.flatnonzero((a.class_R >= 0) & (place_R >= 0))
     votes = vote(a.host_R[sure], place_R[sure])
     home_H[votes.key_K] = votes.value_K
-    names = _naming(a, home_H, width)
+    tied = votes.key_K[2 * votes.count_K <= votes.total_K]
+    lost = np.flatnonzero((home_H < 0) & (a.class_H >= 0))
+    sure_H = home_H.copy()
+    sure_H[tied] = -1
+    names = _naming(a, sure_H, width)
+    if len(tied) or len(lost):
+        home_H = _by_name(a, home_H, place_R, width, names, (tied.tolist(), lost.tolist())) if names.ok else home_H
+        names = _naming(a, home_H, width)
     double_R = np.zeros(len(place_R), bool)
     lanes_L = a.lanes_L
     before = home_H.copy()
@@ -88,9 +95,26 @@ def _homes(a: Adapters, place_R: Ints, width: int) -> tuple[Ints, Bools, Naming]
     return home_H, double_R, names if np.array_equal(before, home_H) else _naming(a, home_H, width)
 
 
+def _by_name(a: Adapters, home_H: Ints, place_R: Ints, width: int, names: Naming, unsure: tuple[list[int], list[int]]) -> Ints:
+    """Homes with those of hosts whose adapters disagree, or sit where nothing should, told by their names."""
+    tied, lost = unsure
+    out = home_H.copy()
+    for h in tied:
+        places = place_R[(a.host_R == h) & (place_R >= 0)].tolist()
+        fitting = [p for p in places if names.expected(p // width, p % width) == a.hosts[h]]
+        out[h] = fitting[0] if fitting else out[h]
+    if lost:
+        taken = set(out[out >= 0].tolist())
+        free = [(j, i) for j in names.row_key_J.tolist() for i in names.column_key_I.tolist() if j * width + i not in taken]
+        place_of = {names.expected(j, i): j * width + i for j, i in free}
+        for h in lost:
+            out[h] = place_of.get(a.hosts[h], -1)
+    return out
+
+
 def _naming(a: Adapters, home_H: Ints, width: int) -> Naming:
     at = np.flatnonzero(home_H >= 0)
-    return naming([a.hosts[h] for h in at.tolist()], home_H[at] // width, home_H[at] % width)
+    return naming([a.hosts[h] for h in at.tolist()], home_H[at] // width, home_H[at] % width, even=True)
 
 
 def _slots(a: Adapters, home_H: Ints, double_R: Bools, own_R: Ints, place_R: Ints, lanes: int) -> tuple[Ints, Bools]:

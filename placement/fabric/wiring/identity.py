@@ -104,14 +104,18 @@ def port_faults(wired: Wired, ends: Ends, names: Names) -> Iterator[Fault]:
         )  # fmt: skip
     ports_D = device.ports_D
     over = np.flatnonzero((ports_D[ends.device_X] >= 0) & (ends.port_X > ports_D[ends.device_X]))
+    beyond: defaultdict[int, list[int]] = defaultdict(list)
     for x in over.tolist():
-        d = int(ends.device_X[x])
-        line, file = names.place(int(ends.cable_X[x]))
+        beyond[int(ends.device_X[x])].append(x)
+    for d, rows in beyond.items():
+        line, file = names.place(int(ends.cable_X[rows[0]]))
+        sockets = [names.socket(d, int(ends.port_X[x])) for x in rows]
+        what = f"{some(sockets)} {'are' if len(rows) > 1 else 'is'} used, but {names.device(d)} has {int(ports_D[d])} ports"
         yield Fault(
-            "no-such-port", E_,
-            f"{names.socket(d, int(ends.port_X[x]))} is used, but {names.device(d)} has {int(ports_D[d])} ports",
-            (f"ports 1 to {int(ports_D[d])}",), (f"port {int(ends.port_X[x])}",), devices=(names.device(d),), cables=1,
-            line=line, file=file, help="the port number or the switch model is wrong", records=(int(ends.cable_X[x]),),
+            "no-such-port", E_, what, (f"ports 1 to {int(ports_D[d])}",) * len(rows),
+            tuple(f"port {int(ends.port_X[x])}" for x in rows), devices=(names.device(d), *sockets), cables=len(rows),
+            line=line, file=file, help="the port number or the switch model is wrong",
+            records=tuple(int(ends.cable_X[x]) for x in rows),
         )  # fmt: skip
     half = len(loop_X) // 2
     for x in np.flatnonzero(loop_X[:half]).tolist():

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -55,14 +55,26 @@ def numbers(name: str) -> list[int]:
     return [int(n) for n in _NUMBER.findall(name)]
 
 
-def renumbered(model: str, fields: Sequence[int]) -> str:
-    """A name like `model` with other numbers, zero-padded as its own are.
+def renumbered(model: str, fields: Sequence[int], pads: Sequence[int] | None = None) -> str:
+    """A name like `model` with other numbers, zero-padded as its own are, or to `pads` digits each.
 
     >>> renumbered("A09-P1-IBLEAF-04-02", (9, 1, 3, 1))
     'A09-P1-IBLEAF-03-01'
+    >>> renumbered("r4n13", (4, 1), (1, 1))
+    'r4n1'
     """
-    values = iter(fields)
-    return _NUMBER.sub(lambda m: f"{next(values):0{len(m[0])}}", model)
+    values, widths = iter(fields), iter(pads or ())
+    return _NUMBER.sub(lambda m: f"{next(values):0{next(widths, len(m[0]))}}", model)
+
+
+def pads_of(names: Iterable[str]) -> list[int]:
+    """Digits that the numbers of names of one shape have at least: 2 for `n01 ... n12`, 1 for `n1 ... n12`.
+
+    >>> pads_of(["r1n01", "r12n10"])
+    [1, 2]
+    """
+    widths = [[len(n) for n in _NUMBER.findall(name)] for name in names]
+    return [min(column) for column in zip(*widths, strict=False)]
 
 
 def gaps(names: Sequence[str]) -> list[str]:
@@ -82,7 +94,8 @@ def gaps(names: Sequence[str]) -> list[str]:
     holes = [v for v in range(min(have), max(have)) if v not in have]
     if len(holes) > max(1, len(have) // 4):
         return []
-    return [renumbered(alike[0], [*rows[0, :field], v, *rows[0, field + 1 :]]) for v in holes]
+    pads = pads_of(alike)
+    return [renumbered(alike[0], [*rows[0, :field], v, *rows[0, field + 1 :]], pads) for v in holes]
 
 
 def natural(text: str) -> tuple[tuple[str, int], ...]:

@@ -9,12 +9,14 @@ out of place.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from placement.fabric.wiring.ends import distinct, find, vote
-from placement.fabric.wiring.names import grid, renumbered
+from placement.fabric.wiring.names import grid, letters, pads_of, renumbered
 from placement.ir._array import Bools, Ints
 
 FOLLOWED = 0.8  # of the names follow the rule, or there is none
@@ -35,6 +37,7 @@ class Naming:
     column_key_I: Ints
     step_IF: Ints
     width_J: Ints
+    pads_S: Mapping[str, list[int]]  # digits of each number, by shape
 
     def expected(self, row: int, column: int) -> str:
         """The name that belongs to a place; "" where the rule does not say."""
@@ -44,11 +47,14 @@ class Naming:
         if j < 0 or i < 0:
             return ""
         fields = (self.base_JF[j] + self.step_IF[i])[: self.width_J[j]]
-        return "" if (fields < 0).any() else renumbered(self.model_J[j], fields.tolist())
+        model = self.model_J[j]
+        return "" if (fields < 0).any() else renumbered(model, fields.tolist(), self.pads_S[letters(model)])
 
 
-def naming(names: list[str], row_N: Ints, column_N: Ints) -> Naming:
-    """Learn the rule from names with their rows and columns (non-negative)."""
+def naming(names: list[str], row_N: Ints, column_N: Ints, *, even: bool = False) -> Naming:
+    """Learn the rule from names with their rows and columns (non-negative). `even`: columns are evenly spaced, so that one row
+    has a rule too.
+    """
     g = grid(names)
     field_NF = g.field_NF
     rows, columns = distinct(row_N), distinct(column_N)
@@ -62,8 +68,13 @@ def naming(names: list[str], row_N: Ints, column_N: Ints) -> Naming:
         np.minimum.at(lowest_JF, of_row[usual_N], field_NF[usual_N])
         base_JF = np.where(lowest_JF == np.iinfo(np.int64).max, 0, lowest_JF)
         for _ in range(ROUNDS):
-            step_IF = _voted(of_column[usual_N], (field_NF - base_JF[of_row])[usual_N], len(columns))
-            base_JF = _voted(of_row[usual_N], (field_NF - step_IF[of_column])[usual_N], len(rows))
+            step_IF, tied_IF = _voted(of_column[usual_N], (field_NF - base_JF[of_row])[usual_N], len(columns))
+            step_IF = _straight(step_IF, tied_IF, columns)
+            base_JF, tied_JF = _voted(of_row[usual_N], (field_NF - step_IF[of_column])[usual_N], len(rows))
+            mean_JF = _means(of_row[usual_N], (field_NF - step_IF[of_column])[usual_N], len(rows))
+            base_JF = np.where(tied_JF & (mean_JF >= 0), mean_JF, base_JF)
+    if even and len(rows) == 1:
+        step_IF = _lined(step_IF, columns)
     fits_N = usual_N & (base_JF[of_row] + step_IF[of_column] == field_NF).all(axis=1)
     first = (
         np.array([np.flatnonzero((of_row == j) & usual_N)[0] for j in range(len(rows))])
@@ -73,7 +84,11 @@ def naming(names: list[str], row_N: Ints, column_N: Ints) -> Naming:
     model = tuple(names[n] for n in first.tolist())
     width = (field_NF[first] >= 0).sum(axis=1) if len(rows) else np.zeros(0, np.int64)
     ok = len(names) >= 4 and float(fits_N.mean()) >= FOLLOWED
-    return Naming(ok, fits_N, rows, base_JF, model, columns, step_IF, width)
+    alike: defaultdict[str, list[str]] = defaultdict(list)
+    for name, s in zip(names, g.shape_N.tolist(), strict=True):
+        alike[g.shapes[s]].append(name)
+    pads = {s: pads_of(same) for s, same in alike.items()}
+    return Naming(ok, fits_N, rows, base_JF, model, columns, step_IF, width, pads)
 
 
 def _firsts(of_row: Ints, usual_N: Bools) -> Ints:
@@ -83,10 +98,49 @@ def _firsts(of_row: Ints, usual_N: Bools) -> Ints:
     return index[first]
 
 
-def _voted(of_N: Ints, value_NF: Ints, size: int) -> Ints:
+def _voted(of_N: Ints, value_NF: Ints, size: int) -> tuple[Ints, Bools]:
+    """(most frequent value of each key and field, whether no value has most of the votes)."""
     out = np.zeros((size, value_NF.shape[1]), np.int64)
+    tied = np.zeros((size, value_NF.shape[1]), bool)
     for f in range(value_NF.shape[1]):
         low = int(value_NF[:, f].min(initial=0))
         votes = vote(of_N, value_NF[:, f] - low)
         out[votes.key_K, f] = votes.value_K + low
+        tied[votes.key_K, f] = 2 * votes.count_K <= votes.total_K
+    return out, tied
+
+
+def _means(of_N: Ints, value_NF: Ints, size: int) -> Ints:
+    """Mean value of each key and field where it is whole and not negative, else -1: exchanged neighbours leave it as it is."""
+    many_J = np.maximum(np.bincount(of_N, minlength=size), 1)
+    total_JF = np.zeros((size, value_NF.shape[1]), np.int64)
+    np.add.at(total_JF, of_N, value_NF)
+    return np.where(total_JF % many_J[:, None] == 0, total_JF // many_J[:, None], -1)
+
+
+def _lined(step_IF: Ints, key_I: Ints) -> Ints:
+    """Steps of a single row, which no other row confirms: the line that most of them lie on, if there is one."""
+    out = step_IF.copy()
+    if len(key_I) < 5:
+        return out
+    for f in range(step_IF.shape[1]):
+        slope = float(np.median(np.diff(step_IF[:, f]) / np.diff(key_I)))
+        offset = np.median(step_IF[:, f] - slope * key_I)
+        line = np.round(offset + slope * key_I).astype(np.int64)
+        if (line == step_IF[:, f]).mean() >= FOLLOWED:
+            out[:, f] = line
+    return out
+
+
+def _straight(step_IF: Ints, tied_IF: Bools, key_I: Ints) -> Ints:
+    """Steps of columns without a majority, from the line through those that have one."""
+    out = step_IF.copy()
+    for f in range(step_IF.shape[1]):
+        sure = np.flatnonzero(~tied_IF[:, f])
+        if len(sure) < 2 or len(sure) == len(step_IF):
+            continue
+        slope = float(np.median(np.diff(step_IF[sure, f]) / np.diff(key_I[sure])))
+        line = step_IF[sure[0], f] + slope * (key_I - key_I[sure[0]])
+        whole = tied_IF[:, f] & (np.abs(line - np.round(line)) < 1e-9)
+        out[whole, f] = np.round(line[whole]).astype(np.int64)
     return out

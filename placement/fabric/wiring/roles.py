@@ -14,6 +14,9 @@ from placement.ir._array import Bools, Floats, Ints
 LEAF_SHARE = 0.15  # of the used ports of a leaf lead to adapters, at least; tapers and rails-joined designs stay far above
 UP_SHARE = 0.2  # of the cables of a switch lead to the tier below: an 8:1 tapered spine has 0.89, a 1:1 one 0.5
 AGREE = 0.8  # of alike named switches make the others follow: a leaf without hosts is still a leaf
+MOST = 0.5  # of alike named switches are leafs: one without hosts may be, if it is joined to the same switches
+SHARED = 0.6  # of the switches above are those of a leaf too
+LOOKED_AT = 8  # neighbours that are compared
 MAX_TIERS = 8
 
 
@@ -27,7 +30,11 @@ def tiers_of(wired: Wired, ends: Ends) -> Ints:
     adapters_D = np.bincount(ends.device_X, weights=~switch_D[ends.peer_X], minlength=size)
     leaf_D = switch_D & (adapters_D >= 1) & (adapters_D >= LEAF_SHARE * used_D)
     tier_D = np.where(switch_D, -1, 0)
-    tier_D[_agreed(leaf_D, class_D, switch_D & (used_D > 0))] = 1
+    agreed_D = _agreed(leaf_D, class_D, switch_D & (used_D > 0))
+    hostless = np.flatnonzero(_agreed(leaf_D, class_D, switch_D & (used_D > 0), MOST) & (adapters_D == 0))
+    agreed_D[adapters_D == 0] = False
+    agreed_D[[d for d in hostless.tolist() if _like_a_leaf(d, ends, switch_D, leaf_D)]] = True
+    tier_D[agreed_D] = 1
     between_X = switch_D[ends.device_X] & switch_D[ends.peer_X]
     total_D = np.bincount(ends.device_X[between_X], minlength=size)
     for tier in range(2, MAX_TIERS):
@@ -52,7 +59,22 @@ def _classes(wired: Wired, switch_D: Bools) -> Ints:
     return out
 
 
-def _agreed(yes_D: Bools, class_D: Ints, of_D: Bools) -> Bools:
+def _like_a_leaf(d: int, ends: Ends, switch_D: Bools, leaf_D: Bools) -> bool:
+    """Whether a switch without hosts is joined to the switches that some leaf is joined to: a spine never is, nor is a core."""
+
+    def peers(of: int) -> set[int]:
+        mine = ends.peer_X[ends.device_X == of]
+        return set(mine[switch_D[mine]].tolist())
+
+    up = peers(d)
+    if any(leaf_D[p] for p in up):
+        return False
+    siblings = {s for p in sorted(up)[:LOOKED_AT] for s in peers(p) if leaf_D[s]}
+    near = (peers(s) for s in sorted(siblings)[:LOOKED_AT])
+    return any(len(up & theirs) >= SHARED * max(len(up), len(theirs)) for theirs in near)
+
+
+def _agreed(yes_D: Bools, class_D: Ints, of_D: Bools, agree: float = AGREE) -> Bools:
     """`yes_D`, with classes of three or more made unanimous where most agree."""
     known_D = of_D & (class_D >= 0)
     count_L = np.bincount(class_D[known_D], minlength=int(class_D.max(initial=0)) + 1)
@@ -60,4 +82,4 @@ def _agreed(yes_D: Bools, class_D: Ints, of_D: Bools) -> Bools:
     share_L: Floats = yes_L / np.maximum(count_L, 1)
     big_L = count_L >= 3
     share_D, big_D = share_L[class_D], big_L[class_D]
-    return np.asarray(of_D & np.where(big_D & (share_D >= AGREE), True, np.where(big_D & (share_D <= 1 - AGREE), False, yes_D)))
+    return np.asarray(of_D & np.where(big_D & (share_D >= agree), True, np.where(big_D & (share_D <= 1 - agree), False, yes_D)))

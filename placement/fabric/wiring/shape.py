@@ -14,7 +14,7 @@ import numpy as np
 from placement.diag import Severity
 from placement.fabric.wiring.adapters import Adapters
 from placement.fabric.wiring.ends import Ends, vote
-from placement.fabric.wiring.faults import Fault, Names, count
+from placement.fabric.wiring.faults import Fault, Names, count, some
 from placement.fabric.wiring.names import grid, numbers, renumbered
 from placement.fabric.wiring.sockets import Sockets
 from placement.fabric.wiring.uplinks import Boundary
@@ -23,6 +23,7 @@ from placement.ir import Kind, Wired
 from placement.ir._array import Bools, Ints
 
 E_, W_, I_ = Severity.ERROR, Severity.WARNING, Severity.INFO
+TOGETHER = 4  # hosts that lost the same adapters have one cause
 REGULAR = 0.5  # of the pods have a value: the others are off
 
 
@@ -101,24 +102,14 @@ def _idle(wired: Wired, ends: Ends, tier_D: Ints, names: Names) -> Iterator[Faul
     """Devices without any cable, and leafs without a way up."""
     kind_D = wired.device.kind_D
     used_D = np.bincount(ends.device_X, minlength=len(kind_D))
-    hosts: defaultdict[str, list[int]] = defaultdict(list)
-    for d in np.flatnonzero((used_D == 0) & (kind_D == Kind.ADAPTER)).tolist():
-        hosts[str(wired.device.name_D[d]) or names.device(d)].append(d)
-    linked = {str(n) for n in wired.device.name_D[(used_D > 0) & (kind_D == Kind.ADAPTER)].tolist()}
-    for host, rows in hosts.items():
-        line, file = names.device_place(rows[0])
-        whole = "" if host in linked else ": it cannot be reached"
-        yield Fault(
-            "no-link", E_, f"{count(len(rows), 'adapter')} of {host} {'have' if len(rows) > 1 else 'has'} no link{whole}",
-            ("1 cable",), ("none",), victims=(host,), devices=tuple(names.device(d) for d in rows), line=line, file=file,
-            help="check cable, transceivers and power",
-        )  # fmt: skip
+    yield from _unlinked(wired, used_D, names)
     for d in np.flatnonzero((used_D == 0) & _switches(wired)).tolist():
         line, file = names.device_place(d)
         yield Fault(
             "idle-switch", W_, f"{names.device(d)} has no cable", devices=(names.device(d),), line=line, file=file,
             help="connect it, or take it out of the fabric",
         )  # fmt: skip
+    yield from _hostless(wired, ends, tier_D, names)
     up_D = np.zeros(len(kind_D), np.int64)
     np.add.at(up_D, ends.device_X, (tier_D[ends.peer_X] == tier_D[ends.device_X] + 1) & (tier_D[ends.device_X] > 0))
     top = int(tier_D.max(initial=0))
@@ -140,6 +131,49 @@ def _idle(wired: Wired, ends: Ends, tier_D: Ints, names: Names) -> Iterator[Faul
         yield Fault(
             "switch-cut-off", W_, f"no cables lead from {names.device(d)} down to a leaf", devices=(names.device(d),),
             line=line, file=file, help="check the switch before its cables",
+        )  # fmt: skip
+
+
+def _unlinked(wired: Wired, used_D: Ints, names: Names) -> Iterator[Fault]:
+    """Adapters without a cable: one fault a host, or one for all hosts that lost the same adapters together."""
+    device = wired.device
+    adapter_D = device.kind_D == Kind.ADAPTER
+    hosts: defaultdict[str, list[int]] = defaultdict(list)
+    for d in np.flatnonzero((used_D == 0) & adapter_D).tolist():
+        hosts[str(device.name_D[d]) or names.device(d)].append(d)
+    linked = {str(n) for n in device.name_D[(used_D > 0) & adapter_D].tolist()}
+    alike: defaultdict[tuple[bool, tuple[str, ...]], list[str]] = defaultdict(list)
+    for host, rows in hosts.items():
+        alike[host in linked, tuple(sorted(str(device.unit_D[d]) for d in rows))].append(host)
+    for (partly, units), members in alike.items():
+        for together in [members] if len(members) >= TOGETHER else [[m] for m in members]:
+            rows = [d for m in together for d in hosts[m]]
+            line, file = names.device_place(rows[0])
+            whole = "" if partly else ": it cannot be reached" if len(together) == 1 else ": they cannot be reached"
+            of = together[0] if len(together) == 1 else f"each of {len(together):,} hosts ({some(units, 8)})"
+            many = len(units)
+            message = f"{count(many, 'adapter')} of {of} {'have' if many > 1 else 'has'} no link{whole}"
+            yield Fault(
+                "no-link", E_, message, ("1 cable",), ("none",), victims=tuple(together),
+                devices=tuple(names.device(d) for d in rows), cables=len(rows), line=line, file=file,
+                help="check cable, transceivers and power" if len(together) == 1 else "check the leaf that they have in common",
+            )  # fmt: skip
+
+
+def _hostless(wired: Wired, ends: Ends, tier_D: Ints, names: Names) -> Iterator[Fault]:
+    """Leafs that are cabled upwards like the others, but to no host."""
+    kind_D = wired.device.kind_D
+    adapter_X = kind_D[ends.peer_X] == Kind.ADAPTER
+    hosts_D = np.bincount(ends.device_X[adapter_X], minlength=len(kind_D))
+    up_D = np.bincount(ends.device_X[tier_D[ends.peer_X] == 2], minlength=len(kind_D))
+    dark = bool(((np.bincount(ends.device_X, minlength=len(kind_D)) == 0) & (kind_D == Kind.ADAPTER)).any())
+    for d in np.flatnonzero((tier_D == 1) & (hosts_D == 0) & (up_D > 0)).tolist():
+        line, file = names.device_place(d)
+        message = f"{names.device(d)} has {count(int(up_D[d]), 'uplink')}, but no host links"
+        yield Fault(
+            "leaf-without-hosts", E_ if dark else I_, message,
+            ("host links",), ("none",), devices=(names.device(d),), line=line, file=file,
+            help="check the leaf and its transceivers; nothing to do if its hosts are still to come",
         )  # fmt: skip
 
 

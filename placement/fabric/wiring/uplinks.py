@@ -131,7 +131,27 @@ def _rule_b(
     firm_K = (votes.count_K >= 2) & (2 * votes.count_K > votes.total_K)
     if share < RULED or not len(votes.key_K):
         return np.full(len(low_Q), -1, np.int64), share
-    return np.where((at_Q >= 0) & firm_K[at_Q], votes.value_K[at_Q], -1), share
+    peer_Q = np.where((at_Q >= 0) & firm_K[at_Q], votes.value_K[at_Q], -1)
+    return _stepped(peer_Q, low_Q, many_Q, nth_Q), share
+
+
+def _stepped(peer_Q: Ints, low_Q: Ints, many_Q: Ints, nth_Q: Ints) -> Ints:
+    """Ports that too few cables vote for, from a known one of the same switch: the j-th and the first are as far apart there
+    as on every other switch.
+    """
+    first = np.flatnonzero((peer_Q >= 0) & (nth_Q == 0))
+    both = joined(np.r_[low_Q[first], low_Q], np.r_[many_Q[first], many_Q])
+    key, at = np.unique(both[: len(first)], return_index=True)
+    row_Q = find(np.asarray(key, np.int64), both[len(first) :])
+    base_Q = np.where(row_Q >= 0, peer_Q[first[at[row_Q]]] if len(first) else -1, -1)
+    known = np.flatnonzero((peer_Q >= 0) & (base_Q >= 0))
+    if not len(known):
+        return peer_Q
+    step = vote(nth_Q[known], peer_Q[known] - base_Q[known] + int(peer_Q.max()))
+    same_K = step.count_K == step.total_K
+    of_Q = find(step.key_K, nth_Q)
+    told = (peer_Q < 0) & (base_Q >= 0) & (of_Q >= 0) & same_K[of_Q]
+    return np.where(told, base_Q + step.value_K[of_Q] - int(peer_Q.max()), peer_Q)
 
 
 def _nth(pair_Q: Ints, port_Q: Ints) -> tuple[Ints, Ints]:
