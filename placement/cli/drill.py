@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -42,13 +42,15 @@ def drill(
     fmt: Out = Format.TEXT,
 ) -> int:
     """Replay weeks of failures through the repairer, and say what is left of the training time."""
+    from placement.cli.many import spread
     from placement.passes.drill import Costs
     from placement.report import drill as report
 
     if backend not in ("loky", "dask", "ray"):
         raise typer.BadParameter(f"`{backend}` is none of loky, dask, ray", param_hint="--backend")
     costs, numbers = Costs(restart, naive, checkpoint), list(range(seed, seed + seeds))
-    found = _all(numbers, jobs, backend, (str(Path(plan).resolve()), days, rates, costs, audits))
+    what = (str(Path(plan).resolve()), days, rates, costs, audits)
+    found = spread(one, [(s, *what) for s in numbers], jobs, backend) if seeds > 1 else [one(seed, *what)]
     if picture is not None:
         output.write_file(Path(picture), report.picture(found, numbers))
     if fmt is Format.JSON:
@@ -56,31 +58,6 @@ def drill(
     else:
         output.result(report.screen(found, costs, output.stdout_style()))
     return Exit.PLAN if any(d.broken for d in found) else Exit.OK
-
-
-def _all(seeds: list[int], jobs: int, backend: str, what: tuple[str, float, str | None, Costs, int]) -> list[Drill]:
-    if len(seeds) == 1:
-        return [one(seeds[0], *what)]
-    import importlib
-
-    joblib: Any = importlib.import_module("joblib")  # ships no types
-    _connect(backend)
-    with joblib.parallel_config(backend=backend, n_jobs=jobs):
-        return list(joblib.Parallel()(joblib.delayed(one)(s, *what) for s in seeds))
-
-
-def _connect(backend: str) -> Any:
-    """Reach a running Dask or Ray cluster by its own settings (DASK_SCHEDULER_ADDRESS, RAY_ADDRESS)."""
-    import importlib
-
-    try:
-        if backend == "dask":
-            return importlib.import_module("dask.distributed").Client()
-        if backend == "ray":
-            return importlib.import_module("ray.util.joblib").register_ray()
-    except ImportError as error:
-        raise typer.BadParameter(f"{backend} is not installed: {error}", param_hint="--backend") from None
-    return None
 
 
 def one(seed: int, plan: str, days: float, rates: str | None, costs: Costs, audits: int = 0) -> Drill:

@@ -60,14 +60,9 @@ def _sizes(text: str) -> list[int]:
 def _all(tasks: list[tuple[Any, ...]], jobs: int, backend: str) -> list[Point]:
     if jobs == 1 and backend == "loky":
         return [one(*task) for task in tasks]
-    import importlib
+    from placement.cli.many import spread
 
-    from placement.cli.drill import _connect
-
-    joblib: Any = importlib.import_module("joblib")  # ships no types
-    _connect(backend)
-    with joblib.parallel_config(backend=backend, n_jobs=jobs):
-        return list(joblib.Parallel()(joblib.delayed(one)(*task) for task in tasks))
+    return spread(one, tasks, jobs, backend)
 
 
 def one(
