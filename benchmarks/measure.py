@@ -29,10 +29,15 @@ class Run:
 
 
 def run(command: Sequence[str | Path], *, cwd: Path | None = None) -> Run:
-    """Starts `command` and waits. The peak is the kernel's own (`ru_maxrss` of the process and the children it waited for)."""
+    """Starts `command` and waits. The peak is the kernel's own (`ru_maxrss` of the process and the children it waited for).
+
+    Python may keep compiled modules, whatever the environment says: an installed package comes with them.
+    """
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         start = time.perf_counter()
-        child = subprocess.Popen([str(c) for c in command], cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        words = [str(c) for c in command]
+        child = subprocess.Popen(words, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         _, status, usage = os.wait4(child.pid, 0)
         wall_s = time.perf_counter() - start
         child.returncode = os.waitstatus_to_exitcode(status)  # tells Popen that it is reaped
