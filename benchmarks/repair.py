@@ -228,7 +228,7 @@ def _told(d: dict[str, float]) -> list[str]:
 def _lost(kills: dict[str, int], codes: list[int]) -> list[str]:
     return [
         f"- {KILLS} repairs killed (SIGKILL) at random moments: {kills['before']} before the new plan was there,",
-        f"  {kills['after']} after; plans damaged: {kills['damaged']}. Every single step is killed in tests/unit/cli/test_repair_crash.py.",
+        f"  {kills['after']} after; plans damaged: {kills['damaged']}. A test kills every single step.",
         f"- Two repairs of one plan at once end with exit codes {codes[0]} and {codes[1]} (4: refused).",
     ]
 

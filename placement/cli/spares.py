@@ -32,14 +32,13 @@ def spares(
     from placement.report import spares as report
     from placement.runtime import load_plan
     from placement.runtime.planjob import job_of
+    from placement.runtime.standing import candidate_of
     from placement.spec.failures import load_failures
 
     loaded = load_plan(plan)
     cluster, failures = plan_cluster(loaded), load_failures(rates)
-    step_s = float(loaded.json["predicted"]["step_time_s"])
-    rows = sparing(
-        cluster, loaded.strategy, loaded.placement, job_of(loaded.json), step_s, failures, hours=hours, trials=trials, seed=seed
-    )
+    job = job_of(loaded.json)
+    rows = sparing(cluster, candidate_of(loaded), job, failures, hours=hours, trials=trials, seed=seed)
     domains = cluster.tiers[0].num_groups
     daily = sum(f.daily(cluster.num_gpus, domains) for f in failures if f.scope in ("node", "domain"))
     if picture is not None:

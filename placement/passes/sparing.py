@@ -12,7 +12,7 @@ import numpy as np
 
 from placement.cost.cells import domain_gpus, may_split
 from placement.cost.spares import rooms, survival
-from placement.ir import Cluster, Job, Placement, Spares, Strategy
+from placement.ir import Candidate, Cluster, Job, Spares
 from placement.ir._array import Floats, Ints
 from placement.ir.failures import GPU_DAY, Failures
 from placement.passes.shrink import column_ranks
@@ -27,7 +27,8 @@ POLICIES = tuple(
 
 @dataclass(frozen=True)
 class Policy:
-    """A spare policy under the layout of a plan. `replicas`: as many as fit; `step_s`: of the plan's batch on that many.
+    """A spare policy under the layout of a plan. `replicas`: as many as fit. `throughput`: of that many over the plan's, each
+    with its microbatches, the batch following. `step_s`: of the plan's batch on the most of them that it deals over evenly.
 
     `local`: share of lost trays that are replaced from their own rack, so that one tray moves and not a cell.
     `survives_H`: probability that after so many hours everything lost could be repaired, nothing returning to service.
@@ -37,20 +38,21 @@ class Policy:
     label: str
     spare_gpus: int
     replicas: int
+    throughput: float
     step_s: float
     local: float
     survives_H: Floats
 
 
 def sparing(
-    cluster: Cluster, strategy: Strategy, placement: Placement, job: Job, step_s: float, failures: Sequence[Failures], *,
-    hours: int = 24, trials: int = 400, seed: int = 0, policies: Sequence[Spares] = POLICIES,
+    cluster: Cluster, chosen: Candidate, job: Job, failures: Sequence[Failures], *, hours: int = 24, trials: int = 400,
+    seed: int = 0, policies: Sequence[Spares] = POLICIES,
 ) -> list[Policy]:  # fmt: skip
     """Policies side by side, the plan first, then by falling number of replicas. Those that leave no replica are left out.
 
-    Every policy is filled with as many replicas of the plan's layout as it has room for; the predicted step goes with the
-    inverse of their number, as if the same batch could be dealt over them evenly.
+    Every policy is filled with as many replicas of the plan's layout as it has room for.
     """
+    strategy, placement = chosen.strategy, chosen.placement
     yard, cell = yard_of(cluster, strategy, job), cell_of(cluster, strategy, placement)
     block = math.lcm(cell, yard.width)
     column = column_ranks(strategy, cell, yard.width) // block * strategy.pp
@@ -60,7 +62,7 @@ def sparing(
     usable = int(cluster.usable_NG.sum())
     rows = [
         Policy(
-            job.spares, "this plan", usable - strategy.world_size, strategy.dp, step_s,
+            job.spares, "this plan", usable - strategy.world_size, strategy.dp, 1.0, chosen.cost.step_s,
             _local(np.pad(held_D, (0, yard.num_domains - len(held_D))), yard.room_D),
             survival(rooms_KH, strategy.world_size // block),
         )
@@ -74,13 +76,28 @@ def sparing(
         if columns == 0:
             continue
         used, replicas = columns * column, columns * per_column
+        step_s = _step_s(chosen, job, replicas, per_column)
         found.append(
             Policy(
-                spares, label(spares), usable - used * block, replicas, step_s * strategy.dp / replicas,
+                spares, label(spares), usable - used * block, replicas, replicas / strategy.dp, step_s,
                 _local(_filled(blocks_D, used) * (block // yard.width), yard.room_D), survival(rooms_KH, used),
             )
         )  # fmt: skip
     return rows + sorted(found, key=lambda p: -p.replicas)
+
+
+def _step_s(chosen: Candidate, job: Job, replicas: int, unit: int) -> float:
+    """Seconds of a step of the same batch on up to `replicas`, which come in units; inf where it deals over no such number.
+
+    Work grows with the microbatches of a replica, filling and draining the pipeline does not (Narayanan et al. 2021, 2.2).
+    """
+    strategy, parts = chosen.strategy, chosen.cost.parts_s
+    counts = np.arange(unit, replicas + 1, unit)
+    even = counts[job.global_batch % (counts * strategy.micro_batch) == 0]
+    if not len(even):
+        return math.inf
+    growth = strategy.dp / int(even[-1]) - 1.0
+    return chosen.cost.step_s + growth * sum(parts[p] for p in ("compute", "tp", "cp", "ep", "pp"))
 
 
 def label(spares: Spares) -> str:

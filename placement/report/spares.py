@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,8 @@ def as_json(policies: Sequence[Policy], daily: float, hours: int) -> dict[str, A
         "policies": [
             {
                 "name": p.label, "policy": p.spares.policy, "count": p.spares.count, "spare_gpus": p.spare_gpus,
-                "replicas": p.replicas, "step_time_s": p.step_s, "replaced_in_rack": p.local,
+                "replicas": p.replicas, "throughput": p.throughput,
+                "step_time_s": p.step_s if math.isfinite(p.step_s) else None, "replaced_in_rack": p.local,
                 "survival": [round(float(v), 6) for v in p.survives_H],
             }
             for p in policies
@@ -32,18 +34,27 @@ def as_json(policies: Sequence[Policy], daily: float, hours: int) -> dict[str, A
 def screen(policies: Sequence[Policy], daily: float, hours: int, style: Style = PLAIN) -> str:
     """One row a policy: what it keeps, what that costs, and what it survives."""
     base = policies[0].step_s
-    head = ["policy", "spare GPUs", "replicas", "step", "price", "in rack", f"survives {hours} h", "holds 99 % for"]
+    head = ["policy", "spare GPUs", "replicas", "throughput", "step", "", "in rack", f"survives {hours} h", "holds 99 % for"]
     rows = [head] + [
         [
-            p.label, f"{p.spare_gpus:,}", f"{p.replicas:,}", seconds(p.step_s), change(p.step_s, base), percent(p.local),
+            p.label, f"{p.spare_gpus:,}", f"{p.replicas:,}", change(p.throughput, 1.0), *_step(p, base), percent(p.local),
             percent(float(p.survives_H[-1])), _lasts(p),
         ]
         for p in policies
     ]  # fmt: skip
-    lines = table(rows, "<>>>>>>>")
+    lines = table(rows, "<>>>><>>>")
     text = f"{daily:.1f} failures of nodes and racks a day; nothing that failed returns within the {hours} hours"
-    note = "price: longer step at the same batch on as many replicas of this plan's layout as the policy leaves room for"
-    return "\n".join([style(text, "bold"), *lines, f"  {note}"])
+    notes = (
+        "replicas: of this plan's layout, as many as the policy leaves room for; throughput: each with its microbatches",
+        "step: the plan's own batch, on the most of them that it deals over evenly",
+    )
+    return "\n".join([style(text, "bold"), *lines, *(f"  {note}" for note in notes)])
+
+
+def _step(policy: Policy, base_s: float) -> list[str]:
+    if not math.isfinite(policy.step_s):
+        return ["-", "no even batch"]
+    return [seconds(policy.step_s), change(policy.step_s, base_s)]
 
 
 def _lasts(policy: Policy) -> str:

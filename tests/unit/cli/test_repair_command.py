@@ -319,6 +319,10 @@ def test_spares_table_and_plot(run, plan, tmp_path):
     assert [r["replicas"] for r in rows[1:]] == sorted((r["replicas"] for r in rows[1:]), reverse=True)
     assert all(a["survival"][-1] <= b["survival"][-1] for a, b in pairwise(rows[1:]))
     assert all(r["survival"][0] == 1.0 for r in rows)
+    assert rows[0]["throughput"] == 1.0
+    for row in rows[1:]:  # 80 sequences deal over 1, 2, 4, 5, 8 … replicas; the plan has 5
+        assert row["throughput"] == pytest.approx(row["replicas"] / rows[0]["replicas"])
+        assert (row["step_time_s"] > rows[0]["step_time_s"]) == (row["replicas"] < rows[0]["replicas"])
     assert (tmp_path / "s.svg").read_text().startswith("<svg")
     assert "survives 24 h" in run("spares", plan, "--trials", "20").out
 
