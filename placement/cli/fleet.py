@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from placement.ir import Cluster
     from placement.ir._array import Ints
     from placement.ir.fleet import Fleet, FleetJob
+    from placement.runtime import LoadedPlan
 
 app = typer.Typer(no_args_is_help=True, help="Several jobs on one cluster.", rich_markup_mode=None)
 FORMAT_VERSION = "1.0"
@@ -205,17 +206,34 @@ def _inputs_of(job: FleetJob, topology: str, restricted: bytes, effort: int | No
 
 
 def _kept(start: Path | None, name: str, inputs: Inputs) -> tuple[dict[str, bytes], dict[str, Any]] | None:
-    """The plan that stands, if it was made from these very inputs."""
-    from placement.runtime import load_plan
+    """The plan that runs, repairs included, if it was made from the same model and job and stands on the cluster as it is."""
+    from placement.runtime import load_plan, succession
 
     if start is None or not (start / "jobs" / name / "plan.json").exists():
         return None
-    folder = start / "jobs" / name
+    folder = succession.latest(start / "jobs" / name)
     loaded = load_plan(folder)
-    if dict(loaded.inputs) != dict(inputs.files):
+    if not _stands(loaded, inputs):
         return None
     files = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
     return files, _facts(loaded.json)
+
+
+def _stands(loaded: LoadedPlan, inputs: Inputs) -> bool:
+    from placement.cli.inputs import TOPOLOGY
+    from placement.cli.now import placed_on
+    from placement.diag import InputError
+    from placement.verify.placing import broken_rules
+
+    was, now = dict(loaded.inputs), dict(inputs.files)
+    same_cluster = was.pop(TOPOLOGY) == now.pop(TOPOLOGY)
+    if was != now or same_cluster:
+        return was == now
+    try:
+        placement = placed_on(loaded, inputs.cluster)
+    except InputError:
+        return False
+    return not broken_rules(inputs.cluster, loaded.strategy, placement, ragged=inputs.job.ragged)
 
 
 def _plan_job(inputs: Inputs, verify: bool) -> tuple[dict[str, bytes], dict[str, Any]]:

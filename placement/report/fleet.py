@@ -13,7 +13,7 @@ from placement.report.text import percent, seconds, table
 
 def screen(tree: Mapping[str, Any], style: Style = PLAIN) -> str:
     """One row a job, then what is free and what is shared."""
-    rows = [["job", "racks", "GPUs", "at work", "step", "mfu", "was", "racks"]]
+    rows = [["job", "racks", "GPUs", "at work", "step", "mfu", "was", "which"]]
     for name, job in tree["jobs"].items():
         counts = [f"{job[key]:,}" for key in ("racks", "gpus", "world_size")]
         priced = [seconds(job["step_time_s"]), percent(job["mfu"])]

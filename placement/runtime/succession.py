@@ -62,6 +62,20 @@ def require_current(directory: Path, digest: str, expected: str | None) -> None:
     raise _refuse("superseded", text, directory, "repair that plan, or make another branch from this one with `--again`")
 
 
+def latest(directory: Path) -> Path:
+    """The plan that took the place of this one, and of that one, as far as they are there; else the directory itself."""
+    seen = {directory.resolve()}
+    while True:
+        try:
+            after = (directory / json.loads((directory / MARK).read_text(encoding="utf-8"))["directory"]).resolve()
+        except (OSError, ValueError, KeyError, TypeError):
+            return directory
+        if after in seen or not (after / "plan.json").exists():
+            return directory
+        seen.add(after)
+        directory = after
+
+
 def require_unchanged(directory: Path, digest: str) -> None:
     """Refuse if another plan has come into the directory since it was read. Raises PlanError."""
     try:

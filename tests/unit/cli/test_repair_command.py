@@ -394,3 +394,22 @@ def test_a_fleet_and_its_changes(run, made, tmp_path):
     code, _, err = run("fleet", "plan", folder / "wrong.yaml", "-o", tmp_path / "h")
     assert (code, err.count("error[fleet/")) == (1, 2)
     assert run("fleet", "show", tmp_path).code == 4
+
+
+def test_a_repaired_job_of_a_fleet_stays(run, made, tmp_path):
+    """A job that was repaired keeps the repaired plan when the fleet is planned again, also once the cluster file knows."""
+    folder = made.parent
+    (folder / "sixteen.yaml").write_text("gpus: 16\n")
+    (folder / "one.yaml").write_text(FLEET.replace("racks: 2, priority: 1", "racks: 2, job: sixteen.yaml"))
+    words = ("--effort", "0", "--format", "json")
+    assert run("fleet", "plan", folder / "one.yaml", "-o", tmp_path / "f", *words).code == 0
+    dead = min(hosts(tmp_path / "f/jobs/a"))
+    assert run("repair", tmp_path / "f/jobs/a", "--failed", dead, "-o", tmp_path / "a-2").code == 0
+    told = folder / "told.yaml"
+    told.write_text(TOPOLOGY.replace("nodes: r6-n5", f'nodes: "r6-n5,{dead}"'))
+    for number, topology in enumerate(("topology.yaml", "told.yaml")):
+        (folder / "next.yaml").write_text((folder / "one.yaml").read_text().replace("topology.yaml", topology))
+        out = tmp_path / f"g{number}"
+        code, said, err = run("fleet", "plan", folder / "next.yaml", "--from", tmp_path / "f", "-o", out, *words)
+        assert (code, json.loads(said)["jobs"]["a"]["change"]) == (0, "kept"), err
+        assert (out / "jobs/a/plan.bin").read_bytes() == (tmp_path / "a-2/plan.bin").read_bytes()
