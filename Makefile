@@ -9,7 +9,6 @@ MODEL    ?= models/moe-10t.yaml
 TOPOLOGY ?= topologies/gb300-220k.yaml
 OUT      ?= out/plan
 CFLAGS   ?= -O2
-KINDS  := topology model job plan
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
@@ -51,15 +50,12 @@ walls: $(VENV)/.dev ## which room may import which (pyproject.toml, DESIGN of th
 types: $(VENV)/.dev ## mypy, strict
 	$(BIN)/mypy
 
-schemas: $(VENV)/.dev ## regenerate schemas/*.json
-	@mkdir -p schemas
-	for kind in $(KINDS); do $(BIN)/placement schema $$kind > schemas/$$kind.json || exit 1; done
+schemas: $(VENV)/.dev ## regenerate schemas/
+	$(BIN)/placement schema --all schemas
 
-schemas-check: $(VENV)/.dev ## schemas/*.json are what the code says
-	@for kind in $(KINDS); do \
-	  $(BIN)/placement schema $$kind | diff -u schemas/$$kind.json - > /dev/null \
-	    || { echo "schemas/$$kind.json is out of date: run 'make schemas'"; exit 1; }; \
-	done; echo "schemas in sync: $(KINDS)"
+schemas-check: $(VENV)/.dev ## schemas/ are what the code says
+	@rm -rf .cache/schemas && $(BIN)/placement schema --all .cache/schemas && diff -qr schemas .cache/schemas \
+	  && echo "schemas in sync" || { echo "schemas/ is out of date: run 'make schemas'"; exit 1; }
 
 tests: $(VENV)/.dev ## unit, property, golden, conformance and validation tests
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q

@@ -13,6 +13,7 @@ from typer.main import get_command
 
 from placement.cli.app import app
 from placement.report.pages import names, parse
+from placement.report.results import RESULTS, result_schema
 from placement.spec.schemas import KINDS, schema
 
 
@@ -22,6 +23,7 @@ def pages() -> dict[str, str]:
         "reference/commands.md": commands(),
         "reference/diagnostics.md": diagnostics(),
         "reference/fields.md": fields(),
+        "reference/results.md": results(),
     }
 
 
@@ -76,6 +78,39 @@ def fields() -> str:
             if part.get("properties"):
                 parts += [f"### {kind}: {name}", str(part.get("description", "")), _table(part)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def results() -> str:
+    """Every key that commands print with `--format json`, from the schemas of the results."""
+    parts = [
+        "# Results as JSON",
+        "What commands print with `--format json`; `placement schema NAME` has the schema. `plan` prints plan.json.",
+    ]
+    for name in RESULTS:
+        tree = result_schema(name)
+        parts += [
+            f"## {name}",
+            tree["description"],
+            "\n".join(["| key | value | meaning |", "|---|---|---|", *_keys(tree, "")]),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _keys(tree: Mapping[str, Any], above: str) -> Iterator[str]:
+    """One row a key, those of inner objects below it with their path."""
+    for key, value in tree.get("properties", {}).items():
+        path, inner, kind = f"{above}{key}", value, ""
+        if "anyOf" in inner:
+            inner, kind = inner["anyOf"][0], " or null"
+        while inner.get("type") == "array":
+            path, inner = path + "[]", inner["items"]
+        if isinstance(inner.get("additionalProperties"), dict):
+            path, inner = path + ".*", inner["additionalProperties"]
+        told = value.get("description") or inner.get("description", "")
+        typed = inner.get("type", "any")
+        words = (" or ".join(typed) if isinstance(typed, list) else typed) + kind
+        yield f"| `{path}` | {words} | {told.replace('|', chr(92) + '|')} |"
+        yield from _keys(inner, path + ".")
 
 
 def _table(tree: Mapping[str, Any]) -> str:

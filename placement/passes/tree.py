@@ -102,6 +102,8 @@ def _outer_bound(task: Problem, space: Space, head: Rows, experts: Rows, rows: R
 
     Weight gathers of dense layers are left out, those of experts count from their cheapest form (egtp 2) on.
     """
+    if not length(rows):
+        return np.zeros(0)
     plain = take(experts, experts["egtp"] <= 2)
     shards = cross(cross(head, product(gtp=(1,))), plain)
     priced = prices(task, shards)

@@ -129,6 +129,13 @@ def test_infeasible_is_exit_code_3_with_the_histogram(run, tmp_path):
     assert json.loads(out)["rejected"]["memory"] > 0
 
 
+def test_a_degree_that_no_strategy_has_is_infeasible_too(run, model_file):
+    """A pin outside of the space leaves no strategy at all: exit code 3 and what to change, not a bug."""
+    code, out, err = run("plan", model_file, "tiny", "--pin", "tp=8", "--format", "json")
+    assert (code, json.loads(out)["rejected"]) == (3, {})
+    assert "loosen the pins" in err
+
+
 def test_a_target_that_cannot_be_written_is_refused_before_the_search(run, model_file, monkeypatch, tmp_path):
     """A path below a file is an input error at once: the compiler is never called."""
     (tmp_path / "file").write_text("", encoding="utf-8")

@@ -283,9 +283,19 @@ def test_validate_of_good_files(run):
     assert json.loads(run("model", "validate", "llama3-70b", "--format", "json").out)["diagnostics"] == []
 
 
-@pytest.mark.parametrize("kind", ["topology", "model", "job", "plan"])
+@pytest.mark.parametrize("kind", ["topology", "model", "job", "plan", "why-rank", "infeasible"])
 def test_schema_is_json_schema(run, kind):
     """`placement schema KIND` prints a JSON Schema document."""
     code, out, _ = run("schema", kind)
     assert code == 0
     assert json.loads(out)["$schema"].startswith("http://json-schema.org/draft-07")
+
+
+def test_schemas_are_listed_and_written(run, tmp_path):
+    """Every kind stands in the list with what it describes, and has a file; an unknown one gets the nearest."""
+    names = [line.split()[0] for line in run("schema", "--list").out.splitlines()]
+    assert run("schema", "--all", tmp_path / "schemas").code == 0
+    assert sorted(names) == sorted(p.stem for p in (tmp_path / "schemas").rglob("*.json"))
+    code, _, err = run("schema", "why-ranks")
+    assert code == 2
+    assert "did you mean `why-rank`" in " ".join(err.split())
