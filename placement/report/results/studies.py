@@ -27,9 +27,9 @@ _MODEL = {
         }
     ],
 }  # fmt: skip
-_FINDING = {
-    "severity": "str", "name": "str", "message": "str", "group": "str", "rack": "str", "expected": ["any"], "actual": ["any"],
-    "hosts": ["str"], "devices": ["str"], "cables": "int", "file": "str", "line": "int", "help": "str",
+_CABLING = {
+    **DIAGNOSTIC, "expected?": ["any: one side of each cable, as designed"], "actual?": ["any: as found"], "hosts?": ["str"],
+    "devices?": ["str"], "cables?": "int", "group?": "str", "rack?": "str",
 }  # fmt: skip
 _SCORE = {
     "runs": "int", "pairs": "int", "ranked_pairs": "int", "mean": "float?: absolute relative error", "median": "float?",
@@ -76,7 +76,8 @@ STUDIES: Mapping[str, tuple[str, Shape]] = {
             "drills": [
                 {
                     "seed": "int", "days": "float", "failures": {"*": "int"}, "interruptions": "int", "repairs": "int",
-                    "moves": "int", "least_moves": "int", "checked": "int", "broken": ["str"], "shrunk_events": "int",
+                    "moves": "int", "least_moves": "int", "checked": "int",
+                    "audited": "int: by the whole referee", "broken": ["str"], "shrunk_events": "int",
                     "shrunk_hours": "float", "fewest_replicas": "int", "effective": {"*": "float"}, "by_day": ["float"],
                     "repair_s": {"median": "float", "worst": "float"},
                     "step_time_s": {"first": "float", "worst": "float", "sampled": "int"},
@@ -109,8 +110,8 @@ STUDIES: Mapping[str, tuple[str, Shape]] = {
         "`topology validate CAPTURE`: faults of a fabric as wired.",
         {
             "format": "str", "files": ["str"], "design": "any: what the fabric was meant to be, as far as it can be told",
-            "findings": [_FINDING], "diagnostics": [DIAGNOSTIC],
-            "summary": {"errors": "int", "warnings": "int", "notes": "int"},
+            "diagnostics": [_CABLING],
+            "summary": COUNTS,
             "bandwidth": Maybe({"tiers?": [{"name": "str", "cables_designed": "int", "cables_found": "int", **_BANDWIDTH}],
                                 "bisection?": Maybe(_BANDWIDTH)}),
             "ndt_report?": "any",
@@ -119,7 +120,7 @@ STUDIES: Mapping[str, tuple[str, Shape]] = {
     "topology-show": ("`topology show FILE`: what a topology describes.", _CLUSTER),
     "topology-diff": (
         "`topology diff A B`: cabling of two captures, or of a capture and its design.",
-        {"same": "int: cables that both have", "findings": [_FINDING], "ndt_report": "any"},
+        {"same": "int: cables that both have", "diagnostics": [_CABLING], "summary": COUNTS, "ndt_report": "any"},
     ),
     "model-validate": ("`model validate FILE`: findings and what the file describes.", {"diagnostics": [DIAGNOSTIC],
                                                                                        "summary": {**COUNTS, **_MODEL}}),
