@@ -31,8 +31,9 @@ def export(case: Case) -> Export:
     shim = not case.local_is_slot or case.hosts > ARBITRARY
     files = {
         "README": _readme(case, shim),
-        "nodes.txt": rows(case.name_H, b"\n"),
-        "plan.hostfile": rows(case.name_R, b",\n"),  # without the comma srun refuses more than about 1,024 lines
+        # Commas at the ends, or Slurm refuses about 1,024 lines and more that do not fold ("too long for the allocate RPC").
+        "nodes.txt": rows(np.sort(case.name_H), b",\n"),
+        "plan.hostfile": rows(case.name_R, b",\n"),
         "submit.sh": _submit(case),
         "job.sh": _job(case, shim),
         "topology.yaml": case.stamp() + topology_yaml(case.cluster).encode(),

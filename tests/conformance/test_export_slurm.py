@@ -178,7 +178,8 @@ def test_full_size_lists_and_topology(tmp_path: Path, state: Path) -> None:
     (port,) = free_ports(1)
     names = fold(cluster.host_N)
     conf = BASE.format(port=port, state=state) + "\n".join([
-        "TopologyPlugin=topology/tree", "SuspendProgram=/bin/true", "ResumeProgram=/bin/true", "SuspendTime=1000000",
+        "TopologyPlugin=topology/tree", "PrivateData=cloud",  # else nodes that are powered down are not shown
+        "SuspendProgram=/bin/true", "ResumeProgram=/bin/true", "SuspendTime=1000000",
         f"NodeName={names} NodeAddr=127.0.0.1 CPUs=4 State=CLOUD", f"PartitionName=all Nodes={names} Default=YES State=UP", "",
     ])  # fmt: skip
     shutil.copy(folder / "topology.conf", state)
