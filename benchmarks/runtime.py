@@ -84,7 +84,7 @@ def _repeat(action: Callable[[], None]) -> Timing:
     return Timing(min(taken), statistics.median(taken))
 
 
-def every_gpu() -> Plan:
+def every_gpu(*, ep: int = 96, etp: int = 1) -> Plan:
     """A plan with a rank on each of the 220,032 GPUs of the example, made without a search: only its size matters here."""
     from placement.spec import load_cluster, load_job, load_model
 
@@ -92,7 +92,7 @@ def every_gpu() -> Plan:
     model, defaults = load_model(str(ROOT / MODEL))
     job = load_job(None, defaults, {})
     s = Strategy(
-        tp=8, cp=1, ep=96, etp=1, dp=2292, pp=12, vpp=1, micro_batch=1, num_microbatches=16,
+        tp=8, cp=1, ep=ep, etp=etp, dp=2292, pp=12, vpp=1, micro_batch=1, num_microbatches=16,
         schedule="1f1b", recompute="none", sharding="zero1",
     )  # fmt: skip
     cost = StepCost(1.0, {"compute": 1.0}, np.ones(s.pp), np.ones((s.pp, len(MEMORY))), 1.0, 0.5, {})

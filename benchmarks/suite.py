@@ -59,7 +59,7 @@ def run_all(root: Path, scratch: Path, *, sizes: Sequence[int], say: Say) -> Res
     """Runs everything. `scratch`: an empty directory for variants and plans."""
     load = os.getloadavg()[0]
     growth = tuple(_grow(root, scratch, gpus, say) for gpus in sizes)
-    targets = [_help(root, say), *_scoring(root, say), *_runtime(scratch, say)]
+    targets = [_help(root, say), *_scoring(root, say), *_runtime(scratch, say), *_exports(scratch, say)]
     main_job = {g.gpus: g for g in growth}.get(220_032)
     if main_job:
         targets += [*_main_targets(main_job), _verify(scratch / "plan-220032", say)]
@@ -131,4 +131,12 @@ def _runtime(scratch: Path, say: Say) -> list[Target]:
 
     found = runtime.targets(scratch)
     say(f"plan.bin from C and Python: {sum(t.met for t in found)} of {len(found)} promises kept")
+    return found
+
+
+def _exports(scratch: Path, say: Say) -> list[Target]:
+    from benchmarks import exports
+
+    found = exports.targets(scratch)
+    say(f"exports: {', '.join(f'{t.what} {t.value:.2f} {t.unit}' for t in found)}")
     return found

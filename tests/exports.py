@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from functools import cache
@@ -19,8 +20,8 @@ import numpy as np
 import pytest
 
 from placement.export import Case, export, write_export
-from placement.ir import Cluster, Placement, Plan
-from placement.runtime import LoadedPlan, load_plan, write_plan
+from placement.ir import Cluster, Placement, Plan, Stages, Strategy
+from placement.runtime import LoadedPlan, Section, load_plan, write_plan
 from tests.plans import INPUTS, tiny_cluster, tiny_plan
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,6 +54,21 @@ def small_plan(*, leafs: int = 2, nodes: int = 4, gpus: int = 4, vpp: int = 1, w
     return by_nodes(plan) if whole_nodes else shuffled(plan)
 
 
+def plan_of(strategy: Strategy) -> Plan:
+    """A plan of that strategy, without prices."""
+    cluster = tiny_cluster(leafs=1, nodes=strategy.world_size, gpus=1)
+    base = tiny_plan()
+    blocks = base.model.num_blocks
+    chunk_B = np.arange(blocks) * strategy.num_chunks // blocks
+    stages = Stages(chunk_B, ("none",) * strategy.pp)
+    cost = dataclasses.replace(
+        base.chosen.cost, stage_s_P=np.ones(strategy.pp), memory_PM=np.ones((strategy.pp, base.chosen.cost.memory_PM.shape[1]))
+    )
+    placement = Placement(np.arange(strategy.world_size))
+    chosen = dataclasses.replace(base.chosen, strategy=strategy, stages=stages, placement=placement, cost=cost)
+    return dataclasses.replace(base, cluster=cluster, chosen=chosen, baseline=cost)
+
+
 def case_of(plan: Plan, folder: Path) -> Case:
     """The plan written to and read from `folder`."""
     write_plan(plan, folder / "plan", INPUTS)
@@ -79,6 +95,17 @@ def slot_of(case: Case) -> list[int]:
     return (case.plan.placement.gpu_R % case.cluster.gpus_per_node).tolist()
 
 
+def communicators_of(case: Case, rank: int) -> dict[str, list[int]]:
+    """Members of each communicator of plan.bin that a rank is in, by the rule of docs/plan-format.md."""
+    table, found = case.plan.bin[Section.COMMUNICATORS], {}
+    for name, c in zip(case.plan.bin.name_column(table).tolist(), table, strict=True):
+        n0, s0, n1, s1 = (int(c[k]) for k in ("inner_size", "inner_stride", "outer_size", "outer_stride"))
+        if n0:  # listed ones have none
+            base = rank - s0 * (rank // s0 % n0) - s1 * (rank // s1 % n1)
+            found[name.decode()] = [base + i % n0 * s0 + i // n0 * s1 for i in range(n0 * n1)]
+    return found
+
+
 @cache
 def program(name: str, version: str, environment: str = "") -> str:
     """Path of a real program whose `--version` starts like `version`, or a skipped test with the reason."""
@@ -102,6 +129,13 @@ def interpreter(*modules: str) -> str:
         if subprocess.run([candidate, "-c", probe, *modules], capture_output=True, check=False).returncode == 0:
             return candidate
     pytest.skip(f"no Python here imports {' and '.join(modules)}; {HINT}")
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
 
 
 def ask(script: str, folder: Path, *words: object, modules: tuple[str, ...], timeout: int = 600) -> Any:

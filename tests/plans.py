@@ -61,8 +61,8 @@ def tiny_cluster(*, leafs: int = 2, nodes: int = 2, gpus: int = 2, states: dict[
     )  # fmt: skip
 
 
-def tiny_model(*, layers: int = 4, tied: bool = False) -> ModelGraph:
-    """Embedding, dense and expert layers in turn, head: hidden 8, 4 experts of which each token takes 2."""
+def tiny_model(*, layers: int = 4, mtp: int = 0, tied: bool = False) -> ModelGraph:
+    """Embedding, dense and expert layers in turn, prediction layers, head: hidden 8, 4 experts of which a token takes 2."""
     attention = (
         Pointwise(8, "norm", "sp"), Matmul(8, 24, "col"), Attention(4, 4, 2, 2), Matmul(8, 8, "row"),
         Pointwise(8, "residual", "sp"),
@@ -74,13 +74,16 @@ def tiny_model(*, layers: int = 4, tied: bool = False) -> ModelGraph:
         ),
         BlockType("moe", (*attention, Experts(4, 2, 8, 16, True)), 8, norm_params=16),
         BlockType("head", (Vocab(64, 8, False),), 8, norm_params=8),
+        *([BlockType("mtp", (*attention, Experts(4, 2, 8, 16, True)), 8, norm_params=16)] if mtp else []),
     )
-    type_B = np.array([0, *(1 + i % 2 for i in range(layers)), 3])
-    edges = np.arange(layers + 1)
+    blocks = layers + mtp
+    type_B = np.array([0, *(1 + i % 2 for i in range(layers)), *([4] * mtp), 3])
+    edges = np.arange(blocks + 1)
     return ModelGraph(
-        name="toy", types=types, type_B=type_B, src_E=edges, dst_E=edges + 1, width_E=np.full(layers + 1, 8.0),
+        name="toy", types=types, type_B=type_B, src_E=edges, dst_E=edges + 1, width_E=np.full(blocks + 1, 8.0),
         hidden=8, vocab=64,
-        block_names=("embedding", *(f"layer {i}" for i in range(layers)), "head"), tied=((0, layers + 1),) if tied else (),
+        block_names=("embedding", *(f"layer {i}" for i in range(layers)), *(f"mtp {i}" for i in range(mtp)), "head"),
+        tied=((0, blocks + 1),) if tied else (),
         hypothetical=True,
     )  # fmt: skip
 

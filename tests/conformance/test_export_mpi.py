@@ -22,9 +22,11 @@ shift
 export FAKE_HOST=$host
 exec {wrap} sh -c "{name}$*"
 """
+# Open MPI 5.0.11 hangs, more often than not, when the ranks end before mpirun has heard that all of them started.
 REPORT = """#!/bin/sh
 rank=${OMPI_COMM_WORLD_RANK-$PMI_RANK} local=${OMPI_COMM_WORLD_LOCAL_RANK-$MPI_LOCALRANKID}
 echo "at $rank ${FAKE_HOST-$(hostname)} $local $PLACEMENT_DIGEST"
+exec sleep 2
 """
 APART = {"stdin": subprocess.DEVNULL, "start_new_session": True}  # PRRTE wants a process group of its own
 PLAN = {"leafs": 2, "nodes": 2, "gpus": 4}

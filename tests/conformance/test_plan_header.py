@@ -16,18 +16,12 @@ from placement.runtime import Section, rank_rows
 from placement.runtime.crc import crc32c
 from placement.runtime.layout import ENTRY, HEADER, NONE, RECORDS, Kind
 from placement.runtime.planbin import PlanBin, unpack
+from tests.fuzz.seeds import PLANS, write
 from tests.native import SANITIZE, SOURCES, STRICT, binary, build, needs, run, shaped
 from tests.plans import tiny_cluster, tiny_plan
 
 DATA = Path(__file__).parent / "data"
 OK, TRUNCATED, CHECKSUM, DAMAGED = 0, 3, 6, 7
-PLANS = {
-    "tiny": tiny_plan,
-    "tied, shuffled, interleaved": lambda: shaped(
-        tied=True, shuffle=1, tp=2, cp=2, ep=4, dp=4, pp=4, vpp=2, schedule="interleaved"
-    ),
-    "folded experts": lambda: shaped(tp=4, ep=2, etp=2, dp=4, gtp=2, egtp=2, pp=4, sharding="fsdp"),
-}
 
 
 @pytest.fixture(scope="module")
@@ -275,9 +269,7 @@ def test_c_and_python_refuse_the_same_files(library: ctypes.CDLL) -> None:
 
 def test_fuzz(tmp_path: Path) -> None:
     """100,000 mutants under AddressSanitizer and UndefinedBehaviorSanitizer: no report, and many get past the checksums."""
-    seeds = [tmp_path / f"{i}.bin" for i in range(len(PLANS))]
-    for path, make in zip(seeds, PLANS.values(), strict=True):
-        path.write_bytes(binary(make()))
+    seeds = write(tmp_path)
     fuzz = build("tests/fuzz/fuzz_plan.c", *SANITIZE, "-DPLAIN_DRIVER", "-Wno-conversion")
     done = run(fuzz, "100000", "6", *seeds, DATA / "plan-1.0.bin")
     assert done.returncode == 0, done.stderr

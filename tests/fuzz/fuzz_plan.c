@@ -5,8 +5,7 @@
  *
  * Damage alone would never get past the checksums, so seven mutants of eight get their checksums put right: hostile files.
  *
- * libFuzzer:  clang -g -O1 -fsanitize=fuzzer,address,undefined -I placement/runtime tests/fuzz/fuzz_plan.c -o fuzz_plan
- *             ./fuzz_plan -runs=10000000 CORPUS tests/conformance/data
+ * libFuzzer:  `make fuzz`, which is clang -g -O1 -fsanitize=fuzzer,address,undefined, 10,000,000 runs
  * no clang:   gcc -g -O1 -fsanitize=address,undefined -DPLAIN_DRIVER -I placement/runtime tests/fuzz/fuzz_plan.c -o fuzz_plan
  *             ./fuzz_plan RUNS SEED FILE...
  */
@@ -206,7 +205,18 @@ static void hurt(uint8_t *data, size_t size, uint64_t *state) {
     }
 }
 
+static void report(void) {
+    printf("opened %lu accepted %lu\n", opened, accepted);
+    for (int i = 1; i < 10; ++i) printf("  %-60s %lu\n", placement_error(i), errors[i]);
+}
+
 #ifndef PLAIN_DRIVER
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerInitialize(int *argc, char ***argv) {
+    (void)argc, (void)argv;
+    return atexit(report);
+}
 
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t room);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t room, unsigned int seed);
@@ -269,8 +279,8 @@ int main(int argc, char **argv) {
         LLVMFuzzerTestOneInput(exact, size);
         free(exact);
     }
-    printf("runs %lu opened %lu accepted %lu\n", runs, opened, accepted);
-    for (int i = 1; i < 10; ++i) printf("  %-60s %lu\n", placement_error(i), errors[i]);
+    printf("runs %lu\n", runs);
+    report();
     return 0;
 }
 
