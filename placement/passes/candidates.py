@@ -31,6 +31,7 @@ class Layout:
     fast: tuple[int, ...]
     skip: int = 0  # inner boxes that are not kept whole
     free: int = 0  # outer levels whose groups are not filled by whole units
+    middle: bool = False  # units that are split come from the middle
 
 
 class Workshop:
@@ -51,8 +52,9 @@ class Workshop:
     def variants(self, layout: Layout) -> list[Layout]:
         sizes = _paddings(self.grid.sizes, layout.chain, self.room, self.sites.block)
         fasts = list(islice(permutations(layout.fast), 2 if layout.chain else 6))
-        rules = dict.fromkeys([(0, 0), (0, 1), *((skip, 0) for skip in range(1, len(layout.chain) + 1))])
-        return [Layout(s, layout.chain, f, skip, free) for s in sizes for f in fasts for skip, free in rules]
+        plain = [(0, 0, False), (0, 1, False), *((skip, 0, False) for skip in range(1, len(layout.chain) + 1))]
+        rules = dict.fromkeys([*plain, (0, 0, True)] if layout.chain else plain)
+        return [Layout(s, layout.chain, f, *rule) for s in sizes for f in fasts for rule in rules]
 
     def cells(self, layout: Layout) -> Ints:
         key = (layout.sizes, layout.chain, layout.fast)
@@ -62,7 +64,7 @@ class Workshop:
         volumes = [math.prod(box) for box in layout.chain[layout.skip :]]
         ladder = tuple(sorted({1, *(v // block for v in volumes if v % block == 0)}))
         domain_C = np.empty(len(order_C), np.int32)
-        domain_C[order_C] = np.repeat(fill(self.tree, len(order_C) // block, ladder, self._units(ladder, layout.free)), block)
+        domain_C[order_C] = np.repeat(fill(self.tree, len(order_C) // block, ladder, self._units(ladder, layout.free), layout.middle), block)
         return unpad(domain_C, layout.sizes, self.grid.sizes)
 
     def _units(self, ladder: tuple[int, ...], free: int) -> tuple[int, ...]:

@@ -43,12 +43,13 @@ def tree_of(room_D: Ints, parents_LD: Sequence[Ints]) -> Tree:
     return Tree(tuple(rooms), tuple(children))
 
 
-def fill(tree: Tree, need: int, ladder: Sequence[int], units: Sequence[int]) -> Ints:
+def fill(tree: Tree, need: int, ladder: Sequence[int], units: Sequence[int], middle: bool = False) -> Ints:
     """Domain of each of `need` positions. `ladder`: sizes of whole units, ascending, from 1.
 
-    `units[l]`: groups of level l are filled by multiples of it as long as that leaves enough room.
+    `units[l]`: groups of level l are filled by multiples of it as long as that leaves enough room. `middle`: units that no
+    child holds whole come from the middle of the order, with neighbours on both sides, and not from its end.
     """
-    work = _Work(tree, _whole(tree, units), tuple(ladder), np.empty(need, np.int32), {})
+    work = _Work(tree, _whole(tree, units), tuple(ladder), np.empty(need, np.int32), {}, middle)
     _descend(work, tree.top, 0, [(0, need)])
     return work.domain_P
 
@@ -62,6 +63,7 @@ class _Work:
     ladder: tuple[int, ...]
     domain_P: Ints
     known: dict[tuple[tuple[int, ...], tuple[Run, ...]], list[list[Run]]]
+    middle: bool
 
 
 def _whole(tree: Tree, units: Sequence[int]) -> list[Ints]:
@@ -80,7 +82,7 @@ def _descend(work: _Work, level: int, group: int, runs: list[Run]) -> None:
     if level == 1:
         _settle(work, kids.tolist(), target, runs)
         return
-    for kid, part in zip(kids.tolist(), deal(runs, target, work.ladder), strict=True):
+    for kid, part in zip(kids.tolist(), deal(runs, target, work.ladder, work.middle), strict=True):
         if part:
             _descend(work, level - 1, kid, part)
 
@@ -91,7 +93,7 @@ def _settle(work: _Work, kids: list[int], target: list[int], runs: list[Run]) ->
     relative = tuple((start - base, length) for start, length in runs)
     key = (tuple(target), relative)
     if key not in work.known:
-        work.known[key] = deal(list(relative), target, work.ladder)
+        work.known[key] = deal(list(relative), target, work.ladder, work.middle)
     for kid, part in zip(kids, work.known[key], strict=True):
         for start, length in part:
             work.domain_P[base + start : base + start + length] = kid
@@ -125,7 +127,7 @@ def _reduce(whole_K: Ints, room_K: Ints, excess: int) -> list[int]:
     return target
 
 
-def deal(runs: list[Run], target: list[int], ladder: tuple[int, ...]) -> list[list[Run]]:
+def deal(runs: list[Run], target: list[int], ladder: tuple[int, ...], middle: bool = False) -> list[list[Run]]:
     """Split runs over children of given sizes: they take whole units, largest first; the rest goes round in smaller ones."""
     parts: list[list[Run]] = [[] for _ in target]
     left = list(target)
@@ -134,6 +136,9 @@ def deal(runs: list[Run], target: list[int], ladder: tuple[int, ...]) -> list[li
         if not rest:
             break
         whole, rest = _aligned(rest, unit)
+        if middle and unit > 1:
+            whole, over = _hollow(whole, sum(room // unit * unit for room in left), unit)
+            rest = sorted(rest + over)
         for k, room in enumerate(left):
             amount = room // unit * unit
             if amount and whole:
@@ -143,6 +148,16 @@ def deal(runs: list[Run], target: list[int], ladder: tuple[int, ...]) -> list[li
         rest = sorted(rest + whole)
     assert not rest and not any(left)
     return [sorted(p) for p in parts]
+
+
+def _hollow(whole: list[Run], amount: int, unit: int) -> tuple[list[Run], list[Run]]:
+    """Whole units from both ends, up to `amount`; and those in the middle."""
+    over = sum(length for _, length in whole) - amount
+    if over <= 0:
+        return whole, []
+    head, rest = _take(whole, amount // 2 // unit * unit)
+    inner, tail = _take(rest, over)
+    return head + tail, inner
 
 
 def _aligned(runs: list[Run], unit: int) -> tuple[list[Run], list[Run]]:
@@ -160,6 +175,8 @@ def _aligned(runs: list[Run], unit: int) -> tuple[list[Run], list[Run]]:
 
 def _take(runs: list[Run], amount: int) -> tuple[list[Run], list[Run]]:
     taken: list[Run] = []
+    if amount == 0:
+        return taken, runs
     for i, (start, length) in enumerate(runs):
         part = min(length, amount)
         taken.append((start, part))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,14 +23,25 @@ from placement.ir import Cluster, Job, Placement, Strategy, Traffic
 from placement.ir._array import Ints
 from placement.passes.candidates import Layout, Workshop, launcher_cells, named_cells
 from placement.passes.rails import rail_conflicts
+from placement.passes.refine import refined
 from placement.passes.sites import Sites, degraded, expand, launcher_default, sites_of
 
-__all__ = ["capacity", "cell_size", "cells", "in_order", "launcher_default", "place", "score"]
+__all__ = ["BYTES", "STEP_TIME", "Aim", "capacity", "cell_size", "cells", "in_order", "launcher_default", "place", "score"]
 
 CellScore = tuple[int, float, float]
 Score = tuple[float, int, float, float]
 REFINED = 2  # plain layouts whose variants are tried
-EVEN = 0.1  # weight of evenly spread load beside the busiest uplinks
+
+
+@dataclass(frozen=True)
+class Aim:
+    """Weights of what is minimised: seconds of the busiest uplinks, and seconds of all uplinks if loads were spread evenly."""
+
+    busiest: float = 1.0
+    even: float = 0.1
+
+
+STEP_TIME, BYTES = Aim(), Aim(busiest=0.0, even=1.0)
 
 
 def cells(cluster: Cluster, strategy: Strategy, job: Job) -> tuple[int, int]:
@@ -38,17 +50,20 @@ def cells(cluster: Cluster, strategy: Strategy, job: Job) -> tuple[int, int]:
     return cell, strategy.world_size // cell
 
 
-def place(cluster: Cluster, strategy: Strategy, traffic: Traffic, job: Job) -> Placement:
+def place(
+    cluster: Cluster, strategy: Strategy, traffic: Traffic, job: Job, *, aim: Aim = STEP_TIME, cell: int = 0
+) -> Placement:  # fmt: skip
     """The best structured placement by `score`: every cell in one NVLink domain, nodes whole, spares kept.
 
-    Never worse than the launcher's order where that keeps the same rules. Raises Infeasible when the cells do not fit, or when
-    the rails are apart and a communicator would need a path between them.
+    Never worse than the launcher's order where that keeps the same rules. `cell`: ranks that must share a domain, if other than
+    `cell_size` says. Raises Infeasible when the cells do not fit, or when the rails are apart and a communicator would need a
+    path between them.
     """
     best: tuple[Score, Placement] | None = None
-    for sites in _choices(cluster, strategy, job):
-        domain_C = _best_cells(cluster, strategy, traffic, sites, job)
+    for sites in _choices(cluster, strategy, job, cell):
+        domain_C = _best_cells(cluster, strategy, traffic, sites, job, aim)
         placement = expand(sites, domain_C)
-        found = (_slowdown(cluster, placement), *score_cells(cluster, strategy, traffic, sites, domain_C))
+        found = (_slowdown(cluster, placement), *score_cells(cluster, strategy, traffic, sites, domain_C, aim))
         if best is None or found < best[0]:
             best = (found, placement)
     assert best is not None
@@ -66,27 +81,29 @@ def in_order(cluster: Cluster, strategy: Strategy, job: Job) -> Placement:
     return placement
 
 
-def _best_cells(cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: Sites, job: Job) -> Ints:
+def _best_cells(cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: Sites, job: Job, aim: Aim) -> Ints:
     """The layout of smallest score; one whose busiest uplinks are worse than the launcher's is none.
 
-    Plain layouts of all box chains are compared first, then the variants of the best of them.
+    Plain layouts of all box chains are compared first, then the variants of the best of them, then what exchanges of whole
+    groups make of the winner.
     """
     launcher_C = launcher_cells(cluster, strategy, sites, job)
     fixed = [named_cells(cluster, strategy, sites), *([] if launcher_C is None else [launcher_C])]
-    found = [(score_cells(cluster, strategy, traffic, sites, c), i, c) for i, c in enumerate(fixed)]
-    limit = math.inf if launcher_C is None else found[-1][0][2]
+    found = [(score_cells(cluster, strategy, traffic, sites, c, aim), i, c) for i, c in enumerate(fixed)]
+    limit = math.inf if launcher_C is None or not aim.busiest else found[-1][0][2]
     shop = Workshop(cluster, strategy, traffic, sites)
 
-    def scored(layouts: Sequence[Layout]) -> list[tuple[CellScore, int, Ints]]:
-        made = [shop.cells(layout) for layout in layouts]
-        return [(score_cells(cluster, strategy, traffic, sites, c), len(found) + i, c) for i, c in enumerate(made)]
+    def scored(made: Sequence[Ints]) -> list[tuple[CellScore, int, Ints]]:
+        return [(score_cells(cluster, strategy, traffic, sites, c, aim), len(found) + i, c) for i, c in enumerate(made)]
 
     plain = shop.plain()
-    first = scored(plain)
+    first = scored([shop.cells(layout) for layout in plain])
     ranking = sorted(range(len(plain)), key=lambda i: first[i][:2])
     found += first
     for i in ranking[:REFINED]:
-        found += scored(shop.variants(plain[i]))
+        found += scored([shop.cells(layout) for layout in shop.variants(plain[i])])
+    best = min((f for f in found if f[0][2] <= limit), key=lambda f: f[:2])
+    found += scored(refined(cluster, strategy, traffic, sites, best[2]))
     return min((f for f in found if f[0][2] <= limit), key=lambda f: f[:2])[2]
 
 
@@ -99,23 +116,23 @@ def score(cluster: Cluster, strategy: Strategy, traffic: Traffic, placement: Pla
 
 
 def score_cells(
-    cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: Sites, domain_C: Ints
+    cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: Sites, domain_C: Ints, aim: Aim = STEP_TIME
 ) -> CellScore:  # fmt: skip
     """(stages that mix chip types, seconds of the busiest uplink summed over axes, seconds of all uplinks if loads were even).
 
     Axes are added because they run at different times of a step, tiers are not because a collective streams through all of
     them.
     """
-    return _score(cluster, strategy, traffic, sites.parent_TD[:, domain_C], sites.chip_D[domain_C], sites.cell)
+    return _score(cluster, strategy, traffic, sites.parent_TD[:, domain_C], sites.chip_D[domain_C], sites.cell, aim)
 
 
-def _choices(cluster: Cluster, strategy: Strategy, job: Job) -> Iterator[Sites]:
+def _choices(cluster: Cluster, strategy: Strategy, job: Job, cell: int = 0) -> Iterator[Sites]:
     """All usable nodes; and, where some are slow or have weak links, the others alone if the job fits them."""
-    yield sites_of(cluster, strategy, job)
+    yield sites_of(cluster, strategy, job, cell=cell)
     avoid_N = degraded(cluster)
     if (avoid_N & cluster.whole_N).any():
         try:
-            yield sites_of(cluster, strategy, job, avoid_N)
+            yield sites_of(cluster, strategy, job, avoid_N, cell=cell)
         except Infeasible:
             return
 
@@ -130,7 +147,7 @@ def _slowdown(cluster: Cluster, placement: Placement) -> float:
 
 
 def _score(
-    cluster: Cluster, strategy: Strategy, traffic: Traffic, groups_TU: Ints, chip_U: Ints, unit: int
+    cluster: Cluster, strategy: Strategy, traffic: Traffic, groups_TU: Ints, chip_U: Ints, unit: int, aim: Aim = STEP_TIME
 ) -> CellScore:  # fmt: skip
     worst = dict.fromkeys((term.axis for term in traffic.terms), 0.0)
     total = 0.0
@@ -144,7 +161,7 @@ def _score(
                 total += float(load_J.sum()) / sum_Bps if sum_Bps > 0 else math.inf
     chip_PU = chip_U.reshape(strategy.pp, -1)
     busiest = _round(sum(worst.values()))
-    return int((chip_PU != chip_PU[:, :1]).any(axis=1).sum()), _round(busiest + EVEN * total), busiest
+    return int((chip_PU != chip_PU[:, :1]).any(axis=1).sum()), _round(aim.busiest * busiest + aim.even * total), busiest
 
 
 def _round(x: float) -> float:

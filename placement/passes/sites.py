@@ -31,9 +31,12 @@ class Sites:
     chip_D: Ints
 
 
-def sites_of(cluster: Cluster, strategy: Strategy, job: Job, avoid_N: Bools | None = None) -> Sites:
-    """Sites for the cells of a strategy; nodes of `avoid_N` count as unusable. Raises Infeasible when the cells do not fit."""
-    cell = cell_size(cluster, strategy, job.ragged)
+def sites_of(cluster: Cluster, strategy: Strategy, job: Job, avoid_N: Bools | None = None, cell: int = 0) -> Sites:
+    """Sites for the cells of a strategy (or of `cell` ranks); nodes of `avoid_N` count as unusable.
+
+    Raises Infeasible when the cells do not fit.
+    """
+    cell = cell or cell_size(cluster, strategy, job.ragged)
     loose = may_split(cluster, strategy.world_size, job.ragged)
     room_D = domain_cells(cluster, cell, loose, job.spares, avoid_N)
     _require_room(cluster, strategy, job, cell, room_D)
