@@ -2,9 +2,9 @@
 # R rank   T tier
 """Instances of mapping: a product of cliques, rings and paths on a tree of trays, racks, leafs and pods, with distances.
 
-J = sum over pairs of bytes x distance of the lowest domain that both share. Weights are of one step of a mixture of experts of
-10 T parameters (h = 16k, sequence 8k, 64 microbatches, 6 layers a stage, top-8), in GB: 52 a pair of a tensor group, 7 a pair of
-an expert group, 4 an edge of the pipeline, 58 an edge of the data-parallel ring, 20 an edge of the context ring.
+J = sum over pairs of bytes x distance of the lowest domain that both share. Weights are estimates for one step of a mixture of
+experts of 10 T parameters (h = 16k, sequence 8k, 64 microbatches, 6 layers a stage, top-8), in GB: 52 a pair of a tensor group,
+7 a pair of an expert group, 4 an edge of the pipeline, 58 an edge of the data-parallel ring, 20 an edge of the context ring.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ def folded(tp: int, inner: int, dp: int, pp: int, weight: Mapping[str, float] = 
 def unfolded(tp: int, ep: int, dp: int, pp: int, weight: Mapping[str, float] = WEIGHT) -> tuple[Strategy, Traffic]:
     """Expert groups across tensor groups: one member of each, an axis of its own (here in the place of cp)."""
     strategy = _strategy(tp=tp, cp=ep, dp=dp, pp=pp)
-    return strategy, _traffic(strategy, {"tp": "clique", "cp": "clique", "dp": "ring", "pp": "path"}, {**weight, "cp": weight["ep"]})
+    return strategy, _traffic(
+        strategy, {"tp": "clique", "cp": "clique", "dp": "ring", "pp": "path"}, {**weight, "cp": weight["ep"]}
+    )
 
 
 def context(tp: int, cp: int, inner: int, dp: int, pp: int, weight: Mapping[str, float] = WEIGHT) -> tuple[Strategy, Traffic]:
@@ -91,17 +93,15 @@ def build(name: str, machine: tuple[list[Ints], Bools], strategy: Strategy, traf
     domains, healthy = machine
     rise = np.diff(DISTANCE[: len(domains) + 1])
     trays, racks = _cluster(domains, healthy, rise), _cluster(domains[1:], healthy, rise[1:])
-    return Instance(name, racks, trays, strategy, traffic, rise, DISTANCE[0] * _total(strategy, traffic), _cell(strategy, racks))
-
-
-def _cell(strategy: Strategy, racks: Cluster) -> int:
-    """The tensor group: what a launcher would never split either."""
-    return max(strategy.tp, 1)
+    return Instance(name, racks, trays, strategy, traffic, rise, DISTANCE[0] * _total(strategy, traffic), strategy.tp)
 
 
 def _total(strategy: Strategy, traffic: Traffic) -> float:
-    share = {"path": lambda n: 2 * (n - 1) / n}
-    return sum(float(t.bytes_P.sum()) * strategy.stage_ranks * share.get(t.kind, lambda n: 1.0)(strategy.size(t.axis)) for t in traffic.terms)
+    total = 0.0
+    for term in traffic.terms:
+        edges = 2 * (1 - 1 / strategy.size(term.axis)) if term.kind == "path" else 1.0
+        total += float(term.bytes_P.sum()) * strategy.stage_ranks * edges
+    return total
 
 
 def tree(arity: Sequence[int]) -> tuple[list[Ints], Bools]:
@@ -116,7 +116,8 @@ def irregular(
     partial: float = 0.0, small: bool = False, seed: int = 0,
 ) -> tuple[list[Ints], Bools]:  # fmt: skip
     """Racks of 18 trays of 4, with shares of dead GPUs, trays and racks; `partial` of the racks have 8 to 17 trays, and if
-    `small` every fifth leaf has racks of 9."""
+    `small` every fifth leaf has racks of 9.
+    """
     rng = np.random.default_rng(seed)
     tray_X = np.where(small & (np.arange(racks) // per_leaf % 5 == 4), 9, 18)
     cut_X = rng.random(racks) < partial
@@ -131,7 +132,10 @@ def irregular(
 def _cluster(domains: Sequence[Ints], healthy: Bools, rise: Floats) -> Cluster:
     """Nodes of one GPU, so that any GPU may be used; uplinks so that seconds of evenly spread load are bytes x distance."""
     n = len(healthy)
-    tiers = [Tier(f"t{t}", 1e-6, g, np.full(int(g.max()) + 1, 1.0 / d / (int(g.max()) + 1))) for t, (g, d) in enumerate(zip(domains, rise, strict=True))]
+    tiers = [
+        Tier(f"t{t}", 1e-6, g, np.full(int(g.max()) + 1, 1.0 / d / (int(g.max()) + 1)))
+        for t, (g, d) in enumerate(zip(domains, rise, strict=True))
+    ]
     tiers.append(Tier("top", 1e-6, np.zeros(n, np.int64), np.array([np.inf])))
     chip = Chip("any", "blackwell_ultra", "nvl72", {"bf16": 1e15}, 1e11, 1e12, 1e12, True)
     return Cluster(

@@ -130,15 +130,17 @@ def settled(task: Problem, standing: Standing, chosen: Candidate) -> Plan:
     from placement.cost.confidence import of_candidate
     from placement.passes.bound import certify
     from placement.passes.place import launcher_default
-    from placement.passes.problem import realise
+    from placement.passes.problem import placement_floor_s, realise
 
     default = realise(task, chosen.strategy, chosen.stages, launcher_default(task.cluster, chosen.strategy, task.job))
     if standing.narrower:
         moved = chosen.cost.bytes_tier.values()
         plan_bytes = {t.name: sum(axis[t.name] for axis in moved) for t in task.cluster.tiers}
-        certificate = replace(standing.certificate, plan_bytes=plan_bytes)
+        certificate = replace(standing.certificate, plan_bytes=plan_bytes, step_s=chosen.cost.step_s)
     else:
-        certificate = certify(task.cluster, chosen.strategy, chosen.placement, chosen.traffic)
+        found = certify(task.cluster, chosen.strategy, chosen.placement, chosen.traffic, task.job.ragged)
+        floor_s = placement_floor_s(task, chosen.strategy, chosen.stages, found.cell > 0)
+        certificate = replace(found, step_s=chosen.cost.step_s, step_bound_s=min(floor_s, chosen.cost.step_s))
     told = dict.fromkeys((*standing.warnings, *warnings(task.job, default.cost, chosen.cost)))
     sure = of_candidate(task.cluster, task.model, task.job, task.efficiency, chosen)
     return Plan(

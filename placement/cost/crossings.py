@@ -11,11 +11,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 
 from placement.ir import Cluster, Placement, Strategy
 from placement.ir._array import Floats, Ints
+
+
+class Staged(Protocol):
+    """What stage boundaries depend on."""
+
+    @property
+    def schedule(self) -> str: ...
+    @property
+    def chunk_stage(self) -> Ints: ...
 
 
 @dataclass(frozen=True)
@@ -96,6 +106,15 @@ def clique_load(axis: Axis, weight_H: Floats | None = None) -> Floats:
     return np.asarray(np.bincount(group_K, weights=share_K, minlength=axis.num_groups), float)
 
 
+def touch_load(axis: Axis, weight_H: Floats | None = None) -> Floats:
+    """Collectives in the order of the fabric: communicators that each group touches and does not hold whole: (J,)."""
+    group_K, count_K, row_K = pieces(axis)
+    lines_K = np.where(count_K < axis.size, float(axis.width), 0.0)
+    if weight_H is not None:
+        lines_K = lines_K * weight_H[row_K // axis.group_HnX.shape[2]]
+    return np.asarray(np.bincount(group_K, weights=lines_K, minlength=axis.num_groups), float)
+
+
 def fewest_members(axis: Axis) -> int:
     """Smallest number of members of one communicator that share a group."""
     return int(pieces(axis)[1].min())
@@ -111,7 +130,7 @@ def pieces(axis: Axis) -> tuple[Ints, Ints, Ints]:
     return np.asarray(rows.ravel()[start_K]), np.diff(start_K, append=rows.size), start_K // axis.size
 
 
-def boundaries(strategy: Strategy) -> list[tuple[int, int]]:
+def boundaries(strategy: Staged) -> list[tuple[int, int]]:
     """Pairs of stages (from, to) that exchange activations, each once, in order of chunks.
 
     Interleaved schedules also send from the last stage to the first. The second arm of a V runs back over the pairs of the
@@ -120,7 +139,7 @@ def boundaries(strategy: Strategy) -> list[tuple[int, int]]:
     return list(dict.fromkeys(chunk_edges(strategy)))
 
 
-def chunk_edges(strategy: Strategy) -> list[tuple[int, int]]:
+def chunk_edges(strategy: Staged) -> list[tuple[int, int]]:
     """(from, to) stages of consecutive chunks that sit in different stages; along the second arm of a V, (to, from)."""
     stage_C = strategy.chunk_stage.tolist()
     pairs = [(a, b) for a, b in pairwise(stage_C) if a != b]

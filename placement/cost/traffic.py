@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from placement.cost.crossings import TierView, along, boundaries, chunk_edges, clique_load, path_load, ring_load, view
+from placement.cost.crossings import (
+    TierView,
+    along,
+    boundaries,
+    chunk_edges,
+    clique_load,
+    path_load,
+    ring_load,
+    touch_load,
+    view,
+)
 from placement.cost.spans import seconds_J
 from placement.ir import AXES, Cluster, Job, ModelGraph, Placement, Stages, Strategy, Term, Traffic
 from placement.ir._array import Floats
@@ -86,7 +96,8 @@ def axis_load(ranks: TierView, strategy: Strategy, term: Term) -> Floats | None:
         out_J, in_J = path_load(axis, edges, np.array([term.bytes_P[a] for a, _ in edges]))
         return out_J + in_J
     weight_H = np.repeat(term.bytes_P, axis.group_HnX.shape[0] // strategy.pp)
-    return clique_load(axis, weight_H) if term.kind == "clique" else ring_load(axis, weight_H)
+    load = {"clique": clique_load, "hier": touch_load}.get(term.kind, ring_load)
+    return load(axis, weight_H)
 
 
 def _blocks(model: ModelGraph, strategy: Strategy, stages: Stages) -> Floats:

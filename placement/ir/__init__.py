@@ -2,7 +2,7 @@
 """DATA: frozen dataclasses over read-only numpy arrays. Imports numpy and diag only."""
 
 from placement.ir.cluster import Chip, Cluster, FabricDesign, State, Tier
-from placement.ir.cost import MEMORY, PARTS, Certificate, Spans, StepCost, Term, Traffic, no_spans
+from placement.ir.cost import MEMORY, PARTS, Certificate, Spans, StepCost, Term, Traffic, Witness, no_spans
 from placement.ir.job import PRECISIONS, RECOMPUTE, SCHEDULES, SHARDING, Efficiency, Job, Optimizer, Software, Spares
 from placement.ir.model import Attention, BlockType, Experts, Matmul, ModelGraph, Op, Opaque, Pointwise, Vocab
 from placement.ir.plan import Candidate, Plan, Search
@@ -17,5 +17,5 @@ __all__ = [
     "Devices", "Efficiency", "Experts", "FabricDesign", "Gpus", "Hosts", "Job", "Kind", "Matmul", "MatmulPoint",
     "ModelGraph", "Op", "Opaque", "Optimizer", "Placement", "Plan", "Pointwise", "Prior", "Run", "Scope", "Search",
     "Software", "Spans", "Spares", "Stages", "State", "StepCost", "Strategy", "Term", "Tier", "Traffic", "Vocab",
-    "Wired", "no_spans",
+    "Wired", "Witness", "no_spans",
 ]  # fmt: skip

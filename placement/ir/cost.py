@@ -45,7 +45,8 @@ class Spans:
 
 @dataclass(frozen=True)
 class Term:
-    """Bytes that one axis moves in a step. `kind`: ring (all-gather, reduce-scatter), path (p2p along pp), clique (all-to-all).
+    """Bytes that one axis moves in a step. `kind`: ring (all-gather, reduce-scatter), path (p2p along pp), clique (all-to-all),
+    hier (a collective whose order follows the fabric: every group it touches, and does not hold whole, sends the bytes once).
 
     `bytes_P`  per rank and step, for each pipeline stage, one direction: what one rank sends (path: to the next stage).
     """
@@ -95,22 +96,53 @@ class StepCost:
 
 
 @dataclass(frozen=True)
+class Witness:
+    """How a tier's profile was made, for whoever derives it again: marks of the digits, the size at which stages are priced
+    alike, and by axis the weight of its bytes in the joint bound.
+    """
+
+    marks: tuple[int, ...]
+    price_at: int
+    weights: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Certificate:
     """Lower bounds that hold for every placement of the chosen strategy and stages, per tier: bytes leaving tier-t groups.
 
-    `lower_bytes[tier]` <= `plan_bytes[tier]`; `method[tier]` names the bound that won. `joint_bytes` bounds the sum over tiers,
-    where the same sizes of groups have to serve all tiers. `gap` = plan / bound - 1 of the total.
+    `lower_bytes[tier]` <= `plan_bytes[tier]`; `method[tier]` names the bound that won. `joint_bytes` bounds the sum over tiers
+    by what holds for all of them at once, `joint_method` says how, `witness` with what. `gap` = plan / bound - 1 of the total.
+    `kept_bytes`, `kept_joint`: what must leave if `cell` consecutive ranks each share an NVLink domain, as they do here (cell
+    0: they do not, or nothing is known). `step_bound_s`: what the step takes under every such placement, `step_s` under this.
     """
 
     lower_bytes: Mapping[str, float]
     plan_bytes: Mapping[str, float]
     method: Mapping[str, str]
     joint_bytes: float = 0.0
+    joint_method: str = ""
+    witness: Mapping[str, Witness] = field(default_factory=dict)
+    step_s: float = 0.0
+    step_bound_s: float = 0.0
+    cell: int = 0
+    kept_bytes: Mapping[str, float] = field(default_factory=dict)
+    kept_joint: float = 0.0
 
     @property
     def gap(self) -> float:
         bound = max(sum(self.lower_bytes.values()), self.joint_bytes)
         return sum(self.plan_bytes.values()) / bound - 1.0 if bound > 0 else 0.0
+
+    @property
+    def kept_gap(self) -> float:
+        """Of the placements that keep cells: plan / bound - 1; `gap` where no cells are kept."""
+        bound = max(sum(self.kept_bytes.values()), self.kept_joint)
+        return sum(self.plan_bytes.values()) / bound - 1.0 if bound > 0 else self.gap
+
+    @property
+    def step_gap(self) -> float:
+        """Predicted step / its bound - 1; 0 where none is known."""
+        return self.step_s / self.step_bound_s - 1.0 if self.step_bound_s > 0 else 0.0
 
 
 def no_spans(num_tiers: int, *lead: int) -> Spans:

@@ -1,280 +1,286 @@
 # SPDX-License-Identifier: Apache-2.0
-# P pipeline stage   J group of a tier   S size of a set of ranks
-"""Lower bounds, tier by tier, on the bytes that leave the groups, for every placement whatsoever.
+# P pipeline stage   J group of a tier   S size of a set of ranks   T tier
+"""Lower bounds, tier by tier and in all, on the bytes that leave the groups, for every placement whatsoever.
 
-Every byte of a pair of ranks leaves a group unless both sit inside: leaving = W - sum_j inside(S_j), and inside(S) <= M(|S|)
-with M from the layer-cake recursion. Groups nest, so what leaves a tier also leaves every tier inside it.
+Four kinds, of which the largest counts: layer-cake profiles of one tier; entropies, for groups of any size and collectives; the
+sizes of groups coupled over all tiers; and bytes of an axis moved from a tier to the next one out before either is bounded, as
+groups nest and what leaves a tier also leaves every tier inside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise, product
 
 import numpy as np
 
-from placement.cost.crossings import boundaries
+from placement.cost.cells import cell_size, domain_cells, may_split
 from placement.cost.traffic import tier_bytes
-from placement.ir import Certificate, Cluster, Placement, Strategy, Term, Traffic
+from placement.ir import Certificate, Cluster, Placement, Strategy, Term, Traffic, Witness
 from placement.ir._array import Floats, Ints
+from placement.passes.contract import Ranks, contracted
+from placement.passes.profile import ROUNDING, Digits, Profile, best_profile, boundary_weights, profile, ways
 from placement.solve.coupling import coupled_sum
-from placement.solve.layercake import Crossing, arcs, best_sum, clique, merge, path, ring
+from placement.solve.entropy import MOST_DIGITS, Group, Level, least_leaving
+from placement.solve.layercake import arcs, clique, ring
 
-LARGEST = 20_000  # ranks of a group up to which profiles are built
-ROUNDING = 1e-13  # share of all bytes that sums of floating-point numbers may be off by
-
-
-@dataclass(frozen=True)
-class _Digits:
-    """Marks 1 = m_0 | m_1 | ... | ranks of a stage: digit i of a rank of a stage is rank // m_i % (m_{i+1} / m_i).
-
-    `terms` run along digits; `loose` ones do not, and are bounded by themselves.
-    """
-
-    marks: tuple[int, ...]
-    terms: tuple[Term, ...]
-    loose: tuple[Term, ...]
-
-    @property
-    def inside(self) -> list[tuple[Term, bool]]:
-        """Terms within a stage, and whether each runs along digits."""
-        return [(t, True) for t in self.terms if t.kind != "path"] + [(t, False) for t in self.loose]
-
-    def home(self, strategy: Strategy, term: Term) -> int:
-        """Smallest mark that holds whole communicators of a term."""
-        return min(m for m in self.marks if m % (strategy.size(term.axis) * strategy.stride(term.axis)) == 0)
+WORK = 100_000  # what the search for better weights may cost: ranks of a group for each class of stages, and `LP_WORK`
+LP_WORK = 1_000
+SHARP = 80  # ranks of a group up to which profiles are sharper than entropies
+CLOSE = 1e-4  # a bound this near the plan is not worth more work
 
 
 @dataclass(frozen=True)
-class _Profile:
-    """inside(S) <= inside_S[|S|] + prices; the prices of all ranks together are `paid`. `total`: bytes of all edges, `bound`:
-    what this says about one tier alone.
+class Bounds:
+    """`lower`, `method` by tier: layer-cake, entropy, both, outer tier (taken over from there) or none; `joint` of all."""
+
+    lower: Mapping[str, float]
+    method: Mapping[str, str]
+    joint: float
+    joint_method: str
+    witness: Mapping[str, Witness]
+
+
+def certify(
+    cluster: Cluster, strategy: Strategy, placement: Placement, traffic: Traffic, ragged: bool = False
+) -> Certificate:  # fmt: skip
+    """Lower bounds for this strategy and traffic on this cluster's usable GPUs, beside the bytes of the placement.
+
+    If the placement keeps cells in NVLink domains, also for all placements that do (`ragged`: as in the job).
     """
-
-    inside_S: Floats
-    paid: float
-    total: float
-    bound: float
-
-
-def certify(cluster: Cluster, strategy: Strategy, placement: Placement, traffic: Traffic) -> Certificate:
-    """Lower bounds for this strategy and traffic on this cluster's usable GPUs, beside the bytes of the placement."""
     by_axis = tier_bytes(cluster, strategy, placement, traffic)
     plan = {t.name: sum(axis[t.name] for axis in by_axis.values()) for t in cluster.tiers}
-    lower, method, joint = lower_bytes(cluster, strategy, traffic)
-    return Certificate(lower, plan, method, joint)
+    enough = sum(plan.values()) / (1 + CLOSE)
+    found = lower_bytes(cluster, strategy, traffic, enough=enough)
+    cell, kept, joint = _kept(cluster, strategy, placement, traffic, ragged, enough)
+    return Certificate(
+        found.lower, plan, found.method, found.joint, found.joint_method, found.witness, cell=cell,
+        kept_bytes={n: max(b, found.lower[n]) for n, b in kept.items()}, kept_joint=max(joint, found.joint) if kept else 0.0,
+    )  # fmt: skip
 
 
-def lower_bytes(cluster: Cluster, strategy: Strategy, traffic: Traffic) -> tuple[dict[str, float], dict[str, str], float]:
-    """Bound and method by tier (`layer-cake`, `outer tier`: that of the tier above, `none`), and of all tiers together."""
-    found = [tier_profile(strategy, traffic, room_J) for room_J in _rooms(cluster)]
+def _kept(
+    cluster: Cluster, strategy: Strategy, placement: Placement, traffic: Traffic, ragged: bool, enough: float
+) -> tuple[int, Mapping[str, float], float]:  # fmt: skip
+    """(ranks of a cell, bound by tier, of all tiers) under placements that keep cells; none if this one does not."""
+    cell = cell_size(cluster, strategy, ragged)
+    domain_R = cluster.tiers[0].group_N[placement.gpu_R // cluster.gpus_per_node]
+    small = contracted(strategy, traffic, cell) if cell > 1 else None
+    if small is None or bool((domain_R.reshape(-1, cell) != domain_R[::cell, None]).any()):
+        return 0, {}, 0.0
+    room_J = domain_cells(cluster, cell, may_split(cluster, strategy.world_size, ragged))
+    rooms = [
+        np.bincount(parent_J, weights=room_J, minlength=t.num_groups).astype(np.int64)
+        for t, parent_J in zip(cluster.tiers, cluster.parent_TJ, strict=True)
+    ]
+    found = lower_bytes(cluster, *small, enough=enough, rooms=rooms)
+    return cell, found.lower, found.joint
+
+
+def lower_bytes(
+    cluster: Cluster, strategy: Ranks, traffic: Traffic, weight_T: Floats | None = None, enough: float = math.inf,
+    rooms: Sequence[Ints] = (),
+) -> Bounds:  # fmt: skip
+    """All bounds. `weight_T`: weights of the tiers in the joint bound, else 1; the search for a better one ends at `enough`.
+
+    `rooms`: what the groups of each tier hold, if not usable GPUs.
+    """
+    rooms = rooms or tier_rooms(cluster)
+    weights = np.ones(len(rooms)) if weight_T is None else np.asarray(weight_T, float)
+    found = [best_profile(strategy, traffic, room_J) for room_J in rooms]
     lower: dict[str, float] = {}
     method: dict[str, str] = {}
     outer = 0.0
-    for tier, profile in reversed(list(zip(cluster.tiers, found, strict=True))):
-        bound = profile.bound if profile else 0.0
-        lower[tier.name] = max(bound, outer)
-        method[tier.name] = "layer-cake" if bound > outer else "outer tier" if outer > 0 else "none"
+    for tier, room_J, known in reversed(list(zip(cluster.tiers, rooms, found, strict=True))):
+        cake = known.bound if known else 0.0
+        spread, order = _spread(strategy, traffic, room_J, known), _ordered(strategy, traffic, room_J)
+        options = (
+            (cake + order, "layer-cake + entropy" if order else "layer-cake"),
+            (spread, "entropy"),
+            (outer, "outer tier"),
+        )
+        best = max(options, key=lambda b: b[0])
+        lower[tier.name], method[tier.name] = best if best[0] > 0 else (0.0, "none")
         outer = lower[tier.name]
     names = [t.name for t in cluster.tiers]
-    return {n: lower[n] for n in names}, {n: method[n] for n in names}, _joint_bytes(cluster, strategy, found)
+    lower_T = np.array([lower[n] for n in names])
+    joint = _joint(cluster, strategy, traffic, rooms, found, weights, lower_T, enough)
+    total, kind, weight_TX = joint
+    return Bounds(
+        {n: lower[n] for n in names}, {n: method[n] for n in names}, total, kind, _witness(names, traffic, found, weight_TX)
+    )
 
 
-def tier_bound(strategy: Strategy, traffic: Traffic, room_J: Ints) -> float:
+def _witness(
+    names: Sequence[str], traffic: Traffic, found: Sequence[Profile | None], weight_TX: Floats
+) -> dict[str, Witness]:  # fmt: skip
+    axes = [t.axis for t in traffic.terms]
+    return {
+        name: Witness(p.digits.marks, p.pivot, dict(zip(axes, weight_X.tolist(), strict=True)))
+        for name, p, weight_X in zip(names, found, weight_TX, strict=True)
+        if p
+    }
+
+
+def tier_bound(strategy: Ranks, traffic: Traffic, room_J: Ints) -> float:
     """Bytes that leave groups of `room_J` usable GPUs, at least."""
-    profile = tier_profile(strategy, traffic, room_J)
-    return profile.bound if profile else 0.0
+    known = best_profile(strategy, traffic, room_J)
+    cake = known.bound if known else 0.0
+    return max(cake + _ordered(strategy, traffic, room_J), _spread(strategy, traffic, room_J, known))
 
 
-def tier_profile(strategy: Strategy, traffic: Traffic, room_J: Ints) -> _Profile | None:
-    """The best profile over a few ways to write ranks in digits; None where it would say nothing or cost too much."""
-    largest = int(room_J.max())
-    if largest >= strategy.world_size or largest > LARGEST or not traffic.terms:
-        return None
-    found = [p for digits in _choices(strategy, traffic) for p in _profiles(strategy, traffic, digits, room_J)]
-    return max(found, key=lambda p: p.bound)
-
-
-def _rooms(cluster: Cluster) -> list[Ints]:
+def tier_rooms(cluster: Cluster) -> list[Ints]:
     """Usable GPUs of each group of each tier."""
     gpus_N = cluster.usable_NG.sum(axis=1)
     return [np.bincount(t.group_N, weights=gpus_N, minlength=t.num_groups).astype(np.int64) for t in cluster.tiers]
 
 
-def _joint_bytes(cluster: Cluster, strategy: Strategy, found: Sequence[_Profile | None]) -> float:
-    """Bytes that leave groups, all tiers together, at least: the sizes of groups have to suit all tiers at once."""
-    known = [(t, p) for t, p in zip(cluster.tiers, found, strict=True) if p]
-    if not known:
+def _spread(strategy: Ranks, traffic: Traffic, room_J: Ints, known: Profile | None) -> float:
+    """The bound by entropies of one tier, where profiles say nothing, bound terms apart, or are not sharp; else 0."""
+    largest = int(room_J.max())
+    if largest >= strategy.world_size or not traffic.terms:
         return 0.0
-    parents = []
-    for (low, _), (high, _) in pairwise(known):
-        parent_J = np.zeros(low.num_groups, np.int64)
-        parent_J[low.group_N] = high.group_N
-        parents.append(parent_J)
-    gpus_N = cluster.usable_NG.sum(axis=1)
-    first = known[0][0]
-    room_J = np.bincount(first.group_N, weights=gpus_N, minlength=first.num_groups).astype(np.int64)
-    inside = coupled_sum([p.inside_S for _, p in known], room_J, parents, strategy.world_size)
-    total = sum(p.total for _, p in known)
-    return max(0.0, total - sum(p.paid for _, p in known) - inside - ROUNDING * total)
+    if known and largest <= SHARP and not known.digits.loose and not any(t.kind == "hier" for t in traffic.terms):
+        return 0.0
+    return entropy_bound(strategy, traffic, [Level(room_J, 1.0)])
 
 
-def _profiles(strategy: Strategy, traffic: Traffic, digits: _Digits, room_J: Ints) -> list[_Profile]:
-    """W - max sum_j M(|S_j|), stages of different weight brought to one profile by prices, for a few choices of prices.
+def _ordered(strategy: Ranks, traffic: Traffic, room_J: Ints) -> float:
+    """What collectives that follow the fabric must send out of the groups of a tier; profiles know nothing of them."""
+    terms = tuple(t for t in traffic.terms if t.kind == "hier")
+    if not terms or int(room_J.max()) >= strategy.world_size:
+        return 0.0
+    return entropy_bound(strategy, Traffic(terms), [Level(room_J, 1.0)])
 
-    With any prices mu_p, inside(S) <= sum_p mu_p s_p + merge over stages of max_p (M_p(s) - mu_p s); the first sum is the same
-    for all placements, since every rank sits in exactly one group.
+
+def _joint(
+    cluster: Cluster, strategy: Ranks, traffic: Traffic, rooms: Sequence[Ints], found: Sequence[Profile | None],
+    weight_T: Floats, lower_T: Floats, enough: float,
+) -> tuple[float, str, Floats]:  # fmt: skip
+    """The best weighted bound of all tiers together, its kind, and the weights of the terms by tier that it took. (T, terms)"""
+    weight_TX = np.repeat(weight_T[:, None], len(traffic.terms), axis=1)
+    options = [(float(weight_T @ lower_T), "each tier")]
+    known = [t for t, p in enumerate(found) if p and weight_T[t] > 0]
+    if len(known) > 1:
+        rest = float(sum(weight_T[t] * lower_T[t] for t in range(len(rooms)) if t not in known))
+        shift = _Shift(cluster, strategy, traffic, rooms, found, weight_T, lower_T, known)
+        options.append((shift.best + rest, "coupled sizes"))
+        if max(options)[0] < enough:
+            shift.search(enough - rest)
+            options.append((shift.best + rest, "shifted weights"))
+            if max(options)[1] == "shifted weights":
+                weight_TX[known] = shift.weight_TX
+    levels = [Level(r, float(w)) for r, w in zip(rooms, weight_T, strict=True) if int(r.max()) < strategy.world_size and w > 0]
+    if len(levels) > 1 and max(options)[0] < enough:
+        options.append((entropy_bound(strategy, traffic, levels), "joint entropy"))
+    return *max(options, key=lambda o: o[0]), weight_TX
+
+
+class _Shift:
+    """Weights of terms by tier, and the bound of coupled sizes that they give: any weights that only moved outwards are valid.
+
+    sum_t w_t cut_t >= sum_t (w_t - l_t + l_(t-1)) cut_t for l >= 0, term by term, because cut_t >= cut_(t+1).
     """
-    top = min(int(room_J.max()), strategy.world_size)
-    rows_PX, which_P = np.unique(_weights(strategy, digits), axis=0, return_inverse=True)
-    profile_XS = [_stage_profile(strategy, digits, weights, top) for weights in rows_PX]
-    across = _stage_crossing(strategy, traffic)
-    total = _total_bytes(strategy, traffic, digits)
-    found = []
-    for pivot in _pivots(digits, top, len(profile_XS)):
-        price_X = np.array([(p[pivot] - profile_XS[0][pivot]) / pivot for p in profile_XS])
-        size_S = np.arange(len(profile_XS[0]))
-        flat_S = np.max([p - mu * size_S for p, mu in zip(profile_XS, price_X, strict=True)], axis=0)
-        inside_S = merge(flat_S, strategy.pp, across, top)
-        paid = strategy.stage_ranks * float(price_X[which_P.reshape(-1)].sum())
-        bound = total - paid - best_sum(inside_S, room_J, strategy.world_size) - ROUNDING * total
-        found.append(_Profile(inside_S, paid, total, max(bound, 0.0)))
-    return found
+
+    def __init__(
+        self, cluster: Cluster, strategy: Ranks, traffic: Traffic, rooms: Sequence[Ints], found: Sequence[Profile | None],
+        weight_T: Floats, lower_T: Floats, known: Sequence[int],
+    ) -> None:  # fmt: skip
+        self.strategy, self.traffic = strategy, traffic
+        self.rooms, self.like = [rooms[t] for t in known], [p for t in known if (p := found[t])]
+        self.first_T = weight_T[list(known)]
+        self.weight_TX = np.repeat(self.first_T[:, None], len(traffic.terms), axis=1)
+        self.now = [p.times(float(w)) for p, w in zip(self.like, self.first_T, strict=True)]
+        self.alone = [float(w) * lower_T[t] for w, t in zip(self.first_T, known, strict=True)]
+        self.parents = [_parents(cluster, a, b) for a, b in pairwise(known)]
+        self.best = self._value(self.now, self.alone)
+
+    def _value(self, profiles: Sequence[Profile], alone: Sequence[float]) -> float:
+        """Weighted bytes that leave, at least: the sizes of groups have to suit all tiers at once; or each tier by itself."""
+        return max(self._coupled(profiles), sum(alone))
+
+    def _coupled(self, profiles: Sequence[Profile]) -> float:
+        inside = coupled_sum([p.inside_S for p in profiles], self.rooms[0], self.parents, self.strategy.world_size)
+        total = sum(p.total for p in profiles)
+        return max(0.0, total - sum(p.paid for p in profiles) - inside - ROUNDING * total)
+
+    def search(self, enough: float) -> None:
+        """Coordinate ascent over what moves outwards, halves, quarters and eighths of a tier's weight; its work is counted."""
+        left = WORK
+        kinds = len(np.unique(np.array([t.bytes_P for t in self.traffic.terms]), axis=1).T)
+        for share, i, x in product((0.5, 0.25, 0.125), range(len(self.like) - 1), range(len(self.traffic.terms))):
+            for amount in (share * float(self.first_T[i]), -share * float(self.first_T[i])):
+                weight_TX = self._moved(i, x, amount)
+                if weight_TX is None:
+                    continue
+                left -= sum(int(self.rooms[t].max()) * kinds + LP_WORK for t in (i, i + 1))
+                if left < 0 or self.best >= enough:
+                    return
+                if self._take(i, weight_TX):
+                    break
+
+    def _moved(self, i: int, x: int, amount: float) -> Floats | None:
+        """Weights after an amount of a term's weight of tier i went one tier out; None if it was not there to move."""
+        weight_TX = self.weight_TX.copy()
+        weight_TX[i, x] -= amount
+        weight_TX[i + 1, x] += amount
+        inwards = (np.cumsum(weight_TX[:, x] - self.first_T) > 1e-12 * self.first_T.sum()).any()
+        return None if inwards or weight_TX[:, x].min() < 0 else weight_TX
+
+    def _take(self, i: int, weight_TX: Floats) -> bool:
+        profiles, alone = list(self.now), list(self.alone)
+        for t in (i, i + 1):
+            bytes_t = _weighted(self.traffic, weight_TX[t])
+            profiles[t] = profile(self.strategy, bytes_t, self.rooms[t], self.like[t])
+            alone[t] = max(profiles[t].bound, _spread(self.strategy, bytes_t, self.rooms[t], profiles[t]))
+        value = self._value(profiles, alone)
+        if value <= self.best * (1 + 1e-9):
+            return False
+        self.best, self.weight_TX, self.now, self.alone = value, weight_TX, profiles, alone
+        return True
 
 
-def _weights(strategy: Strategy, digits: _Digits) -> Floats:
-    """Bytes per rank of the terms that stay in a stage, a row for each stage. (P, terms)"""
-    rows = [t.bytes_P for t, _ in digits.inside]
-    return np.array(rows).T if rows else np.zeros((strategy.pp, 0))
+def _parents(cluster: Cluster, low: int, high: int) -> Ints:
+    """Group of tier `high` of each group of tier `low`."""
+    parent_J = np.zeros(cluster.tiers[low].num_groups, np.int64)
+    parent_J[cluster.tiers[low].group_N] = cluster.tiers[high].group_N
+    return parent_J
 
 
-def _pivots(digits: _Digits, top: int, classes: int) -> list[int]:
-    """Set sizes at which stages of different weight are priced alike: large multiples of the largest block price best."""
-    if classes == 1:
-        return [1]
-    largest = min(top, digits.marks[-1])
-    block = max(m for m in digits.marks if m <= largest)
-    far = block * 2 ** ((largest // block).bit_length() - 1)
-    return sorted({far, max(far // 2, block)})
+def _weighted(traffic: Traffic, weight_X: Floats) -> Traffic:
+    """Traffic with the bytes of each term times its weight."""
+    return Traffic(tuple(replace(t, bytes_P=t.bytes_P * w) for t, w in zip(traffic.terms, weight_X.tolist(), strict=True)))
 
 
-def _stage_profile(strategy: Strategy, digits: _Digits, weights: Floats, top: int) -> Floats:
-    """M(s) of ranks of one stage, bytes; 0 <= s <= min(top, ranks of a stage).
+def entropy_bound(strategy: Ranks, traffic: Traffic, levels: Sequence[Level]) -> float:
+    """Weighted bytes that leave groups of these levels, at least, by entropies; of stages of unequal bytes, the least counts.
 
-    Whole cliques of consecutive ranks, and the communicators of loose terms, are added to the block that holds them.
+    Terms that run along no digits are left out, which leaves the bound valid.
     """
-    inside = [(t, along, float(w)) for (t, along), w in zip(digits.inside, weights, strict=True)]
-    profile_S = np.zeros(2)
-    for low, high in zip(digits.marks, digits.marks[1:], strict=False):
-        found = [_crossing(strategy, t, w, low, high) for t, along, w in inside if along]
-        profile_S = merge(profile_S, high // low, [x for x in found if x], top)
-        for term, along, weight in inside:
-            if digits.home(strategy, term) == high and (not along or _solid(strategy, term)):
-                profile_S = profile_S + _apart(strategy, term, weight, len(profile_S) - 1)
-    return profile_S
+    shapes = Traffic(tuple(replace(t, kind="ring") if t.kind == "hier" else t for t in traffic.terms))
+    return max((_entropy_of(strategy, traffic, d, levels) for d in ways(strategy, shapes)), default=0.0)
 
 
-def _solid(strategy: Strategy, term: Term) -> bool:
-    """A clique of consecutive ranks: what it holds inside depends on the size of the set alone."""
-    return term.kind == "clique" and strategy.stride(term.axis) == 1
+def _entropy_of(strategy: Ranks, traffic: Traffic, digits: Digits, levels: Sequence[Level]) -> float:
+    sizes = [b // a for a, b in pairwise(digits.marks)] + [strategy.pp]
+    if len(sizes) > MOST_DIGITS:
+        return 0.0
+    groups = [g for t in traffic.terms if (g := _entropy_group(strategy, traffic, t, digits.marks)) and g.mask]
+    return least_leaving(sizes, groups, levels) if groups else 0.0
 
 
-def _apart(strategy: Strategy, term: Term, weight: float, top: int) -> Floats:
-    """Most weight of one term alone in sets of up to `top` ranks: whole communicators, then part of one (they are convex)."""
-    n = strategy.size(term.axis)
-    one_K = clique(n, 2 * weight / (n - 1)) if term.kind == "clique" else ring(n, weight)
-    size_S = np.arange(top + 1)
-    return np.asarray(size_S // n * one_K[n] + one_K[size_S % n])
-
-
-def _crossing(strategy: Strategy, term: Term, weight: float, low: int, high: int) -> Crossing | None:
-    """Edges of a term between the values of the digit [low, high).
-
-    A ring runs along its first digit on every line; on later digits it has one link for each line, from the last member of one
-    value to the first of the next. It closes on its last digit.
-    """
-    n, stride = strategy.size(term.axis), strategy.stride(term.axis)
-    if weight == 0.0 or high <= stride or low >= n * stride:
-        return None
-    if term.kind == "clique":
-        return None if _solid(strategy, term) else Crossing(clique(n, 2 * weight / (n - 1)), low)
-    profile_K = ring(high // low, weight) if high == n * stride else path(high // low, weight)
-    return Crossing(profile_K, stride)
-
-
-def _stage_crossing(strategy: Strategy, traffic: Traffic) -> list[Crossing]:
-    weight_P = _boundary_weights(strategy, traffic)
-    return [Crossing(arcs(weight_P), strategy.stage_ranks)] if weight_P.any() else []
-
-
-def _boundary_weights(strategy: Strategy, traffic: Traffic) -> Floats:
-    """Bytes, both directions, between each stage and the next one (cyclic), evened out downwards. (P,)
-
-    Sets would all count on the heaviest boundary, so the lightest stands for all; the way from last to first is kept apart.
-    """
-    weight_P = np.zeros(strategy.pp)
-    for term in traffic.terms:
-        if term.kind == "path":
-            for a, _ in boundaries(strategy):
-                weight_P[a] += 2 * float(term.bytes_P[a])
-    weight_P[:-1] = weight_P[:-1].min(initial=np.inf)
-    weight_P[-1] = weight_P.min()
-    return weight_P
-
-
-def _total_bytes(strategy: Strategy, traffic: Traffic, digits: _Digits) -> float:
-    """Bytes of all edges that the profiles know: those of rings whose start is no mark are counted from the next mark on."""
-    total = float(_boundary_weights(strategy, traffic).sum()) * strategy.stage_ranks
-    for term, along in digits.inside:
-        share = 1.0
-        if term.kind == "ring" and along:
-            share = strategy.stride(term.axis) / min(m for m in digits.marks if m % strategy.stride(term.axis) == 0)
-        total += float(term.bytes_P.sum()) * strategy.stage_ranks * share
-    return total
-
-
-def _choices(strategy: Strategy, traffic: Traffic) -> list[_Digits]:
-    """Ways to write ranks in digits that suit as many terms as possible; the others are bounded apart."""
-    by_weight = sorted(traffic.terms, key=lambda t: -float(t.bytes_P.sum()))
-    outward = sorted(traffic.terms, key=lambda t: -strategy.stride(t.axis) * strategy.size(t.axis))
-    return list({d.marks: d for d in (_digits(strategy, order) for order in (by_weight, outward))}.values())
-
-
-def _digits(strategy: Strategy, order: Sequence[Term]) -> _Digits:
-    marks = {1, strategy.stage_ranks}
-    solid: list[tuple[int, int]] = []
-    for term in order:
-        n, stride = strategy.size(term.axis), strategy.stride(term.axis)
-        want = {stride, n * stride} if term.kind != "path" else set()
-        if term.kind == "clique" and stride > 1 and any(stride < m < n * stride for m in marks):
-            continue
-        grown = marks | {w for w in want if all(w % m == 0 or m % w == 0 for m in marks)}
-        if any(low < m < high for low, high in solid for m in grown):
-            continue
-        marks = grown
-        if term.kind == "clique" and stride > 1 and want <= marks:
-            solid.append((stride, n * stride))
-    for term in order:
-        marks |= _joint(strategy, term, marks)
-    chain = tuple(sorted(marks))
-    fits = [_fits(strategy, t, chain) for t in order]
-    return _Digits(chain, *(tuple(t for t, ok in zip(order, fits, strict=True) if ok is want) for want in (True, False)))
-
-
-def _joint(strategy: Strategy, term: Term, marks: set[int]) -> set[int]:
-    """For a ring that starts between two marks: the smallest number of ranks at which its links nest with them."""
-    stride = strategy.stride(term.axis)
-    if term.kind != "ring" or stride in marks:
-        return set()
-    joint = [int(np.lcm(m, stride)) for m in marks]
-    return set(sorted(j for j in joint if j in marks or all(j % m == 0 or m % j == 0 for m in marks))[:1])
-
-
-def _fits(strategy: Strategy, term: Term, marks: tuple[int, ...]) -> bool:
+def _entropy_group(strategy: Ranks, traffic: Traffic, term: Term, marks: Sequence[int]) -> Group | None:
+    """One term as the entropies see it; None where its communicators are no product of digits."""
     n, stride = strategy.size(term.axis), strategy.stride(term.axis)
     if term.kind == "path":
-        return True
-    if term.kind == "clique":
-        return stride in marks and n * stride in marks and (stride == 1 or not any(stride < m < n * stride for m in marks))
-    return n * stride in marks and any(m % stride == 0 for m in marks if m < n * stride)
+        weight_P = boundary_weights(strategy, traffic)
+        return Group(1 << (len(marks) - 1), arcs(weight_P))
+    if stride not in marks or n * stride not in marks:
+        return None
+    low, high = marks.index(stride), marks.index(n * stride)
+    mask, least = sum(1 << d for d in range(low, high)), float(term.bytes_P.min())
+    if term.kind == "hier":
+        return Group(mask, np.zeros(n + 1), touch=least)
+    return Group(mask, clique(n, 2 * least / (n - 1)) if term.kind == "clique" else ring(n, least))

@@ -64,7 +64,9 @@ class Workshop:
         volumes = [math.prod(box) for box in layout.chain[layout.skip :]]
         ladder = tuple(sorted({1, *(v // block for v in volumes if v % block == 0)}))
         domain_C = np.empty(len(order_C), np.int32)
-        domain_C[order_C] = np.repeat(fill(self.tree, len(order_C) // block, ladder, self._units(ladder, layout.free), layout.middle), block)
+        domain_C[order_C] = np.repeat(
+            fill(self.tree, len(order_C) // block, ladder, self._units(ladder, layout.free), layout.middle), block
+        )
         return unpad(domain_C, layout.sizes, self.grid.sizes)
 
     def _units(self, ladder: tuple[int, ...], free: int) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from placement.cost.traffic import axis_load
 from placement.diag import Infeasible
 from placement.ir import Cluster, Job, Placement, Strategy, Traffic
 from placement.ir._array import Ints
-from placement.passes.candidates import Layout, Workshop, launcher_cells, named_cells
+from placement.passes.candidates import Workshop, launcher_cells, named_cells
 from placement.passes.rails import rail_conflicts
 from placement.passes.refine import refined
 from placement.passes.sites import Sites, degraded, expand, launcher_default, sites_of

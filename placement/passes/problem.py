@@ -148,6 +148,14 @@ def realise(task: Problem, strategy: Strategy, stages: Stages, placement: Placem
     return Candidate(strategy, stages, placement, moved, cost)
 
 
+def placement_floor_s(task: Problem, strategy: Strategy, stages: Stages, cells: bool) -> float:
+    """Seconds that a step of these stages takes under every placement (that keeps `cells`): on spans that none can beat."""
+    degrees = {a: np.array([strategy.size(a)]) for a in AXES}
+    spans = _first(ideal_spans(task.cluster, degrees, cells=cells, ragged=task.job.ragged))
+    layer = _layer(task, strategy, spans)
+    return step_cost(task.model, task.job, task.hw, task.efficiency, strategy, stages, spans, layer).step_s
+
+
 def paced(cluster: Cluster, hw: Hardware, placement: Placement) -> Hardware:
     """Hardware at the NVLink bandwidth of the weakest domain in use: a step waits for it."""
     if cluster.nvlink_J is None:

@@ -7,6 +7,8 @@ Inside a group nothing moves, so the tiers inside keep their bytes. Small proble
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from placement.cost.crossings import boundaries
@@ -35,7 +37,9 @@ def refined(cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: Sites
 
 def cell_edges(strategy: Strategy, traffic: Traffic, cell: int) -> list[Edges] | None:
     """Bytes between cells (cell, cell, bytes); None where they are too many to list."""
-    found = [_edges(strategy, term, cell) for term in traffic.terms if cell % (strategy.size(term.axis) * strategy.stride(term.axis))]
+    found = [
+        _edges(strategy, term, cell) for term in traffic.terms if cell % (strategy.size(term.axis) * strategy.stride(term.axis))
+    ]
     return None if any(f is None for f in found) else [f for f in found if f]
 
 
@@ -59,17 +63,18 @@ def _edges(strategy: Strategy, term: Term, cell: int) -> Edges | None:
     first = a - a // stride % n * stride
     ends = [first + k * stride for k in range(0, n, step)]
     parts = [_joined(a // cell, end // cell, weight_R * (step / (n - 1)), ranks // cell) for end in ends]
-    return tuple(np.concatenate([p[i] for p in parts]) for i in range(3))  # type: ignore[return-value]
+    a, b, w = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return a, b, w
 
 
 def _joined(a: Ints, b: Ints, w: Floats, cells: int) -> Edges:
     pair, which = np.unique(a * cells + b, return_inverse=True)
-    return pair // cells, pair % cells, np.bincount(which, weights=w)
+    return pair // cells, pair % cells, np.asarray(np.bincount(which, weights=w), float)
 
 
 def _tiers(cluster: Cluster, sites: Sites, edges: list[Edges], domain_C: Ints) -> Ints:
     """Contents of the groups of tier t-1 change places between groups of tier t, for every t with uplinks."""
-    home_D = np.arange(len(sites.room_D))  # where what was in a domain goes
+    home_D: Ints = np.arange(len(sites.room_D))  # where what was in a domain goes
     for t in range(len(cluster.tiers) - 2, 0, -1):
         inner_D, outer_D = sites.parent_TD[t - 1], sites.parent_TD[t]
         num = int(inner_D.max()) + 1
@@ -107,7 +112,7 @@ def _kinds(sites: Sites, inner_D: Ints, num: int) -> Ints:
     first_U = np.searchsorted(inner_D[order], np.arange(num + 1))
     facts = np.stack([sites.room_D, sites.chip_D], 1)[order]
     known: dict[bytes, int] = {}
-    return np.array([known.setdefault(facts[a:b].tobytes(), len(known)) for a, b in zip(first_U, first_U[1:], strict=False)])
+    return np.array([known.setdefault(facts[a:b].tobytes(), len(known)) for a, b in pairwise(first_U.tolist())])
 
 
 def _moved(inner_D: Ints, place_U: Ints, num: int) -> Ints:

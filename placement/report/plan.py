@@ -110,14 +110,23 @@ def _bounds(tree: Tree) -> Iterator[str]:
     rows = [["strategy", verdict], ["bound", f"no strategy can take less than {seconds(bound['step_time_s'])}{distance}"]]
     certificate = tree["certificate"]
     if certificate["tiers"]:
-        known = (t for t in tree["cluster"]["tiers"] if t in certificate["tiers"])
+        known = [t for t in tree["cluster"]["tiers"] if t in certificate["tiers"]]
         tiers = ", ".join(f"{t} {_gap(certificate['tiers'][t])}" for t in known)
-        rows.append(["placement", f"traffic above the lower bound of any placement: {tiers}"])
+        cells = f" with cells of {certificate['cell']} ranks on NVLink" if certificate["cell"] else ""
+        rows.append(["placement", f"traffic {_above(certificate['kept_gap'])} any placement{cells} has: {tiers}"])
+        if cells and certificate["gap"] > certificate["kept_gap"] + REACHED:
+            rows.append(["", f"traffic {_above(certificate['gap'])} any placement whatsoever has"])
+        if certificate["step_time_s"]:
+            rows.append(["", f"step {_above(certificate['step_gap'])} any placement{cells} takes"])
     yield from table(rows)
 
 
+def _above(gap: float) -> str:
+    return "is the least that" if gap < REACHED else f"at most {percent(gap)} above the least that"
+
+
 def _gap(tier: Tree) -> str:
-    low, plan = tier["lower_bytes"], tier["plan_bytes"]
+    low, plan = tier.get("kept_bytes", tier["lower_bytes"]), tier["plan_bytes"]
     if plan <= low * (1 + 1e-9):
         return "none (optimal)" if plan > 0 else "none"
     return f"+{percent(plan / low - 1)}" if low > 0 else f"{si(plan, 'B')} over 0"

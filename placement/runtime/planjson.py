@@ -121,8 +121,18 @@ def _bound(plan: Plan) -> dict[str, Any]:
 
 def _certificate(plan: Plan) -> dict[str, Any]:
     c = plan.certificate
-    tiers = {t: {"lower_bytes": c.lower_bytes[t], "plan_bytes": c.plan_bytes[t], "method": c.method[t]} for t in c.lower_bytes}
-    return {"tiers": tiers, "joint_bytes": c.joint_bytes, "gap": c.gap}
+    tiers: dict[str, Any] = {
+        t: {"lower_bytes": c.lower_bytes[t], "plan_bytes": c.plan_bytes[t], "method": c.method[t]} for t in c.lower_bytes
+    }
+    for name, w in c.witness.items():
+        tiers[name]["witness"] = {"marks": list(w.marks), "price_at": w.price_at, "weights": dict(w.weights)}
+    for name, kept in c.kept_bytes.items():
+        tiers[name]["kept_bytes"] = kept
+    return {
+        "cell": c.cell, "kept_joint_bytes": c.kept_joint, "kept_gap": c.kept_gap,
+        "tiers": tiers, "joint_bytes": c.joint_bytes, "joint_method": c.joint_method, "gap": c.gap,
+        "step_time_s": c.step_bound_s, "step_gap": c.step_gap,
+    }  # fmt: skip
 
 
 def _search(plan: Plan) -> dict[str, Any]:

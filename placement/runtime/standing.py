@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from placement.ir import MEMORY, Candidate, Certificate, Search, StepCost, Strategy, Term, Traffic
+from placement.ir import MEMORY, Candidate, Certificate, Search, StepCost, Strategy, Term, Traffic, Witness
 from placement.runtime.planfile import LoadedPlan
 
 Tree = Mapping[str, Any]
@@ -32,7 +32,15 @@ def _cost(tree: Tree) -> StepCost:
 def certificate_of(tree: Tree) -> Certificate:
     tiers = tree["certificate"]["tiers"]
     lower, found, method = ({name: t[key] for name, t in tiers.items()} for key in ("lower_bytes", "plan_bytes", "method"))
-    return Certificate(lower, found, method, tree["certificate"]["joint_bytes"])
+    told = tree["certificate"]
+    witness = {
+        name: Witness(tuple(w["marks"]), w["price_at"], w["weights"]) for name, t in tiers.items() if (w := t.get("witness"))
+    }
+    return Certificate(
+        lower, found, method, told["joint_bytes"], told["joint_method"], witness, tree["predicted"]["step_time_s"],
+        told["step_time_s"], told["cell"], {name: t["kept_bytes"] for name, t in tiers.items() if "kept_bytes" in t},
+        told["kept_joint_bytes"],
+    )  # fmt: skip
 
 
 def search_of(tree: Tree) -> Search:

@@ -36,12 +36,12 @@ class Links:
 
 def links(size: int, parts: Sequence[tuple[Ints, Ints, Floats]]) -> Links:
     """Weights from lists of edges (unit, unit, weight): both directions, parallel ones added, loops left out."""
-    a, b, w = (np.concatenate([np.asarray(p[i]) for p in parts]) if parts else np.zeros(0) for i in range(3))
+    a, b, w = (np.concatenate([np.zeros(0), *(p[i] for p in parts)]) for i in range(3))
     keep = a != b
     key = np.concatenate([a[keep] * size + b[keep], b[keep] * size + a[keep]]).astype(np.int64)
     pair, which = np.unique(key, return_inverse=True)
     weight = np.bincount(which, weights=np.concatenate([w[keep], w[keep]]), minlength=len(pair))
-    return Links(np.searchsorted(pair // size, np.arange(size + 1)), pair % size, weight)
+    return Links(np.searchsorted(pair // size, np.arange(size + 1)), pair % size, np.asarray(weight, float))
 
 
 def crossing(graph: Links, group_U: Ints) -> float:

@@ -39,8 +39,8 @@ def robust_tabu(flow_XY: Floats, far_XY: Floats, start_X: Ints, *, steps: int, s
     upper = np.triu(np.ones((n, n), bool), 1)
     for step in range(1, steps + 1):
         back_XY = free_XP[:, place_X]  # when x may take the place of y
-        free_XY = (back_XY < step) | (back_XY.T < step)
-        old_XY = (back_XY < step - patience) & (back_XY.T < step - patience)
+        free_XY = (back_XY < step) | (step > back_XY.T)
+        old_XY = (back_XY < step - patience) & (step - patience > back_XY.T)
         allowed = upper & (free_XY | old_XY | (cost + walk.gain_XY < best - 1e-9))
         wanted = allowed & old_XY if step > patience and (allowed & old_XY).any() else allowed
         if not wanted.any():

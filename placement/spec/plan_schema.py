@@ -46,8 +46,12 @@ def plan_schema() -> Schema:
         uncertainty=_uncertainty(),
         baseline=_cost() | {"description": "The same strategy in the launcher's default order."},
         bound=_object(step_time_s=_AMOUNT, gap={"type": ["number", "null"]}, proven=_FLAG),
-        certificate=_object(tiers=_map(_object(lower_bytes=_AMOUNT, plan_bytes=_AMOUNT, method=_TEXT)), gap={"type": "number"},
+        certificate=_object(tiers=_map(_bounded()), gap={"type": "number"},
             joint_bytes=_AMOUNT | {"description": "Lower bound of the bytes of all tiers together; 0: none."},
+            joint_method=_TEXT | {"description": "What gave it: each tier, coupled sizes, shifted weights, joint entropy."},
+            step_time_s=_AMOUNT | {"description": "No placement of these stages takes less, by prediction."},
+            step_gap={"type": "number"}, kept_gap={"type": "number"}, kept_joint_bytes=_AMOUNT,
+            cell=_COUNT | {"description": "Ranks that share an NVLink domain, as `kept_bytes` has it."},
         ),
         search=_object(
             enumerated=_COUNT, feasible=_COUNT, scored=_COUNT, stopped_by=_TEXT, rejected=_map(_COUNT),
@@ -96,6 +100,16 @@ def _memory() -> Schema:
 
 def _object(**properties: Schema) -> Schema:
     return {"type": "object", "properties": properties, "required": sorted(properties)}
+
+
+def _bounded() -> Schema:
+    """A tier of the certificate; `witness` where a profile gave the bound."""
+    tier = _object(lower_bytes=_AMOUNT, plan_bytes=_AMOUNT, method=_TEXT)
+    tier["properties"]["kept_bytes"] = _AMOUNT
+    tier["properties"]["witness"] = _object(marks=_list(_COUNT), price_at=_COUNT, weights=_map(_AMOUNT)) | {
+        "description": "How the profile was made, for whoever derives it again."
+    }
+    return tier
 
 
 def _map(values: Schema) -> Schema:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from placement.ir import Cluster, Efficiency, Job, ModelGraph
-from placement.verify import groups, papers, prices, ranks, stages, surety, world
+from placement.verify import certificate, groups, papers, prices, ranks, stages, surety, world
 from placement.verify.case import Case, Plan
 from placement.verify.findings import Check, Rule, Verification, run
 
@@ -40,7 +40,7 @@ CHECKS: dict[str, Rule] = {
     "uncertainty": surety.uncertainty,
     "baseline": prices.baseline,
     "bound": prices.bound,
-    "certificate": prices.certificate,
+    "certificate": certificate.certificate,
 }
 
 

@@ -184,39 +184,3 @@ def bound(case: Case, found: Findings) -> None:
     if min(counts) < 0 or search["feasible"] > search["enumerated"]:
         found.broken("the counts of the search cannot be: feasible above enumerated, or below zero")
     found.detail = f"{bound_s:.6g} s, gap {step_s / bound_s - 1:.3%}" if bound_s else "no bound"
-
-
-def certificate(case: Case, found: Findings) -> None:
-    """Bytes that must leave each tier: no more than the plan's, and no more than those of other placements tried here.
-
-    A lower bound holds for every placement, so any placement can refute it: tried are the launcher's order, the plan's nodes in
-    reverse, and the plan's nodes dealt round robin.
-    """
-    stated = case.tree["certificate"]["tiers"]
-    names = [tier.name for tier in case.cluster.tiers]
-    if sorted(stated) != sorted(names):
-        found.broken(f"the certificate has tiers {sorted(stated)}, the cluster {sorted(names)}")
-        return
-    sent, joint = stage_bytes(Pricing(case, case.node_R)), case.tree["certificate"]["joint_bytes"]
-    slots = case.cluster.gpus_per_node
-    tried = {
-        "the plan": case.node_R, "the launcher's order": case.default_node_R, "the plan in reverse": case.node_R[::-1],
-        "the plan dealt out": np.concatenate([case.node_R[i::slots] for i in range(slots)]),
-    }  # fmt: skip
-    for label, node_R in tried.items():
-        derived = tier_bytes(case, sent, node_R)
-        every = math.fsum(axis[name] for axis in derived.values() for name in names)
-        if joint > every * (1.0 + 1e-9) + 1e-6:
-            found.broken(f"the lower bound of all tiers, {joint:.6g} B, is refuted by {label}: {every:.6g} B")
-        for name in names:
-            total = math.fsum(axis[name] for axis in derived.values())
-            if label == "the plan":
-                found.close(f"`certificate.tiers.{name}.plan_bytes`", stated[name]["plan_bytes"], total, CLOSE)
-            if stated[name]["lower_bytes"] > total * (1.0 + 1e-9) + 1e-6:
-                found.broken(
-                    f"the lower bound of {name}, {stated[name]['lower_bytes']:.6g} B, is refuted by {label}: {total:.6g} B"
-                )
-    lower, plan = (math.fsum(stated[n][k] for n in names) for k in ("lower_bytes", "plan_bytes"))
-    lower = max(lower, joint)
-    found.close("`certificate.gap`", case.tree["certificate"]["gap"], plan / lower - 1.0 if lower > 0 else 0.0, 1e-6, 1e-8)
-    found.detail = f"{lower:.4g} of {plan:.4g} B must leave; {len(tried)} placements tried"

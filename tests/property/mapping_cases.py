@@ -31,8 +31,11 @@ def random_strategy(rng: np.random.Generator, world: int) -> Strategy:
     )
 
 
-def random_traffic(rng: np.random.Generator, strategy: Strategy) -> Traffic:
-    """Bytes log-uniform over two decades for a random part of the axes; stages alike or not."""
+def random_traffic(rng: np.random.Generator, strategy: Strategy, *, mixed: bool = False) -> Traffic:
+    """Bytes log-uniform over two decades for a random part of the axes; stages alike or not.
+
+    `mixed`: axes other than pp run rings, all-to-alls or collectives at random.
+    """
     uneven = rng.random() < 0.5
     terms = []
     for axis in AXES:
@@ -40,15 +43,18 @@ def random_traffic(rng: np.random.Generator, strategy: Strategy) -> Traffic:
             bytes_P = np.full(strategy.pp, 10 ** rng.uniform(0, 2))
             if uneven:
                 bytes_P = bytes_P * rng.uniform(0.5, 1.5, strategy.pp)
-            terms.append(Term(axis, {"ep": "clique", "pp": "path"}.get(axis, "ring"), bytes_P))
+            kind = {"ep": "clique", "pp": "path"}.get(axis, "ring")
+            if mixed and axis != "pp":
+                kind = ("ring", "clique", "hier")[int(rng.integers(3))]
+            terms.append(Term(axis, kind, bytes_P))
     return Traffic(tuple(terms))
 
 
-def random_cluster(rng: np.random.Generator, *, most: int = 16) -> Cluster:
-    """Up to `most` GPUs in two or three tiers, with dead GPUs and dead nodes."""
+def random_cluster(rng: np.random.Generator, *, most: int = 16, deep: bool = False) -> Cluster:
+    """Up to `most` GPUs in two or three tiers (`deep`: up to four), with dead GPUs and dead nodes."""
     while True:
         per_node, nodes = int(rng.integers(1, 4)), int(rng.integers(1, 4))
-        groups = [int(rng.integers(1, 4)) for _ in range(int(rng.integers(1, 3)))]
+        groups = [int(rng.integers(1, 4)) for _ in range(int(rng.integers(1, 4 if deep else 3)))]
         domains = int(np.prod(groups))
         if 2 <= per_node * nodes * domains <= most and domains > 1:
             break

@@ -112,7 +112,7 @@ def test_joint_bounds_hold_for_the_enumerated_optimum(seed: int) -> None:
             parent_J = np.zeros(num, np.int64)
             parent_J[inner.group_N] = tier.group_N
             parents.append(parent_J)
-        joint = lower_bytes(cluster, strategy, traffic)[2]
+        joint = lower_bytes(cluster, strategy, traffic).joint
         assert joint <= oracles.least_leaving(strategy, traffic, room_J, tuple(parents)) * (1 + 1e-9)
 
 

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+# P pipeline stage   J group of a tier   S size of a set of ranks
+"""Most bytes that sets of ranks can hold inside: profiles M(|S|) of a traffic by the layer-cake recursion.
+
+Ranks are written in digits along which the axes run. Every byte of a pair of ranks leaves a group unless both sit inside, so
+leaving = W - sum_j inside(S_j) >= W - sum_j M(|S_j|) for any placement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from placement.cost.crossings import boundaries
+from placement.ir import Term, Traffic
+from placement.ir._array import Floats, Ints
+from placement.passes.contract import Ranks
+from placement.solve.layercake import Crossing, arcs, best_sum, clique, merge, path, ring
+
+ROUNDING = 1e-13  # share of all bytes that sums of floating-point numbers may be off by
+LARGEST = 20_000  # ranks of a group up to which profiles are built
+KINDS = ("ring", "path", "clique")
+LOOKS = 8  # sizes at which stages of different weight are priced alike, until the best is taken
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Marks 1 = m_0 | m_1 | ... | ranks of a stage: digit i of a rank of a stage is rank // m_i % (m_{i+1} / m_i).
+
+    `terms` run along digits; `loose` ones do not, and are bounded by themselves.
+    """
+
+    marks: tuple[int, ...]
+    terms: tuple[Term, ...]
+    loose: tuple[Term, ...]
+
+    @property
+    def inside(self) -> list[tuple[Term, bool]]:
+        """Terms within a stage, and whether each runs along digits."""
+        return [(t, True) for t in self.terms if t.kind != "path"] + [(t, False) for t in self.loose]
+
+    def home(self, strategy: Ranks, term: Term) -> int:
+        """Smallest mark that holds whole communicators of a term."""
+        return min(m for m in self.marks if m % (strategy.size(term.axis) * strategy.stride(term.axis)) == 0)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """inside(S) <= inside_S[|S|] + prices; the prices of all ranks together are `paid`. `total`: bytes of all edges, `bound`:
+    what this says about one tier alone. `digits` and `pivot`: how it was made.
+    """
+
+    inside_S: Floats
+    paid: float
+    total: float
+    bound: float
+    digits: Digits
+    pivot: int
+
+    def times(self, weight: float) -> Profile:
+        return Profile(
+            self.inside_S * weight, self.paid * weight, self.total * weight, self.bound * weight, self.digits, self.pivot
+        )
+
+
+def best_profile(strategy: Ranks, traffic: Traffic, room_J: Ints) -> Profile | None:
+    """The best profile over a few ways to write ranks in digits, and to price stages; None where it would say nothing.
+
+    `room_J`: usable GPUs of each group of a tier.
+    """
+    largest = int(room_J.max())
+    if largest >= strategy.world_size or largest > LARGEST or not any(t.kind in KINDS for t in traffic.terms):
+        return None
+    makers = [_Maker(strategy, traffic, digits, room_J) for digits in ways(strategy, traffic)]
+    first = [make(make.pivot) for make in makers]
+    best = max(range(len(makers)), key=lambda i: first[i].bound)
+    return _best_pivot(makers[best], first[best])
+
+
+def profile(strategy: Ranks, traffic: Traffic, room_J: Ints, like: Profile) -> Profile:
+    """The profile of other bytes for the same terms, made as another one was."""
+    now = {(t.axis, t.kind): t for t in traffic.terms}
+    terms, loose = (tuple(now[t.axis, t.kind] for t in part) for part in (like.digits.terms, like.digits.loose))
+    return _Maker(strategy, traffic, Digits(like.digits.marks, terms, loose), room_J)(like.pivot)
+
+
+class _Maker:
+    """Profiles of one way to write ranks, for any pivot: the size at which stages of different weight are priced alike.
+
+    With any prices mu_p, inside(S) <= sum_p mu_p s_p + merge over stages of max_p (M_p(s) - mu_p s); the first sum is the same
+    for all placements, since every rank sits in exactly one group.
+    """
+
+    def __init__(self, strategy: Ranks, traffic: Traffic, digits: Digits, room_J: Ints) -> None:
+        self.strategy, self.digits, self.room_J = strategy, digits, room_J
+        self.top = min(int(room_J.max()), strategy.world_size)
+        rows_PX, which_P = np.unique(_weights(strategy, digits), axis=0, return_inverse=True)
+        self.count_X = np.bincount(which_P.reshape(-1), minlength=len(rows_PX))
+        self.profile_XS = np.array([_stage_profile(strategy, digits, weights, self.top) for weights in rows_PX])
+        self.across = _stage_crossing(strategy, traffic)
+        self.total = _total_bytes(strategy, traffic, digits)
+        largest = self.profile_XS.shape[1] - 1
+        self.block = max(m for m in digits.marks if m <= largest)
+        self.pivot = self.block * 2 ** ((largest // self.block).bit_length() - 1) if len(rows_PX) > 1 else 1
+
+    def __call__(self, pivot: int) -> Profile:
+        strategy, size_S = self.strategy, np.arange(self.profile_XS.shape[1])
+        price_X = (self.profile_XS[:, pivot] - self.profile_XS[0, pivot]) / pivot
+        flat_S = (self.profile_XS - price_X[:, None] * size_S).max(axis=0)
+        inside_S = merge(flat_S, strategy.pp, self.across, self.top)
+        paid = strategy.stage_ranks * float(price_X @ self.count_X)
+        bound = self.total - paid - best_sum(inside_S, self.room_J, strategy.world_size) - ROUNDING * self.total
+        return Profile(inside_S, paid, self.total, max(bound, 0.0), self.digits, pivot)
+
+
+def _best_pivot(make: _Maker, first: Profile) -> Profile:
+    """From a first pivot towards better ones by steps that halve, a counted number of looks."""
+    if len(make.profile_XS) == 1:
+        return first
+    seen, step = {first.pivot: first}, make.pivot
+    while len(seen) < LOOKS and step >= make.block:
+        at = max(seen, key=lambda p: (seen[p].bound, -p))
+        for pivot in (at - step // 2, at + step // 2):
+            if 0 < pivot < make.profile_XS.shape[1] and pivot not in seen:
+                seen[pivot] = make(pivot)
+        step //= 2
+    return max(seen.values(), key=lambda p: (p.bound, -p.pivot))
+
+
+def _weights(strategy: Ranks, digits: Digits) -> Floats:
+    """Bytes per rank of the terms that stay in a stage, a row for each stage. (P, terms)"""
+    rows = [t.bytes_P for t, _ in digits.inside]
+    return np.array(rows).T if rows else np.zeros((strategy.pp, 0))
+
+
+def _stage_profile(strategy: Ranks, digits: Digits, weights: Floats, top: int) -> Floats:
+    """M(s) of ranks of one stage, bytes; 0 <= s <= min(top, ranks of a stage).
+
+    Whole cliques of consecutive ranks, and the communicators of loose terms, are added to the block that holds them.
+    """
+    inside = [(t, along, float(w)) for (t, along), w in zip(digits.inside, weights, strict=True)]
+    profile_S = np.zeros(2)
+    for low, high in zip(digits.marks, digits.marks[1:], strict=False):
+        found = [_crossing(strategy, t, w, low, high) for t, along, w in inside if along]
+        profile_S = merge(profile_S, high // low, [x for x in found if x], top)
+        for term, along, weight in inside:
+            if digits.home(strategy, term) == high and (not along or _solid(strategy, term)):
+                profile_S = profile_S + _apart(strategy, term, weight, len(profile_S) - 1)
+    return profile_S
+
+
+def _solid(strategy: Ranks, term: Term) -> bool:
+    """A clique of consecutive ranks: what it holds inside depends on the size of the set alone."""
+    return term.kind == "clique" and strategy.stride(term.axis) == 1
+
+
+def _apart(strategy: Ranks, term: Term, weight: float, top: int) -> Floats:
+    """Most weight of one term alone in sets of up to `top` ranks: whole communicators, then part of one (they are convex)."""
+    n = strategy.size(term.axis)
+    one_K = clique(n, 2 * weight / (n - 1)) if term.kind == "clique" else ring(n, weight)
+    size_S = np.arange(top + 1)
+    return np.asarray(size_S // n * one_K[n] + one_K[size_S % n])
+
+
+def _crossing(strategy: Ranks, term: Term, weight: float, low: int, high: int) -> Crossing | None:
+    """Edges of a term between the values of the digit [low, high).
+
+    A ring runs along its first digit on every line; on later digits it has one link for each line, from the last member of one
+    value to the first of the next. It closes on its last digit.
+    """
+    n, stride = strategy.size(term.axis), strategy.stride(term.axis)
+    if weight == 0.0 or high <= stride or low >= n * stride:
+        return None
+    if term.kind == "clique":
+        return None if _solid(strategy, term) else Crossing(clique(n, 2 * weight / (n - 1)), low)
+    profile_K = ring(high // low, weight) if high == n * stride else path(high // low, weight)
+    return Crossing(profile_K, stride)
+
+
+def _stage_crossing(strategy: Ranks, traffic: Traffic) -> list[Crossing]:
+    weight_P = boundary_weights(strategy, traffic)
+    return [Crossing(arcs(weight_P), strategy.stage_ranks)] if weight_P.any() else []
+
+
+def boundary_weights(strategy: Ranks, traffic: Traffic) -> Floats:
+    """Bytes, both directions, between each stage and the next one (cyclic), evened out downwards. (P,)
+
+    Sets would all count on the heaviest boundary, so the lightest stands for all; the way from last to first is kept apart.
+    """
+    weight_P = np.zeros(strategy.pp)
+    for term in traffic.terms:
+        if term.kind == "path":
+            for a, _ in boundaries(strategy):
+                weight_P[a] += 2 * float(term.bytes_P[a])
+    weight_P[:-1] = weight_P[:-1].min(initial=np.inf)
+    weight_P[-1] = weight_P.min()
+    return weight_P
+
+
+def _total_bytes(strategy: Ranks, traffic: Traffic, digits: Digits) -> float:
+    """Bytes of all edges that the profiles know: those of rings whose start is no mark are counted from the next mark on."""
+    total = float(boundary_weights(strategy, traffic).sum()) * strategy.stage_ranks
+    for term, along in digits.inside:
+        share = 1.0
+        if term.kind == "ring" and along:
+            share = strategy.stride(term.axis) / min(m for m in digits.marks if m % strategy.stride(term.axis) == 0)
+        total += float(term.bytes_P.sum()) * strategy.stage_ranks * share
+    return total
+
+
+def ways(strategy: Ranks, traffic: Traffic) -> list[Digits]:
+    """Ways to write ranks in digits that suit as many terms as possible; the others are bounded apart."""
+    terms = [t for t in traffic.terms if t.kind in KINDS]
+    by_weight = sorted(terms, key=lambda t: -float(t.bytes_P.sum()))
+    outward = sorted(terms, key=lambda t: -strategy.stride(t.axis) * strategy.size(t.axis))
+    return list({d.marks: d for d in (_digits(strategy, order) for order in (by_weight, outward))}.values())
+
+
+def _digits(strategy: Ranks, order: Sequence[Term]) -> Digits:
+    marks = {1, strategy.stage_ranks}
+    solid: list[tuple[int, int]] = []
+    for term in order:
+        n, stride = strategy.size(term.axis), strategy.stride(term.axis)
+        want = {stride, n * stride} if term.kind != "path" else set()
+        if term.kind == "clique" and stride > 1 and any(stride < m < n * stride for m in marks):
+            continue
+        grown = marks | {w for w in want if all(w % m == 0 or m % w == 0 for m in marks)}
+        if any(low < m < high for low, high in solid for m in grown):
+            continue
+        marks = grown
+        if term.kind == "clique" and stride > 1 and want <= marks:
+            solid.append((stride, n * stride))
+    for term in order:
+        marks |= _joint(strategy, term, marks)
+    chain = tuple(sorted(marks))
+    fits = [_fits(strategy, t, chain) for t in order]
+    return Digits(chain, *(tuple(t for t, ok in zip(order, fits, strict=True) if ok is want) for want in (True, False)))
+
+
+def _joint(strategy: Ranks, term: Term, marks: set[int]) -> set[int]:
+    """For a ring that starts between two marks: the smallest number of ranks at which its links nest with them."""
+    stride = strategy.stride(term.axis)
+    if term.kind != "ring" or stride in marks:
+        return set()
+    joint = [int(np.lcm(m, stride)) for m in marks]
+    return set(sorted(j for j in joint if j in marks or all(j % m == 0 or m % j == 0 for m in marks))[:1])
+
+
+def _fits(strategy: Ranks, term: Term, marks: tuple[int, ...]) -> bool:
+    n, stride = strategy.size(term.axis), strategy.stride(term.axis)
+    if term.kind == "path":
+        return True
+    if term.kind == "clique":
+        return stride in marks and n * stride in marks and (stride == 1 or not any(stride < m < n * stride for m in marks))
+    return n * stride in marks and any(m % stride == 0 for m in marks if m < n * stride)

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bounds against exact optima: 1,200 random mappings with dead GPUs, spares, two to four tiers, and every kind of traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from placement.cost.traffic import tier_bytes
+from placement.ir import Cluster, Placement, Strategy, Traffic
+from placement.passes.bound import entropy_bound, lower_bytes, tier_rooms
+from placement.solve.entropy import Level
+from tests import exact
+from tests.property import mapping_cases as cases
+
+BATCHES, EACH = 12, 100
+
+
+def instances(seed: int, count: int = EACH) -> Iterator[tuple[np.random.Generator, Cluster, Strategy, Traffic]]:
+    rng = np.random.default_rng(1000 + seed)
+    found = 0
+    while found < count:
+        cluster = cases.random_cluster(rng, deep=True)
+        usable = int(cluster.usable_NG.sum())
+        if usable < 3:
+            continue
+        strategy = cases.random_strategy(rng, int(rng.integers(3, min(usable, 8) + 1)))
+        traffic = cases.random_traffic(rng, strategy, mixed=True)
+        if traffic.terms:
+            found += 1
+            yield rng, cluster, strategy, traffic
+
+
+@pytest.mark.parametrize("seed", range(BATCHES))
+def test_no_bound_is_above_the_optimum(seed: int) -> None:
+    """Of any tier, and of all tiers under random weights; the optimum by subsets of ranks."""
+    sharp = 0
+    for rng, cluster, strategy, traffic in instances(seed):
+        weight_T = 10 ** rng.uniform(-1, 1, len(cluster.tiers))
+        found = lower_bytes(cluster, strategy, traffic, weight_T)
+        best = exact.least(cluster, strategy, traffic, weight_T)
+        assert found.joint <= best * (1 + 1e-9) + 1e-9
+        sharp += found.joint >= best * (1 - 1e-4)
+        for t, tier in enumerate(cluster.tiers):
+            alone = exact.least(cluster, strategy, traffic, np.eye(len(weight_T))[t])
+            assert found.lower[tier.name] <= alone * (1 + 1e-9) + 1e-9
+    assert sharp >= EACH // 2  # the campaign would also pass with bounds of nothing
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_entropies_alone_hold(seed: int) -> None:
+    """All tiers in one program, whether or not another bound is better."""
+    seen = 0
+    for rng, cluster, strategy, traffic in instances(seed):
+        weight_T = 10 ** rng.uniform(-1, 1, len(cluster.tiers))
+        levels = [Level(room_J, float(w)) for room_J, w in zip(tier_rooms(cluster), weight_T, strict=True)]
+        bound = entropy_bound(strategy, traffic, levels)
+        assert bound <= exact.least(cluster, strategy, traffic, weight_T) * (1 + 1e-9) + 1e-9
+        seen += bound > 0
+    assert seen >= EACH // 4
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_exact_optimum_is_met_by_enumeration(seed: int) -> None:
+    """The oracle itself, against every injection where there are few; collectives as the bytes of placements count them."""
+    import itertools
+
+    for _, cluster, strategy, traffic in instances(seed, 25):
+        gpus = np.flatnonzero(cluster.usable_NG.ravel())
+        if len(gpus) > 7 or strategy.world_size > 5:
+            continue
+        best = np.inf
+        for pick in itertools.permutations(gpus.tolist(), strategy.world_size):
+            by_axis = tier_bytes(cluster, strategy, Placement(np.array(pick)), traffic)
+            best = min(best, sum(sum(tiers.values()) for tiers in by_axis.values()))
+        assert exact.least(cluster, strategy, traffic, np.ones(len(cluster.tiers))) == pytest.approx(best)
