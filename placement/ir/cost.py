@@ -97,13 +97,12 @@ class StepCost:
 
 @dataclass(frozen=True)
 class Witness:
-    """How a tier's profile was made, for whoever derives it again: marks of the digits, the size at which stages are priced
-    alike, and by axis the weight of its bytes in the joint bound.
+    """How a tier's profile was made, for whoever derives it again: marks of the digits, and the size at which stages are priced
+    alike.
     """
 
     marks: tuple[int, ...]
     price_at: int
-    weights: Mapping[str, float]
 
 
 @dataclass(frozen=True)

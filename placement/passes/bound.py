@@ -107,21 +107,11 @@ def lower_bytes(
     names = [t.name for t in cluster.tiers]
     lower_T = np.array([lower[n] for n in names])
     joint = _joint(cluster, strategy, traffic, rooms, found, weights, lower_T, enough)
-    total, kind, weight_TX = joint
-    return Bounds(
-        {n: lower[n] for n in names}, {n: method[n] for n in names}, total, kind, _witness(names, traffic, found, weight_TX)
-    )
+    return Bounds({n: lower[n] for n in names}, {n: method[n] for n in names}, *joint, _witness(names, found))
 
 
-def _witness(
-    names: Sequence[str], traffic: Traffic, found: Sequence[Profile | None], weight_TX: Floats
-) -> dict[str, Witness]:  # fmt: skip
-    axes = [t.axis for t in traffic.terms]
-    return {
-        name: Witness(p.digits.marks, p.pivot, dict(zip(axes, weight_X.tolist(), strict=True)))
-        for name, p, weight_X in zip(names, found, weight_TX, strict=True)
-        if p
-    }
+def _witness(names: Sequence[str], found: Sequence[Profile | None]) -> dict[str, Witness]:
+    return {name: Witness(p.digits.marks, p.pivot) for name, p in zip(names, found, strict=True) if p}
 
 
 def tier_bound(strategy: Ranks, traffic: Traffic, room_J: Ints) -> float:
@@ -158,9 +148,8 @@ def _ordered(strategy: Ranks, traffic: Traffic, room_J: Ints) -> float:
 def _joint(
     cluster: Cluster, strategy: Ranks, traffic: Traffic, rooms: Sequence[Ints], found: Sequence[Profile | None],
     weight_T: Floats, lower_T: Floats, enough: float,
-) -> tuple[float, str, Floats]:  # fmt: skip
-    """The best weighted bound of all tiers together, its kind, and the weights of the terms by tier that it took. (T, terms)"""
-    weight_TX = np.repeat(weight_T[:, None], len(traffic.terms), axis=1)
+) -> tuple[float, str]:  # fmt: skip
+    """The best weighted bound of all tiers together, and its kind."""
     options = [(float(weight_T @ lower_T), "each tier")]
     known = [t for t, p in enumerate(found) if p and weight_T[t] > 0]
     if len(known) > 1:
@@ -170,12 +159,10 @@ def _joint(
         if max(options)[0] < enough:
             shift.search(enough - rest)
             options.append((shift.best + rest, "shifted weights"))
-            if max(options)[1] == "shifted weights":
-                weight_TX[known] = shift.weight_TX
     levels = [Level(r, float(w)) for r, w in zip(rooms, weight_T, strict=True) if int(r.max()) < strategy.world_size and w > 0]
     if len(levels) > 1 and max(options)[0] < enough:
         options.append((entropy_bound(strategy, traffic, levels), "joint entropy"))
-    return *max(options, key=lambda o: o[0]), weight_TX
+    return max(options, key=lambda o: o[0])
 
 
 class _Shift:

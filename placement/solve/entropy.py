@@ -3,9 +3,9 @@
 """Weight that groups cannot hold inside, from entropies: for groups of any size, digits that overlap, and all levels at once.
 
 X is a member drawn uniformly, dom_l the group of level l that holds it. If k members of a communicator are together, each
-holds at most D(k) of it, so the mean is at most the concave envelope of D over log k at H(X_A | X_rest, dom_l) (Jensen). The unknowns
-h(A, l) = H(X_A, dom_l) obey Shannon's inequalities, those of nested groups, and the sizes of the groups; a linear program
-finds the most that all terms can hold. The idea: Diskin and Samotij 2024 (arXiv 2407.02058), for edges of product graphs.
+holds at most D(k) of it, so the mean is at most the concave envelope of D over log k at H(X_A | X_rest, dom_l) (Jensen). The
+unknowns h(A, l) = H(X_A, dom_l) obey Shannon's inequalities, those of nested groups, and the sizes of the groups; a linear
+program finds the most that all terms can hold. The idea: Diskin and Samotij 2024 (arXiv 2407.02058), edges of product graphs.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ class _Program:
     def __init__(self, sizes: Sequence[int], groups: Sequence[Group], levels: Sequence[Level]) -> None:
         from ortools.linear_solver import pywraplp
 
-        self.solver: Any = pywraplp.Solver("entropy", pywraplp.Solver.GLOP_LINEAR_PROGRAMMING)
+        make: Any = pywraplp.Solver
+        self.solver = make("entropy", make.GLOP_LINEAR_PROGRAMMING)
         self.sizes, self.groups, self.levels = list(sizes), groups, levels
         self.full = (1 << len(sizes)) - 1
         self.members, self.whole = math.prod(sizes), sum(level.weight for level in levels)

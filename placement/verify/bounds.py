@@ -19,6 +19,7 @@ import numpy as np
 from placement.verify.case import Array, Case
 from placement.verify.links import shape, stage_pairs
 
+FEW = 2_000  # places of a tier up to which every sharing is tried
 SLOW = 400_000  # vector operations of one recursion; beyond that nothing is derived
 Link = tuple[Array, int]  # what each further slice gains, a line of it; lines that run in parallel
 
@@ -64,6 +65,19 @@ def held(case: Case, sent: Mapping[str, Sequence[float]], top: int, marks: Seque
     if inside_S is None:
         return None
     return Held(inside_S, d.stage_ranks * math.fsum(price_P), total + math.fsum(edge_P) * d.stage_ranks)
+
+
+def alone(part: Held, room_J: Array, world: int) -> float:
+    """Bytes that leave the groups of one tier, at least: every sharing of the ranks where there are few, else prices."""
+    if len(room_J) * int(room_J.max()) > FEW:
+        return least([part], [room_J], [], world)
+    best = np.full(world + 1, -np.inf)
+    best[0] = 0.0
+    for room in room_J.tolist():
+        last = best.copy()
+        for size in range(1, min(room, world) + 1):
+            best[size:] = np.maximum(best[size:], last[: world + 1 - size] + part.inside_S[size])
+    return max(0.0, part.base - float(best[world]))
 
 
 def least(parts: Sequence[Held], rooms_T: Sequence[Array], parents: Sequence[Array], world: int) -> float:

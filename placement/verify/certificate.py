@@ -21,6 +21,8 @@ from placement.verify.prices import CLOSE, stage_bytes, tier_bytes
 from placement.verify.seconds import Setting
 from placement.verify.step import Pricing
 
+KINDS = ("each tier", "coupled sizes", "shifted weights", "joint entropy")  # of the bound of all tiers
+
 
 def certificate(case: Case, found: Findings) -> None:
     """Bytes that must leave each tier and all of them, derived again; seconds of the best placement that could be.
@@ -73,14 +75,21 @@ def _derive(case: Case, found: Findings, sent: Mapping[str, list[float]]) -> str
     for t in reversed(range(len(names))):
         stated = told["tiers"][names[t]]
         part = _held(case, sent, rooms[t], stated.get("witness"))
-        own = bounds.least([part], [rooms[t]], [], case.degrees.world) if part else 0.0
+        own = bounds.alone(part, rooms[t], case.degrees.world) if part else 0.0
         if part:
             known[t] = part
             seen.append(names[t])
+        elif "witness" in stated:
+            found.broken(f"nothing can be derived for {names[t]} from its `witness`")
         outer = max(outer, own)
-        if "entropy" not in stated["method"] and _above(stated["lower_bytes"], outer) and (part or "witness" not in stated):
+        if "entropy" not in stated["method"] and _above(stated["lower_bytes"], outer):
             found.broken(f"the lower bound of {names[t]} is {stated['lower_bytes']:.9g} B, derived {outer:.9g} B")
         outer = max(outer, stated["lower_bytes"] if "entropy" in stated["method"] else 0.0)
+    if told["joint_method"] not in KINDS:
+        found.broken(f"`certificate.joint_method` is {told['joint_method']!r}, not one of {', '.join(KINDS)}")
+    if told["joint_method"] == "each tier":
+        each = math.fsum(tier["lower_bytes"] for tier in told["tiers"].values())
+        found.close("`certificate.joint_bytes`, of each tier", told["joint_bytes"], each, 1e-9, 1e-6)
     if told["joint_method"] == "coupled sizes" and len(known) > 1:
         _joint(case, found, known, rooms)
         seen.append("all tiers")
@@ -205,6 +214,7 @@ def _seconds(case: Case, found: Findings) -> None:
     """What no placement of these stages can beat, and how far the plan is from it."""
     told, step_s = case.tree["certificate"], float(case.tree["predicted"]["step_time_s"])
     if told["step_time_s"] == 0:
+        found.expect("`certificate.step_gap` without a bound", told["step_gap"], 0.0)
         return
     best_s = Best(case, case.node_R, max(int(told["cell"]), 1)).derive().step_s
     if told["step_time_s"] > min(best_s, step_s) * (1.0 + CLOSE):
