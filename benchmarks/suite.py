@@ -62,7 +62,7 @@ def run_all(root: Path, scratch: Path, *, sizes: Sequence[int], say: Say) -> Res
     targets = [_help(root, say), *_scoring(root, say), *_runtime(scratch, say), *_exports(scratch, say)]
     main_job = {g.gpus: g for g in growth}.get(220_032)
     if main_job:
-        targets += [*_main_targets(main_job), _verify(scratch / "plan-220032", say)]
+        targets += [*_main_targets(main_job), _verify(scratch / "plan-220032", say), *_report(scratch, say)]
     if growth and growth[-1].gpus >= SIZES[-1]:
         targets += [
             _seconds("plan on 1,000,008 GPUs", growth[-1].run, 60),
@@ -108,6 +108,14 @@ def _verify(plan: Path, say: Say) -> Target:
     run = measure.placement("verify", plan)
     say(f"verify: {run.wall_s:.2f} s, exit {run.code}")
     return _seconds("verify that plan", run, 30)
+
+
+def _report(scratch: Path, say: Say) -> list[Target]:
+    from benchmarks import page
+
+    found = page.targets(scratch / "plan-220032", scratch)
+    say("; ".join(f"{t.what}: {t.value:.3g} {t.unit}" for t in found))
+    return found
 
 
 def _help(root: Path, say: Say) -> Target:

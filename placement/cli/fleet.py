@@ -240,12 +240,15 @@ def _plan_job(inputs: Inputs, verify: bool) -> tuple[dict[str, bytes], dict[str,
     """Compile one job; the referee looks at the finished files. Raises PlanError, Infeasible."""
     import tempfile
 
+    from placement.cli.watch import progress
     from placement.compile import compile_plan
     from placement.diag import PlanError
     from placement.runtime import assemble, load_plan, write_plan
     from placement.verify import verify as referee
 
-    bundle = assemble(compile_plan(inputs.cluster, inputs.model, inputs.job, inputs.efficiency), inputs.files)
+    with progress(bar=True) as observe:
+        plan = compile_plan(inputs.cluster, inputs.model, inputs.job, inputs.efficiency, observe)
+    bundle = assemble(plan, inputs.files)
     if verify:
         with tempfile.TemporaryDirectory(prefix="placement-") as scratch:
             write_plan(bundle, Path(scratch) / "plan")

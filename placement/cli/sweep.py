@@ -59,7 +59,14 @@ def _sizes(text: str) -> list[int]:
 
 def _all(tasks: list[tuple[Any, ...]], jobs: int, backend: str) -> list[Point]:
     if jobs == 1 and backend == "loky":
-        return [one(*task) for task in tasks]
+        from placement.cli.watch import progress
+
+        points = []
+        with progress(bar=True) as observe:
+            for i, task in enumerate(tasks):
+                observe("sweep", i, len(tasks), f"{task[-2]:,} GPUs")
+                points.append(one(*task))
+        return points
     from placement.cli.many import spread
 
     return spread(one, tasks, jobs, backend)

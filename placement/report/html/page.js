@@ -299,7 +299,7 @@ $('axis').onchange = () => choose(chosen);
 $('in').onclick = () => zoom(1.6); $('out').onclick = () => zoom(1 / 1.6); $('fit').onclick = all;
 let drag = null;
 const local = e => { const b = canvas.getBoundingClientRect(); return [e.clientX - b.left, e.clientY - b.top]; };
-const report = { ready: 0, hover: [], state: () => ({ mode: modeName, scale, left, top, chosen, held, only, rank: chosen < 0 ? -1 : rankOf[chosen], groups: members.map(m => [m.axis, m.ranks.length]) }),
+const report = { ready: 0, ranks: R, hover: [], state: () => ({ mode: modeName, scale, left, top, chosen, held, only, rank: chosen < 0 ? -1 : rankOf[chosen], groups: members.map(m => [m.axis, m.ranks.length]) }),
   screen: r => { const u = gpuOf[r], b = canvas.getBoundingClientRect(); return [b.left + (ux(u) - left + .5) * scale, b.top + (uy(u) - top + .5) * scale]; } };
 canvas.addEventListener('pointermove', e => {
   const begun = performance.now(), [x, y] = local(e);
@@ -361,5 +361,6 @@ document.addEventListener('click', e => {
 size(); all(); setMode('stage');
 $('found').textContent = `${comma(R)} ranks on ${comma(U)} GPU slots. Point at one, or search for it.`;
 report.ready = performance.now() - started;
+requestAnimationFrame(() => performance.mark('report-interactive'));
 window.placementReport = report;
 })();

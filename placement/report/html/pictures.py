@@ -145,14 +145,14 @@ def _histogram(name: str, busy_J: Floats, most: float, base: float) -> list[str]
         text(20, base - 60, f"{len(busy_J):,} uplinks", "dim"),
         text(20, base - 44, busiest, "dim"),
     ]
-    free = 0  # first bar whose count does not run into the one before
-    for b in np.flatnonzero(count).tolist():
+    told: list[int] = []  # bars with their count above them: the tallest first, never so near that two run together
+    for b in sorted(np.flatnonzero(count).tolist(), key=lambda b: (-count[b], b)):
         x, high = LEFT + wide * b, max(84 * count[b] / count.max(), 2.0)
         title = f"{name}: {count[b]:,} uplinks busy {seconds(b * most / BINS)} to {seconds((b + 1) * most / BINS)}"
         out.append(rect(x, base - high, wide - 1, high, ramp(0.15 + 0.8 * b / BINS), "", title))
-        if b >= free:
+        if all(abs(b - other) > 2 for other in told):
             out.append(text(x + wide / 2, base - high - 4, f"{count[b]:,}", "mid dim"))
-            free = b + 3
+            told.append(b)
     return [*out, line(LEFT, base, RIGHT, base)]
 
 

@@ -106,7 +106,28 @@ def test_progress_without_a_terminal_is_a_plain_line_each_five_seconds():
         clock.now_s = now_s
         progress("score", int(now_s), 20, "tp 8")
     progress.close()
-    assert out.getvalue() == "    score 5/20 (25 %) tp 8  5 s\n    score 10/20 (50 %) tp 8  10 s\n"
+    assert (
+        out.getvalue()
+        == "    score 5/20 (25 %) tp 8  5 s, at most 15 s left\n    score 10/20 (50 %) tp 8  10 s, at most 10 s left\n"
+    )
+
+
+def test_progress_estimates_each_stage_by_its_own_pace():
+    """Time of earlier stages is not counted, little work says nothing, and an unknown end has no estimate."""
+    out, clock = io.StringIO(), Clock()
+    progress = Progress(out, terminal=False, clock=clock)
+    for now_s, stage, done, total in (
+        (0, "a", 0, 0),
+        (100, "a", 7, 0),
+        (101, "b", 0, 50),
+        (111, "b", 2, 50),
+        (121, "b", 10, 50),
+    ):
+        clock.now_s = now_s
+        progress(stage, done, total, "")
+    assert out.getvalue().splitlines() == [
+        "        a 7  100 s", "        b 2/50 (4 %)  111 s", "        b 10/50 (20 %)  121 s, at most 80 s left",
+    ]  # fmt: skip
 
 
 def test_progress_on_a_terminal_redraws_one_line_and_removes_it():

@@ -3,6 +3,7 @@
 
 import gzip
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from placement.passes.place import place
 from placement.passes.problem import priced, problem, realise, relax
 from placement.passes.timeline import BETWEEN, COMPUTE, DATA, EXPERT, HOST, LANES, NAMES, REDUCE, events_of
 from placement.report.simulation import facts, screen
-from placement.report.trace import write_trace
+from placement.report.trace import trace_text, write_trace
 from placement.spec import load_cluster, load_model
 from placement.spec.catalog import efficiency
 
@@ -101,6 +102,36 @@ def test_the_trace_opens(tmp_path):
     told = facts(e)
     assert told["step_time_s"] == told["last_event_ends_s"] == pytest.approx(plan.cost.step_s)
     assert f"{len(e.seconds):,} events" in screen(told)
+
+
+@pytest.mark.parametrize("schedule", ["1f1b", "interleaved", "zb-v", "dualpipe"])
+def test_the_trace_keeps_to_its_format(schedule):
+    """What Perfetto asks of a trace: slices of a thread nest or follow each other, each arrow starts and ends on a slice and
+    never goes back in time, counters never fall below zero and end at it.
+    """
+    task, plan = placed(schedule, **CASES[schedule])
+    found = json.loads(trace_text(events_of(task, plan.strategy, plan.stages, plan.placement)))["traceEvents"]
+    assert {e["ph"] for e in found} == {"M", "X", "C", "s", "f"}
+    threads, ends, held = {}, {}, {}
+    for e in found:
+        if e["ph"] == "X":
+            threads.setdefault((e["pid"], e["tid"]), []).append((e["ts"], e["ts"] + e["dur"]))
+        elif e["ph"] in "sf":
+            ends.setdefault(e["id"], {})[e["ph"]] = e
+        elif e["ph"] == "C":
+            held.setdefault(e["pid"], []).append(e["args"]["chunks"])
+    for spans in threads.values():
+        spans.sort()
+        assert all(a[1] <= b[0] + 0.002 or b[1] <= a[1] + 0.002 for a, b in pairwise(spans))
+    assert all(set(pair) == {"s", "f"} for pair in ends.values())
+    for pair in ends.values():
+        assert pair["s"]["ts"] <= pair["f"]["ts"] + 0.002
+        assert pair["s"]["pid"] != pair["f"]["pid"]
+        assert all(any(a == e["ts"] for a, _ in threads[e["pid"], e["tid"]]) for e in pair.values())
+    s = plan.strategy
+    assert len(ends) == 2 * s.num_microbatches * sum(a != b for a, b in pairwise(s.chunk_stage.tolist()))
+    assert all(min(n) >= 0 and n[-1] == 0 for n in held.values())
+    assert set(held) == set(range(s.pp))
 
 
 def test_a_dualpipe_stage_runs_two_chunks():
