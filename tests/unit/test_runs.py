@@ -8,7 +8,8 @@ from placement.diag import InputError
 from placement.passes.accuracy import accuracy, report
 from placement.passes.layout import balanced, usual_stages
 from placement.spec.catalog import efficiency
-from placement.spec.runs import load_runs, precision_name, read_run, stack_of, typed
+from placement.spec.run_fields import precision_name, stack_of
+from placement.spec.runs import load_runs, read_run, typed
 
 MODEL = {
     "key": "small",
