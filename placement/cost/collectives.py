@@ -43,8 +43,10 @@ def all_reduce_s(
 ) -> Floats:
     """All-reduce of `payload_B`: in the NVLink switch where it reduces (NVLS), by ring or tree between domains; seconds.
 
-    NVLS moves the payload once up and once down whatever the size. A tree over N hosts moves 2 (N - 1) / N payload a host, the
-    ring 2 (n - 1) / n over fewer NICs; NCCL takes the better. Trees join hosts of at most 8 GPUs (not NVL72).
+    NVLS moves the payload once up and once down whatever the size. NCCL's double binary tree carries half of the payload a
+    tree: a host inside one receives from two children and its parent, and as a leaf of the other once more, 2 payloads in all;
+    1.5 of three hosts and 1 of two. The ring moves 2 (n - 1) / n over fewer NICs; NCCL takes the better. Trees join hosts of at
+    most 8 GPUs (not NVL72).
     """
     local = members_T[..., 0]
     ring = 2.0 * payload_B * (size - 1) / np.maximum(size, 1)
@@ -52,7 +54,7 @@ def all_reduce_s(
     nvlink = np.where(local > 1, np.where(links.nvls > 0, np.minimum(switch, ring / (links.nvlink_Bps * eff["nvlink_ring"])),
                                           ring / (links.nvlink_Bps * eff["nvlink_ring"])), 0.0)  # fmt: skip
     hosts = size / local
-    by_tree = 2.0 * payload_B * (hosts - 1) / hosts / (local * links.nic_Bps * eff["nic_ring"])
+    by_tree = payload_B * (2.0 - 1.0 / np.maximum(hosts - 1.0, 1.0)) / (local * links.nic_Bps * eff["nic_ring"])
     by_ring = ring * _ring_network(links, eff, size, members_T, ring_spB_T)
     network = np.where((by_ring > 0) & (links.domain <= 8), np.minimum(by_tree, by_ring), by_ring)
     return np.where(size > 1, join(nvlink, network) + latency_s(eff, size, local), 0.0)

@@ -22,6 +22,7 @@ MATMULS = (
 )  # fmt: skip
 # board power and bf16 peak of the part that the matmul constants of a generation stand for
 REFERENCE = {"ampere": (400.0, 312e12), "hopper": (700.0, 989e12), "blackwell": (1200.0, 2450e12)}
+SPEED_LIMIT = 1.25  # of the reference part, which reaches 0.74 to 0.83 of its peak in large matmuls: nothing passes the peak
 WEIGHT_BYTES = {"bf16": 2.0, "fp8": 1.0, "mxfp8": 1.03125, "nvfp4": 0.5625}  # with block scales; Megatron GTP document
 UNFUSED_BEFORE = 2022.9  # FlashAttention and sequence parallelism came into the stacks during 2022
 OVERLAP_SINCE = (
@@ -57,6 +58,7 @@ class Context:
     year: Floats
     seq_len: Floats
     ep_overlap: Bools  # all-to-all hidden behind the other microbatch's compute
+    eager: Bools  # element-wise operations are not fused
 
 
 def torch_stack(job: Job) -> bool:
@@ -110,7 +112,7 @@ def context(job: Job, hw: Hardware) -> Context:
         mlperf=one(stack == "mlperf"), torch=one(torch_stack(job)), composer=one(stack == "composer"),
         unfused=one(ampere and year < UNFUSED_BEFORE), naive=one(1.0 / (1.0 + math.exp(8.0 * (year - OVERLAP_SINCE)))),
         year=one(year),
-        seq_len=one(float(job.seq_len)), ep_overlap=one(job.software.ep_overlap),
+        seq_len=one(float(job.seq_len)), ep_overlap=one(job.software.ep_overlap), eager=one(job.software.eager),
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from placement.cost import collectives as net
 from placement.cost import count as kinds
-from placement.cost.context import FUSED_LOSS_SINCE, FUSED_MOE_SINCE, GENERATIONS, MATMULS, Context, take
+from placement.cost.context import FUSED_LOSS_SINCE, FUSED_MOE_SINCE, GENERATIONS, MATMULS, SPEED_LIMIT, Context, take
 from placement.cost.count import Cells, Tables, Work
 from placement.ir import AXES, Efficiency, Spans
 from placement.ir._array import Bools, Floats, Ints
@@ -117,8 +117,11 @@ def dense_drift(c: Context, eff: Efficiency) -> Floats:
 
 
 def chip_speed(c: Context, eff: Efficiency) -> Floats:
-    """Speed at equal peak: large matmuls throttle at the power limit of the board, so its watts set their clock."""
-    return np.asarray(c.watts ** eff["power"])
+    """Speed at equal peak: large matmuls throttle at the power limit of the board, so its watts set their clock.
+
+    At most in proportion (a fixed energy for each FLOP). Memory-bound kernels stay below the limit and do not feel it.
+    """
+    return np.minimum(c.watts ** min(eff["power"], 1.0), SPEED_LIMIT)
 
 
 def flop_rate(work: Work, c: Context, eff: Efficiency) -> Floats:
@@ -146,14 +149,14 @@ def byte_weights(work: Work, c: Context, eff: Efficiency) -> tuple[Floats, Float
     kind = work.kind_R
     drift = moe_drift(c, eff)
     ragged = eff["misaligned"] ** -work.ragged_R
-    # element-wise kernels run at a fraction of line rate: they follow the clock, like matmuls
-    clock = 1.0 / chip_speed(c, eff)
     fused = 1.0 / (1.0 + np.exp(-8.0 * (c.year - FUSED_LOSS_SINCE)))
     loss = eff["loss"] * (eff["loss_fused"] / eff["loss"]) ** fused
+    aged = np.exp(-eff["drift_move"] * np.clip(c.year - 2025.5, -4.0, 1.2))  # fewer passes with every release
+    move = eff["move"] * np.where(c.eager, eff["eager"], 1.0) * aged
     plain, grouped = np.full(len(kind), eff["matmul_bytes"]), np.full(len(kind), eff["grouped_bytes"])
-    by_kind = [plain, grouped, np.zeros(len(kind)), loss * clock, eff["move"] * clock, eff["permute"] * drift * ragged * clock]
+    by_kind = [plain, grouped, np.zeros(len(kind)), loss, move, eff["permute"] * drift * ragged]
     weight = np.select([kind == k for k in range(6)], by_kind, eff["scores"])
-    cast = np.where(kind == kinds.GROUPED, eff["cast_moe"] * drift * ragged, eff["cast"]) * clock
+    cast = np.where(kind == kinds.GROUPED, eff["cast_moe"] * drift * ragged, eff["cast"] * aged)
     return np.asarray(weight), np.asarray(cast)
 
 

@@ -26,36 +26,41 @@ BUCKET_PARAMS = 40e6  # Megatron's gradient buckets: max(40M, 1M x data-parallel
 
 def dp_s(
     job: Job, hw: Hardware, eff: Efficiency, *, dense_params: Floats | float, expert_params: Floats | float, dp_cp: Ints | int,
-    edp: Ints | int, sharding: str | Ints, spans: Spans, window_s: Floats | float, num_microbatches: Ints | int = 1,
+    edp: Ints | int, sharding: str | Ints, spans: Spans, busy_s: Floats | float, windows: Floats | float = 1.0,
+    num_microbatches: Ints | int = 1,
 ) -> Floats:  # fmt: skip
     """Seconds of gradient reduction and parameter gathering that no compute hides, in one step.
 
     `dense_params`, `expert_params` held by one GPU; `dp_cp`, `edp` sizes of the groups that reduce them; `sharding` a name or
-    indices into SHARDING; `window_s` busy seconds of one microbatch on the stage. All broadcast together, spans (..., A, T).
+    indices into SHARDING; `busy_s` of one microbatch on the stage; `windows` of `dp_windows`. All broadcast together, spans
+    (..., A, T).
     """
     return dp_seconds(
         context(job, hw), eff, job.optimizer.grad_reduce_bytes, job.optimizer.param_gather_bytes,
         np.asarray(dense_params, float), np.asarray(expert_params, float), np.asarray(dp_cp, float), np.asarray(edp, float),
-        np.asarray(SHARDING.index(sharding) if isinstance(sharding, str) else sharding), spans, np.asarray(window_s, float),
-        np.asarray(num_microbatches, float),
+        np.asarray(SHARDING.index(sharding) if isinstance(sharding, str) else sharding), spans, np.asarray(busy_s, float),
+        np.asarray(windows, float), np.asarray(num_microbatches, float),
     )  # fmt: skip
 
 
 def dp_seconds(
     c: Context, eff: Efficiency, grad_bytes: Floats | float, gather_bytes: Floats | float, dense: Floats, expert: Floats,
-    dp_cp: Floats, edp: Floats, sharding: Ints, spans: Spans, window_s: Floats, microbatches: Floats,
+    dp_cp: Floats, edp: Floats, sharding: Ints, spans: Spans, busy_s: Floats, windows: Floats, microbatches: Floats,
 ) -> Floats:  # fmt: skip
     """`dp_s` over scenarios.
 
-    none, zero1: once a step, behind the last backward pass and the next forward pass. zero2 scatters gradients of every
-    microbatch; fsdp also gathers weights twice a microbatch (forward and backward), behind the neighbouring layers.
+    none, zero1: once a step, behind the last backward pass and the next forward pass, and never behind more compute than the
+    step has. zero2 scatters gradients of every microbatch; fsdp also gathers weights twice a microbatch (forward and
+    backward), behind the neighbouring layers.
     """
+    window_s = np.minimum(eff["dp_window"] * windows, microbatches) * busy_s
+    each_s = np.minimum(eff["dp_window"], 1.0) * busy_s
     reduce_s, gather_s = (all_params_s(c, eff, b, dense, expert, dp_cp, edp, spans) for b in (grad_bytes, gather_bytes))
-    once = overlapped(reduce_s + gather_s, eff["dp_window"] * window_s, eff["dp_floor"])
+    once = overlapped(reduce_s + gather_s, window_s, eff["dp_floor"])
     once = c.naive * (reduce_s + gather_s) + (1.0 - c.naive) * once
-    scattered = microbatches * overlapped(reduce_s, eff["dp_window"] * window_s, eff["dp_floor"]) + eff["dp_floor"] * gather_s
+    scattered = microbatches * overlapped(reduce_s, each_s, eff["dp_floor"]) + eff["dp_floor"] * gather_s
     floor = np.where(c.composer, eff["fsdp_floor_composer"], eff["fsdp_floor"])
-    sharded = microbatches * overlapped(reduce_s + 2.0 * gather_s, eff["fsdp_window"] * window_s, floor)
+    sharded = microbatches * overlapped(reduce_s + 2.0 * gather_s, eff["fsdp_window"] * busy_s, floor)
     return np.asarray(np.select([sharding <= 1, sharding == 2], [once, scattered], sharded))
 
 
@@ -199,7 +204,7 @@ def steps_of(
     shown_P = dp_s(
         job, hw, eff, dense_params=dense_P, expert_params=expert_P, dp_cp=strategy.dp * strategy.cp // strategy.gtp,
         edp=strategy.edp // strategy.egtp, sharding=strategy.sharding, spans=spans,
-        window_s=busy_P * dp_windows(strategy.pp, strategy.vpp), num_microbatches=m,
+        busy_s=busy_P, windows=dp_windows(strategy.pp, strategy.vpp), num_microbatches=m,
     )  # fmt: skip
     copies = weight_copies(strategy.schedule, strategy.pp) if sharded else 1
     update_P = optimizer_s(

@@ -36,11 +36,13 @@ class Software:
     """Which stack runs the job: decides overlap, kernels and drift. `year`: release as a decimal year.
 
     `ep_overlap`: the all-to-all of one microbatch runs behind the compute of another (Megatron's 1F1B expert overlap).
+    `eager`: element-wise operations run one by one (PyTorch without `torch.compile`).
     """
 
     stack: str = "megatron"  # megatron, mlperf, torchtitan, composer, automodel, deepspeed
     year: float = 2026.6
     ep_overlap: bool = False
+    eager: bool = False
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ def predict(b: Batch, eff: Efficiency) -> Floats:
     dp_G = dp_seconds(
         here, eff, f["grad"][g], f["gather"][g], f["copies"][g] * b.dense_G, f["copies"][g] * b.expert_G,
         f["dp_cp"][g], f["edp"][g], f["sharding"][g].astype(np.int64), spans,
-        busy_G * dp_windows(f["pp"][g], f["vpp"][g]), f["m"][g],
+        busy_G, dp_windows(f["pp"][g], f["vpp"][g]), f["m"][g],
     )  # fmt: skip
     sharded = f["sharding"][g] >= 1
     whole = 1.0 / f["copies"][g]  # each copy of the weights updates its share of what is sharded

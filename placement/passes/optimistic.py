@@ -145,9 +145,8 @@ def step_bound(task: Problem, prices: Prices, rows: Rows, again_s: Floats | floa
     """Bounds of each row (every column of a leaf); `again_s` as in `pipeline_s`.
 
     Some stage holds at least as many parameters as `fullest_params`; what it cannot hide is convex in them. A stage that
-    is busier than the mean hides more, but every second more in its microbatch costs `num_microbatches` seconds of pipeline:
-    so the widest window worth having is the pipeline bound over the microbatches (for a batch of few microbatches, twice as
-    wide as gradients can use).
+    is busier than the mean hides more, but every second more in its microbatch costs `num_microbatches` seconds of pipeline,
+    and gradients never hide behind more than the microbatches of the step, so a wider window saves no more than it costs.
     """
     job, hw, eff = task.job, task.hw, task.efficiency
     pipeline = pipeline_s(task, prices, rows, again_s)
@@ -155,12 +154,23 @@ def step_bound(task: Problem, prices: Prices, rows: Rows, again_s: Floats | floa
     dp_cp, edp = rows["dp"] * rows["cp"] // rows["gtp"], rows["edp"] // rows["egtp"]
     m = rows["num_microbatches"]
     wide = dp_windows(rows["pp"], rows["vpp"])  # interleaving hides more: the drain of a stage's other chunks
-    window = np.where(m > eff["dp_window"] * wide, pipeline / m, 4.0 * pipeline) * wide
     once = {"dense_params": dense, "expert_params": expert}
     spans = outer_spans(task.cluster, rows)
     shown, always = (
-        dp_s(job, hw, eff, **once, dp_cp=dp_cp, edp=edp, sharding=rows["sharding"], spans=spans, window_s=w, num_microbatches=m)
-        for w in (window, np.full(len(window), WIDE_S))
+        dp_s(
+            job,
+            hw,
+            eff,
+            **once,
+            dp_cp=dp_cp,
+            edp=edp,
+            sharding=rows["sharding"],
+            spans=spans,
+            busy_s=busy,
+            windows=wide,
+            num_microbatches=m,
+        )
+        for busy in (pipeline / m, np.full(len(m), WIDE_S))
     )
     sharded = rows["sharding"] >= SHARDING.index("zero1")
     copies = np.where((rows["schedule"] == SCHEDULES.index("dualpipe")) & (rows["pp"] > 1), 2, 1)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from placement.cost import collectives as net
-from placement.cost.context import WEIGHT_BYTES, generation_of, relative_power
+from placement.cost.context import SPEED_LIMIT, WEIGHT_BYTES, generation_of, relative_power
 from placement.cost.hardware import Hardware
 from placement.ir import CollectivePoint, Efficiency, MatmulPoint, Prior, Run
 from placement.ir._array import Floats
@@ -85,7 +85,7 @@ def fit_matmuls(points: Sequence[MatmulPoint], hw: Hardware, eff: Efficiency) ->
 def matmul_s(points: Sequence[MatmulPoint], hw: Hardware, eff: Efficiency) -> Floats:
     """Predicted seconds of forward matmuls, as `cost/price.py` prices them, in current software."""
     family = generation_of(hw)
-    speed = relative_power(hw.chip, family) ** eff["power"]
+    speed = min(relative_power(hw.chip, family) ** min(eff["power"], 1.0), SPEED_LIMIT)
     rate = np.array([hw.chip.peak(p.precision) * eff[f"matmul_{family}_{p.precision}"] * speed for p in points])
     flop = np.array([2.0 * p.m * p.n * p.k for p in points])
     moved = np.array([WEIGHT_BYTES[p.precision] * (p.m * p.k + p.k * p.n) + 2.0 * p.m * p.n for p in points])

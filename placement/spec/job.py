@@ -44,6 +44,7 @@ class SoftwareSchema(Schema):
     )
     year: Annotated[Positive, Field(ge=2017, le=2100)] = Field(2026.6, description="Release, as a decimal year")
     ep_overlap: Flag = Field(False, description="Expert all-to-all runs behind the compute of another microbatch")
+    eager: Flag = Field(False, description="Element-wise operations run one by one (PyTorch without torch.compile)")
 
 
 class SparesSchema(Schema):
@@ -230,7 +231,7 @@ def _lowered(spec: JobSchema, folder: Path | None = None, before: Mapping[str, A
     if spec.software is not None:
         known = before.get("software", Software())
         given = {k: getattr(spec.software, k) for k in spec.software.model_fields_set}
-        out["software"] = Software(**{f: given.get(f, getattr(known, f)) for f in ("stack", "year", "ep_overlap")})
+        out["software"] = Software(**{f: given.get(f, getattr(known, f)) for f in ("stack", "year", "ep_overlap", "eager")})
     if spec.spares is not None:
         out["spares"] = _spares(spec.spares)
     return out

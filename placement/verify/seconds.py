@@ -12,6 +12,7 @@ from placement.verify.kernels import ELEMENT, Kernel, Layer, precision_run
 from placement.verify.links import Lie, Machine, ring_s, together
 
 FUSED_SINCE = 2026.35
+SPEED_LIMIT = 1.25  # of the reference part: nothing passes its peak
 OVERLAP_SINCE = 2023.1
 FUSED_LOSS_SINCE = 2025.6
 REFERENCE = {"ampere": (400.0, 312e12), "hopper": (700.0, 989e12), "blackwell": (1200.0, 2450e12)}  # watts, bf16 peak
@@ -65,6 +66,10 @@ class Setting:
         aged = math.exp(-self.eff["drift_moe"] * age) * self.power("fused_moe", self.fused)
         return aged * self.power("air_moe", (1.0 - self.fused) * self.air_cooled)
 
+    def drift_move(self) -> float:
+        """Traffic of element-wise kernels and casts against the middle of 2025."""
+        return math.exp(-self.eff["drift_move"] * min(max(self.job.software.year - 2025.5, -4.0), 1.2))
+
     def drift_dense(self) -> float:
         year = self.job.software.year
         old = min(max(2025.5 - year, 0.0), 4.0)
@@ -75,7 +80,7 @@ class Setting:
         """Speed at equal peak: boards throttle at their power limit, so watts a FLOP/s set the clock of large matmuls."""
         chip, (watts, peak) = self.m.chip, REFERENCE[self.family]
         per_flop = chip.power_w / chip.peak_flops["bf16"] if chip.power_w else watts / peak
-        return float((per_flop * peak / watts) ** self.eff["power"])
+        return min(float((per_flop * peak / watts) ** min(self.eff["power"], 1.0)), SPEED_LIMIT)
 
 
 @dataclass(frozen=True)
@@ -120,16 +125,16 @@ def kernel_s(kernel: Kernel, s: Setting) -> tuple[float, float, float]:
     """Seconds by direction: FLOPs at the rate of the kernel, and its memory traffic, one after the other."""
     rate, eff = flop_rate(kernel, s), s.eff
     ragged = 1.0 / eff["misaligned"] if kernel.ragged else 1.0
-    clock = 1.0 / s.chip_speed()  # element-wise kernels follow the clock
     fused = _since(s.job.software.year, FUSED_LOSS_SINCE, 8.0)
     loss = eff["loss"] ** (1.0 - fused) * eff["loss_fused"] ** fused
     weight = {
-        "matmul": eff["matmul_bytes"], "grouped": eff["grouped_bytes"], "attention": 0.0, "head": loss * clock,
-        "move": eff["move"] * clock, "permute": eff["permute"] * s.drift_moe() * ragged * clock, "scores": eff["scores"],
+        "matmul": eff["matmul_bytes"], "grouped": eff["grouped_bytes"], "attention": 0.0, "head": loss,
+        "move": eff["move"] * s.power("eager", s.job.software.eager) * s.drift_move(),
+        "permute": eff["permute"] * s.drift_moe() * ragged, "scores": eff["scores"],
     }[kernel.kind]  # fmt: skip
-    cast = eff["cast"] * clock
+    cast = eff["cast"] * s.drift_move()
     if kernel.kind == "grouped":
-        cast = eff["cast_moe"] * s.drift_moe() * ragged * clock
+        cast = eff["cast_moe"] * s.drift_moe() * ragged
     share = SHARE.get(kernel.kind, (1.0, 1.0, 1.0))
     casts = (*kernel.cast, 0.0)
     seconds = [

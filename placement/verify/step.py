@@ -183,15 +183,16 @@ class Pricing:
         )
         scatter = sum(self._gather_s(params, lie, case.job.optimizer.grad_reduce_bytes) for params, lie in groups)
         gather = sum(self._gather_s(params, lie, case.job.optimizer.param_gather_bytes) for params, lie in groups)
-        window = busy_s * (1.0 + (d.pp - 1) * (d.vpp - 1) / d.vpp)
         m = d.num_microbatches
+        windows = 1.0 + (d.pp - 1) * (d.vpp - 1) / d.vpp
+        window = busy_s * min(eff["dp_window"] * windows, m)  # no more than all the compute of the step
         if d.sharding in ("none", "zero1"):
-            hidden = exposed(scatter + gather, eff["dp_window"] * window, eff["dp_floor"])
+            hidden = exposed(scatter + gather, window, eff["dp_floor"])
             return s.naive * (scatter + gather) + (1.0 - s.naive) * hidden
         if d.sharding == "zero2":
-            return m * exposed(scatter, eff["dp_window"] * window, eff["dp_floor"]) + eff["dp_floor"] * gather
+            return m * exposed(scatter, min(eff["dp_window"], 1.0) * busy_s, eff["dp_floor"]) + eff["dp_floor"] * gather
         floor = eff["fsdp_floor_composer"] if case.job.software.stack == "composer" else eff["fsdp_floor"]
-        return m * exposed(scatter + 2.0 * gather, eff["fsdp_window"] * window, floor)
+        return m * exposed(scatter + 2.0 * gather, eff["fsdp_window"] * busy_s, floor)
 
     def _update_s(self, stage: int) -> float:
         """Memory traffic of the optimizer: states read and written, gradient read and cleared, weight written."""

@@ -122,7 +122,7 @@ def test_no_cliff_where_the_world_or_the_batch_leaves_the_fit(doublings, m, para
             edp=1,
             sharding="zero1",
             spans=spans,
-            window_s=1.0,
+            busy_s=1.0,
         )
         return float(shown[0]) + 0.05 + float(overhead_s(job, one, EFF, world_size=world, num_microbatches=m, busy_s=1.0))
 
@@ -135,7 +135,7 @@ def test_scalars_and_arrays_give_the_same_numbers(sharding, m):
     """The search asks for many strategies at once, the plan for one: the same function, the same number."""
     job, one = Job(4096, 64), hw()
     spans = contiguous_spans(one, Strategy(2, 1, 1, 1, 16, 1, 1, 1, m, "1f1b", "none", sharding))
-    args = {"dense_params": 1e9, "expert_params": 0.0, "dp_cp": 16, "edp": 32, "window_s": 0.2, "num_microbatches": m}
+    args = {"dense_params": 1e9, "expert_params": 0.0, "dp_cp": 16, "edp": 32, "busy_s": 0.2, "num_microbatches": m}
     alone = dp_s(job, one, EFF, sharding=sharding, spans=spans, **args)
     rows = {k: np.full(3, v) for k, v in args.items()}
     codes = np.full(3, ("none", "zero1", "zero2", "fsdp").index(sharding))

@@ -11,7 +11,10 @@ import yaml
 from placement.diag import InputError
 from placement.spec.catalog import CATALOG, chip, chips, efficiency, nics, switches
 
-PARTS = ("A100-40GB", "A100-80GB", "H100", "H100-96GB-HBM2e", "H800", "H200", "GH200", "B200", "GB200", "B300", "GB300")
+PARTS = (
+    "A100-40GB", "A100-80GB", "A800", "H20", "H100", "H100-96GB-HBM2e", "H800", "H200", "GH200",
+    "B200", "GB200", "B300", "GB300",
+)  # fmt: skip
 
 
 def test_every_part_is_there() -> None:
@@ -39,7 +42,7 @@ def test_plausible(name: str) -> None:
     c = chip(name)
     peaks = [c.peak(p) for p in ("bf16", "fp8", "nvfp4")]
     assert peaks == sorted(peaks)
-    assert 3e14 < peaks[0] < 3e15
+    assert 1e14 < peaks[0] < 3e15
     assert 40e9 < c.hbm_bytes < 300e9
     assert c.nvlink_Bps < c.hbm_Bps < 10e12
 
