@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draw docs/images/accuracy.svg and write the numbers of docs/accuracy.md: `python docs/accuracy.py RUNS`."""
+"""Draw docs/images/accuracy.svg and write the numbers of docs/accuracy.md: `python -m docs.accuracy RUNS`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.collectives import markdown as collectives
 from placement.passes.accuracy import accuracy
 from placement.report.html.svg import CATEGORIES, legend, line, num, path, picture, standalone, text
 from placement.report.text import percent
@@ -106,12 +107,16 @@ def _residuals() -> dict[str, float]:
 
 def main(runs: str) -> None:
     report = accuracy(load_runs(runs), efficiency())
+    tables = {"numbers": numbers(report), "collectives": collectives()}
     (HERE / "images").mkdir(exist_ok=True)
     (HERE / "images" / "accuracy.svg").write_text(plot(report), encoding="utf-8")
     page = HERE / "accuracy.md"
-    head, rest = page.read_text(encoding="utf-8").split("docs/accuracy.py -->\n", 1)
-    tail = rest[rest.index("<!-- end of numbers -->") :]
-    page.write_text(f"{head}docs/accuracy.py -->\n{numbers(report)}\n{tail}", encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    for name, table in tables.items():
+        head, rest = text.split(f"<!-- {name}: written by docs/accuracy.py -->\n", 1)
+        tail = rest[rest.index(f"<!-- end of {name} -->") :]
+        text = f"{head}<!-- {name}: written by docs/accuracy.py -->\n{table}\n{tail}"
+    page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
