@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
 
 Strings = npt.NDArray[np.str_]
 MAX_NAMES = 4_000_000  # twice the hosts of a million-GPU cluster of four-GPU nodes, with room
+Piece = str | list[tuple[int, int, int]]  # text, or ranges (first, last, width)
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?\Z", re.ASCII)
 
 
@@ -35,7 +37,17 @@ def expand(text: str, most: int = MAX_NAMES) -> Strings:
     total = sum(_size(p) for p in parts)
     if total > most:
         raise HostlistError(f"the list names {total:,} objects, more than {most:,}")
-    return np.concatenate([_product(p) for p in parts])
+    return np.concatenate([names for plain, run in groupby(parts, _is_plain) for names in _expanded(plain, run)])
+
+
+def _is_plain(pieces: Sequence[Piece]) -> bool:
+    """A name without ranges."""
+    return len(pieces) == 1 and isinstance(pieces[0], str)
+
+
+def _expanded(plain: bool, run: Iterable[Sequence[Piece]]) -> list[Strings]:
+    """Names of items in a row that are all plain, or all have ranges: thousands of plain ones are one array."""
+    return [np.array([pieces[0] for pieces in run])] if plain else [_product(pieces) for pieces in run]
 
 
 def _split(text: str) -> list[str]:
@@ -56,11 +68,10 @@ def _split(text: str) -> list[str]:
     return items
 
 
-Piece = str | list[tuple[int, int, int]]  # text, or ranges (first, last, width)
-
-
 def _pieces(item: str) -> list[Piece]:
     """`rack[1-2]-x` -> ["rack", [(1, 2, 1)], "-x"]."""
+    if "[" not in item and "]" not in item:
+        return [item]
     out: list[Piece] = []
     for index, part in enumerate(re.split(r"[\[\]]", item)):
         if index % 2:
@@ -174,9 +185,13 @@ def _fold_shape(template: str, value_HK: npt.NDArray[np.int64], widths: list[int
 
 def _ranges(values: npt.NDArray[np.int64], width: int) -> str:
     """Ascending numbers as `[01-18,20]`, or bare when there is one."""
-    breaks = np.flatnonzero(np.diff(values) != 1)
-    first, last = values[np.r_[0, breaks + 1]].tolist(), values[np.r_[breaks, len(values) - 1]].tolist()
-    parts = [f"{a:0{width}}" if a == b else f"{a:0{width}}-{b:0{width}}" for a, b in zip(first, last, strict=True)]
+    spans: list[list[int]] = []
+    for value in values.tolist():
+        if spans and spans[-1][1] == value - 1:
+            spans[-1][1] = value
+        else:
+            spans.append([value, value])
+    parts = [f"{a:0{width}}" if a == b else f"{a:0{width}}-{b:0{width}}" for a, b in spans]
     return parts[0] if len(values) == 1 else "[" + ",".join(parts) + "]"
 
 

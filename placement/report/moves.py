@@ -97,7 +97,7 @@ def files(record: Mapping[str, Any], rows: Sequence[Sequence[Any]], digest: str)
     """moves.json and moves.csv. `digest`: that of the new plan."""
     head = {"format_version": FORMAT_VERSION, "digest": digest, **record, "columns": list(COLUMNS)}
     text = json.dumps(head, sort_keys=True, indent=2, allow_nan=False)
-    body = ",\n    ".join(json.dumps(row) for row in rows)
+    body = json.dumps(list(rows))[1:-1].replace("], [", "],\n    [")  # a row a line; no host name has brackets
     whole = text.removesuffix("\n}") + ',\n  "moves": [' + (f"\n    {body}\n  ]" if rows else "]") + "\n}\n"
     lines = [",".join(COLUMNS), *(",".join(map(str, row)) for row in rows)]
     return {"moves.json": whole.encode(), "moves.csv": ("\n".join(lines) + "\n").encode()}
@@ -143,10 +143,12 @@ def _runs(rows: Sequence[Sequence[Any]]) -> list[str]:
     for rank, old, _, new, _, why, *_ in rows:
         if runs and runs[-1][1] == rank - 1 and runs[-1][2:] == [old, new, why]:
             runs[-1][1] = rank
-        else:
+        elif len(runs) < LINES:
             runs.append([rank, rank, old, new, why])
-    lines = [f"    ~ ranks {a}-{b}   {old} -> {new}   {why}" for a, b, old, new, why in runs[:LINES]]
-    left = sum(b - a + 1 for a, b, *_ in runs[LINES:])
+        else:
+            break
+    lines = [f"    ~ ranks {a}-{b}   {old} -> {new}   {why}" for a, b, old, new, why in runs]
+    left = len(rows) - sum(b - a + 1 for a, b, *_ in runs)
     return [*lines, *([f"    … and {left:,} more: moves.csv"] if left else [])]
 
 

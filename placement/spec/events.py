@@ -82,11 +82,10 @@ class _Book:
 
     def sorted_out(self, event: Event) -> list[tuple[str, list[str], str]]:
         """(kind, names, fraction) of what an event names; unknown names are reported."""
-        out: dict[tuple[str, str], list[str]] = {}
+        items: dict[str, list[str]] = {}
         for item, fraction in _items(event, self.parts.refuse):
-            for kind, names in self.parts.kinds(item).items():
-                out.setdefault((kind, fraction if event.state == "degraded" else ""), []).extend(names)
-        return [(kind, names, fraction) for (kind, fraction), names in out.items()]
+            items.setdefault(fraction if event.state == "degraded" else "", []).append(item)
+        return [(*what, fraction) for fraction, some in items.items() for what in self.parts.kinds(some).items()]
 
     def no_contradictions(self, named: Sequence[tuple[str, str, list[str]]]) -> None:
         """A part that is back and out at once: nobody could know which was meant."""
@@ -200,7 +199,7 @@ def _listed(kind: str, text: str) -> list[str]:
 def _items(event: Event, refuse: Callable[..., None]) -> list[tuple[str, str]]:
     """(names, fraction) of each item between the commas outside of brackets."""
     out = []
-    for item in re.split(r",(?![^\[]*\])", event.text):
+    for item in _split(event.text):
         name, _, fraction = (part.strip() for part in item.partition("="))
         if not name:
             continue
@@ -209,6 +208,17 @@ def _items(event: Event, refuse: Callable[..., None]) -> list[tuple[str, str]]:
             continue
         out.append((name, _percent(fraction) if fraction else _HALF))
     return out
+
+
+def _split(text: str) -> list[str]:
+    """Between the commas outside of brackets."""
+    items: list[str] = []
+    for piece in text.split(","):
+        if items and items[-1].count("[") > items[-1].count("]"):
+            items[-1] += "," + piece
+        else:
+            items.append(piece)
+    return items
 
 
 def _percent(text: str) -> str:

@@ -19,6 +19,7 @@ from placement.spec.topology import Topology
 from placement.spec.validate import validate
 
 _RAIL = re.compile(r"rail-?(\d{1,4})\Z", re.ASCII)
+FEW = 10  # unknown names that are told apart
 WHAT = ("nodes", "racks", "switches")
 _PLANE = re.compile(r"plane-?(\d{1,4})\Z", re.ASCII)
 
@@ -36,20 +37,41 @@ class Parts:
         self.hosts = np.sort(self.layout.host_N)
         self.racks = np.sort(self.layout.rack_name_X)
 
-    def kinds(self, item: str) -> dict[str, list[str]]:
-        """Names by kind of one item: a host list, a rail, a plane, or a pair of switches. Unknown ones are reported."""
+    def kinds(self, items: Sequence[str]) -> dict[str, list[str]]:
+        """Names by kind of items: host lists, rails, planes, pairs of switches. Unknown ones are reported."""
+        out: dict[str, list[str]] = {}
+        names: list[Strings] = []
+        for item in items:
+            if special := self._special(item):
+                out.setdefault(special[0], []).extend(special[1])
+            elif "[" in item or "]" in item:
+                names.append(self._expanded(item))
+            else:
+                names.append(np.array([item]))
+        if names:
+            every = np.concatenate(names)
+            slot = np.strings.find(every, ":") >= 0
+            for found in (self._named(every[~slot]), self._slots(every[slot])):
+                for kind, some in found.items():
+                    out.setdefault(kind, []).extend(some)
+        return {kind: some for kind, some in out.items() if some}
+
+    def _special(self, item: str) -> tuple[str, list[str]] | None:
+        """A cable, a rail or a plane; None for names."""
         if "--" in item:
-            return self._cables(" -- ".join(end.strip() for end in item.split("--")))
+            return "links", self._cables(" -- ".join(end.strip() for end in item.split("--")))
         if rail := _RAIL.match(item):
-            return {"nics": self._rails(self.layout.host_N, int(rail[1]), item)}
+            return "nics", self._rails(self.layout.host_N, int(rail[1]), item)
         if plane := _PLANE.match(item):
-            return {"switches": self._plane(int(plane[1]), item)}
+            return "switches", self._plane(int(plane[1]), item)
+        return None
+
+    def _expanded(self, item: str) -> Strings:
         try:
-            names = expand(item)
+            return expand(item)
         except HostlistError as error:
             self.refuse(error.message, error.help)
-            return {}
-        return self._slots(names) if ":" in item else self._named(names)
+            return np.array([], np.str_)
 
     def nodes_of(self, racks: Iterable[str]) -> list[str]:
         """Hosts of racks."""
@@ -70,26 +92,27 @@ class Parts:
         known_rack, known_host = among(names, self.racks), among(names, self.hosts)
         rest = names[~known_rack & ~known_host]
         switch = among(rest, np.sort(self._switches()[0])) if len(rest) else np.zeros(0, bool)
-        if len(unknown := rest[~switch]):
-            self._unknown(unknown)
+        self._unknown(rest[~switch])
         found = {"racks": names[known_rack & ~known_host], "nodes": names[known_host], "switches": rest[switch]}
         return {kind: some.tolist() for kind, some in found.items() if len(some)}
 
     def _slots(self, names: Strings) -> dict[str, list[str]]:
         """`host:0` is a GPU, `host:mlx5_0` and `host:rail0` an adapter, `rack:rail0` that adapter of each of its nodes."""
         out: dict[str, list[str]] = {}
-        for name in names.tolist():
-            owner, _, slot = name.rpartition(":")
+        split = [name.rpartition(":") for name in names.tolist()]
+        owners = sorted({owner for owner, _, _ in split})
+        known = dict(zip(owners, among(np.array(owners), self.hosts).tolist(), strict=True))
+        for owner, _, slot in split:
+            hosts, told = [owner] if known[owner] else self.nodes_of([owner]), f"{owner}:{slot}"
             rail = _RAIL.match(slot)
-            hosts = [owner] if among(np.array([owner]), self.hosts)[0] else self.nodes_of([owner])
             if not hosts:
                 self._unknown(np.array([owner]))
             elif rail:
-                out.setdefault("nics", []).extend(self._rails(hosts, int(rail[1]), name))
+                out.setdefault("nics", []).extend(self._rails(hosts, int(rail[1]), told))
             elif slot.isdigit():
-                out.setdefault("gpus", []).extend(self._gpus(hosts, int(slot), name))
+                out.setdefault("gpus", []).extend(self._gpus(hosts, int(slot), told))
             else:
-                out.setdefault("nics", []).extend(self._adapters(hosts, slot, name))
+                out.setdefault("nics", []).extend(self._adapters(hosts, slot, told))
         return out
 
     def _rails(self, hosts: Iterable[str], rail: int, told: str) -> list[str]:
@@ -112,7 +135,7 @@ class Parts:
             return []
         return [f"{host}:{name}" for host in hosts]
 
-    def _cables(self, pair: str) -> dict[str, list[str]]:
+    def _cables(self, pair: str) -> list[str]:
         """`lower -- upper`; what the topology's own reader says against it is said here."""
         from placement.spec.switches import find_links
 
@@ -121,7 +144,7 @@ class Parts:
         wrong = self.reader.found.found[seen:]
         self.found.found.extend(replace(d, name="repair/unknown-part", primary=None) for d in wrong)
         del self.reader.found.found[seen:]
-        return {} if wrong else {"links": [pair]}
+        return [] if wrong else [pair]
 
     def _plane(self, plane: int, told: str) -> list[str]:
         """The leaf switches of a plane: without them no adapter reaches the rest of it."""
@@ -154,9 +177,11 @@ class Parts:
 
     # -------------------------------------------------------------------------------------------------- unknown names
     def _unknown(self, names: Strings) -> None:
-        first = str(names[0])
-        more = f", nor are {len(names) - 1:,} more" if len(names) > 1 else ""
-        self.refuse(f"`{first}` is no node, rack or switch of this cluster{more}", self._advice(first), names[:100].tolist())
+        """A finding for each of a few names, one for all of many."""
+        for few in (names[i : i + 1] for i in range(len(names))) if len(names) <= FEW else [names]:
+            first = str(few[0])
+            more = f", nor are {len(few) - 1:,} more" if len(few) > 1 else ""
+            self.refuse(f"`{first}` is no node, rack or switch of this cluster{more}", self._advice(first), few[:100].tolist())
 
     def _advice(self, word: str) -> str:
         """The nearest name of any kind; how things are named where the word follows a pattern, or nothing is near."""
