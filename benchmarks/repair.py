@@ -144,6 +144,11 @@ def drill(plan: Path, say: Say) -> dict[str, float]:
     }  # fmt: skip
 
 
+def _copied(plan: Path, to: Path) -> Path:
+    """A plan that nothing has taken the place of yet."""
+    return Path(shutil.copytree(plan, to, ignore=shutil.ignore_patterns("superseded.json")))
+
+
 def killed(plan: Path, scratch: Path, usual_s: float, say: Say) -> dict[str, int]:
     """Repairs killed after a random time: what is at the old and at the new place is a whole plan, or nothing."""
     from placement.runtime import load_plan
@@ -151,7 +156,7 @@ def killed(plan: Path, scratch: Path, usual_s: float, say: Say) -> dict[str, int
 
     rng, found = np.random.default_rng(1), {"before": 0, "after": 0, "damaged": 0}
     for i in range(KILLS):
-        copy, new = Path(shutil.copytree(plan, scratch / f"kill-{i}" / "plan")), scratch / f"kill-{i}" / "new"
+        copy, new = _copied(plan, scratch / f"kill-{i}" / "plan"), scratch / f"kill-{i}" / "new"
         out = copy if i % 2 else new
         words = (*measure.PLACEMENT, "repair", copy, "--failed", "rack0017", "-o", out)
         child = subprocess.Popen([str(w) for w in words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -168,7 +173,7 @@ def killed(plan: Path, scratch: Path, usual_s: float, say: Say) -> dict[str, int
 
 def race(plan: Path, scratch: Path, say: Say) -> list[int]:
     """Exit codes of two repairs of one plan that start together: one is done, the other refused (4)."""
-    copy = shutil.copytree(plan, scratch / "race" / "plan")
+    copy = _copied(plan, scratch / "race" / "plan")
     words = [str(w) for w in (*measure.PLACEMENT, "repair", copy, "--failed", "rack0017", "-o")]
     both = [
         subprocess.Popen([*words, str(scratch / "race" / name)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -116,7 +116,9 @@ def fold(names: Iterable[str] | Strings, most: int | None = None) -> str:
 
     `most`: cut after that many characters, with the number of names that are left out, for people.
     """
-    array = np.unique(np.asarray(names if isinstance(names, np.ndarray) else list(names), dtype=np.str_))
+    array = np.asarray(names if isinstance(names, np.ndarray) else list(names), dtype=np.str_)
+    if not bool((array[:-1] < array[1:]).all()):  # hosts of a cluster are in order as a rule
+        array = np.unique(array)
     if array.size == 0:
         return ""
     items = [item for shape in _shapes(array) for item in _fold_shape(*shape)]

@@ -165,7 +165,7 @@ def _chunk(plan: Plan, chunk: int) -> dict[str, Any]:
 
 
 def _hosts(cluster: Cluster, nodes: Ints) -> str:
-    return fold(cluster.host_N[np.unique(nodes)])
+    return fold(cluster.host_N[np.flatnonzero(np.bincount(nodes, minlength=1))])
 
 
 def _spares(plan: Plan) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class Lookup:
     def positions(self, what: str, known: Strings, wanted: Strings) -> Ints:
         """Index of each wanted name among unique known ones of a kind, -1 where there is none."""
         if what not in self._sorted:
-            ascending = np.argsort(known)
+            ascending = np.argsort(known, kind="stable")  # one pass where the names are in order
             self._sorted[what] = (ascending, known[ascending])
         order, names = self._sorted[what]
         at = np.minimum(np.searchsorted(names, wanted.astype(names.dtype)), len(known) - 1)

@@ -34,8 +34,8 @@ class Parts:
         self.reader = Reader(self.spec, doc)
         self.found = Collector()
         self.layout = _layout(self.reader)
-        self.hosts = np.sort(self.layout.host_N)
-        self.racks = np.sort(self.layout.rack_name_X)
+        self.hosts = np.sort(self.layout.host_N, kind="stable")  # in order already as a rule: then that is one pass
+        self.racks = np.sort(self.layout.rack_name_X, kind="stable")
 
     def kinds(self, items: Sequence[str]) -> dict[str, list[str]]:
         """Names by kind of items: host lists, rails, planes, pairs of switches. Unknown ones are reported."""
