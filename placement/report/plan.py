@@ -112,13 +112,19 @@ def _bounds(tree: Tree) -> Iterator[str]:
     if certificate["tiers"]:
         known = [t for t in tree["cluster"]["tiers"] if t in certificate["tiers"]]
         tiers = ", ".join(f"{t} {_gap(certificate['tiers'][t])}" for t in known)
-        cells = f" with cells of {certificate['cell']} ranks on NVLink" if certificate["cell"] else ""
-        rows.append(["placement", f"traffic {_above(certificate['kept_gap'])} any placement{cells} has: {tiers}"])
-        if cells and certificate["gap"] > certificate["kept_gap"] + REACHED:
-            rows.append(["", f"traffic {_above(certificate['gap'])} any placement whatsoever has"])
-        if certificate["step_time_s"]:
-            rows.append(["", f"step {_above(certificate['step_gap'])} any placement{cells} takes"])
+        first, *more = certified(certificate)
+        rows += [["placement", f"{first}: {tiers}"], *(["", line] for line in more)]
     yield from table(rows)
+
+
+def certified(certificate: Tree) -> Iterator[str]:
+    """What the certificate says of the traffic and of the step, a clause each."""
+    cells = f" with cells of {certificate['cell']} ranks on NVLink" if certificate["cell"] else ""
+    yield f"traffic {_above(certificate['kept_gap'])} any placement{cells} has"
+    if cells and certificate["gap"] > certificate["kept_gap"] + REACHED:
+        yield f"traffic {_above(certificate['gap'])} any placement whatsoever has"
+    if certificate["step_time_s"]:
+        yield f"step {_above(certificate['step_gap'])} any placement{cells} takes"
 
 
 def _above(gap: float) -> str:

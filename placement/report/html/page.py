@@ -16,7 +16,7 @@ from placement.report.html.codec import ints, names
 from placement.report.html.facts import HEALTH, Facts
 from placement.report.html.pictures import PICTURES
 from placement.report.html.svg import CATEGORIES, DARK, RAMP, STYLE, colour
-from placement.report.plan import uncertainty
+from placement.report.plan import certified, uncertainty
 from placement.report.stages import layer_names
 from placement.report.strategy import choices, degrees, layers_text
 from placement.report.text import amount, change, gib, percent, seconds, si
@@ -76,7 +76,11 @@ FIGURES = (
         "The fullest GPU of each stage. The dashed line is what the job may use, the solid one what a GPU has.",
     ),
     ("landscape", "What else was considered", "The fastest others that were scored in full, and why the rest lost."),
-    ("certificate", "Certificate", "No placement of these ranks can move less than the dashed line."),
+    (
+        "certificate",
+        "Certificate",
+        "No placement can move less than the dashed line; the dotted one holds for those that keep cells on NVLink.",
+    ),
 )
 
 
@@ -209,9 +213,8 @@ def _stages(f: Facts) -> str:
 
 
 def _certificate_note(f: Facts) -> str:
-    gap = percent(max(f.tree["certificate"]["gap"], 0.0))
-    told = f"All tiers together, the plan moves {gap} more than the bound of any placement of its strategy. {_proof(f.tree)}"
-    return f'<p class="note">{escape(told)}</p>'
+    told = [*certified(f.tree["certificate"]), _proof(f.tree)]
+    return "<ul>" + "".join(f"<li>{escape(x)}</li>" for x in told) + "</ul>"
 
 
 def _proof(tree: Tree) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -158,22 +159,13 @@ def _histogram(name: str, busy_J: Floats, most: float, base: float) -> list[str]
 
 def certificate(f: Facts) -> str:
     """Bytes that leave groups of each tier: this plan, the launcher's default order, and the least of any placement."""
-    found = f.tree["certificate"]["tiers"]
-    default = f.tree["baseline"]["bytes_tier"]
+    found, default = f.tree["certificate"]["tiers"], f.tree["baseline"]["bytes_tier"]
     tiers = [t.name for t in f.cluster.tiers if t.name in found]
-    rows = [
-        (
-            t,
-            float(found[t]["plan_bytes"]),
-            sum(float(b.get(t, 0.0)) for b in default.values()),
-            float(found[t]["lower_bytes"]),
-            found[t]["method"],
-        )
-        for t in tiers
-    ]
-    most = max((max(r[1:4]) for r in rows), default=0.0) or 1.0
+    plan_T = [float(found[t]["plan_bytes"]) for t in tiers]
+    other_T = [sum(float(b.get(t, 0.0)) for b in default.values()) for t in tiers]
+    most = max([*plan_T, *other_T], default=0.0) or 1.0
     body = legend(130, 18, [("this plan", CATEGORIES[0]), ("launcher default", CATEGORIES[8])], ["", "hatch"])
-    for i, (tier, plan, other, lower, method) in enumerate(rows):
+    for i, (tier, plan, other) in enumerate(zip(tiers, plan_T, other_T, strict=True)):
         y = 34.0 + 74 * i
         body.append(text(122, y + 20, tier, "end strong"))
         for k, n in enumerate((plan, other)):
@@ -181,17 +173,22 @@ def certificate(f: Facts) -> str:
             if k:
                 body.append(rect(130, y + 20 * k, n / most * 560, 16, "", "hatch"))
             body.append(text(136 + n / most * 560, y + 20 * k + 13, si(n, "B") if n else "nothing"))
-        if lower:
-            x = 130 + lower / most * 560
-            over = plan / lower - 1
-            gap = f"plan {percent(over)} above" if over >= REACHED else "the plan reaches it"
-            body += [
-                line(x, y - 5, x, y + 41, "limit"),
-                text(130, y + 54, f"bound {si(lower, 'B')} ({method}), {gap}", "dim"),
-            ]
-    return picture(
-        WIDE, 40 + 74 * len(rows), "Bytes a step that leave groups of each tier, beside a lower bound for any placement", body
-    )
+        body += _bound_lines(found[tier], plan, 560 / most, y)
+    title = "Bytes a step that leave groups of each tier, beside a lower bound for any placement"
+    return picture(WIDE, 40 + 74 * len(tiers), title, body)
+
+
+def _bound_lines(tier: Mapping[str, Any], plan: float, scale: float, y: float) -> list[str]:
+    """The bound for any placement, and that for placements that keep cells together where it is higher."""
+    lower, kept = float(tier["lower_bytes"]), float(tier.get("kept_bytes", tier["lower_bytes"]))
+    over = plan / kept - 1 if kept else 0.0
+    out = [line(130 + n * scale, y - 5, 130 + n * scale, y + 41, cls) for n, cls in ((lower, "limit"), (kept, "kept")) if n]
+    if kept > lower * (1 + REACHED):
+        told = f"least of any {si(lower, 'B')}, of those that keep cells on NVLink {si(kept, 'B')} ({tier['method']}), "
+    else:
+        out, told = out[:1], f"least of any {si(lower, 'B')} ({tier['method']}), "
+    gap = f"plan {percent(over)} above" if over >= REACHED else "the plan reaches it"
+    return [*out, text(130, y + 54, told + gap, "dim")] if kept else []
 
 
 def cluster_map(f: Facts) -> str:

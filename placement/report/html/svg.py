@@ -21,6 +21,7 @@ svg.picture .mid{text-anchor:middle}
 svg.picture .line{stroke:currentColor;stroke-width:1;fill:none}
 svg.picture .grid{stroke:currentColor;stroke-width:1;fill:none;opacity:.16}
 svg.picture .limit{stroke:#c4314b;stroke-width:2;stroke-dasharray:6 4;fill:none}
+svg.picture .kept{stroke:#c4314b;stroke-width:2;stroke-dasharray:1.5 3;fill:none}
 svg.picture .edge{stroke:#fff;stroke-width:.6}
 svg.picture .hatch{fill:url(#hatch)}
 svg.picture .ink{fill:currentColor;opacity:.5}
@@ -36,7 +37,7 @@ svg.picture .blank{fill:url(#blank)}
 DARK = """
 svg.picture{color:#e6e9ee;background:#14171c}
 svg.picture .edge{stroke:#14171c}
-svg.picture .limit{stroke:#ff7b8e}
+svg.picture .limit,svg.picture .kept{stroke:#ff7b8e}
 svg.picture .flow{fill-opacity:.75}
 """
 _HATCH = (

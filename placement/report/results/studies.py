@@ -64,6 +64,7 @@ STUDIES: Mapping[str, tuple[str, Shape]] = {
             "policies": [
                 {
                     "name": "str", "policy": "str", "count": "int", "spare_gpus": "int", "replicas": "int",
+                    "throughput": "float: of the plan without spares",
                     "step_time_s": "float", "replaced_in_rack": "float", "survival": ["float: probability, hour by hour"],
                 }
             ],
