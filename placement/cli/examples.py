@@ -25,6 +25,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "topology validate": ("placement topology validate cluster.yaml",),
     "topology show": ("placement topology show gb300-220k",),
     "topology import": ("placement topology import topology.conf --gpu H100 -o imported.yaml",),
+    "topology export": ("placement topology export gb200-su --to slurm-yaml -o topology.yaml",),
     "topology diff": ("placement topology diff topology.conf topology.conf",),
     "sweep": ("placement sweep llama3-70b gb200-su --gpus 144,288 --pin tp=4",),
     "model validate": ("placement model validate model.yaml",),

@@ -104,3 +104,29 @@ def imported(files: Sequence[str], format: str | None, gpu: str | None, out: Pat
     if found:
         output.note(render(found, output.stderr_style()))
     return Exit.OK
+
+
+def exported(files: Sequence[str], to: str, format: str | None, gpu: str | None, out: Path | None) -> int:
+    """A topology in a format of others, to stdout or to a file."""
+    import typer
+
+    from placement.export.topology import CLUSTER_TARGETS, TARGETS, WIRED_TARGETS
+    from placement.ingest.anyfile import load_clusters, load_wired
+
+    if to not in TARGETS:
+        raise typer.BadParameter(f"`{to}` is none of {', '.join(TARGETS)}", param_hint="--to")
+    if to == "yaml" and is_foreign(files, format):
+        return imported(files, format, gpu, out)
+    if to == "yaml":
+        from placement.ingest.grouped import topology_text
+
+        text = topology_text(load_clusters(files))
+    elif to in CLUSTER_TARGETS:
+        text = CLUSTER_TARGETS[to][1](load_clusters(files, format, gpu))
+    else:
+        text = WIRED_TARGETS[to][1](load_wired(files, format)[0])
+    if out is None:
+        output.result(text)
+    else:
+        output.write_file(out, text)
+    return Exit.OK

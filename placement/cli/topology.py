@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`placement topology validate|show|import|diff`."""
+"""`placement topology validate|show|import|export|diff`."""
 
 from __future__ import annotations
 
@@ -107,6 +107,32 @@ def import_(
     from placement.cli import fabric
 
     return fabric.imported(files, source, gpu, out)
+
+
+@app.command("export")
+def export_(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="TOPOLOGY…", help="A topology YAML or example, or captures and exports of one cluster."),
+    ],
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="TARGET",
+            show_default=False,
+            help="slurm-tree, slurm-block, slurm-yaml, topograph, kubernetes, graphml or yaml.",
+        ),
+    ],
+    source: From = None,
+    gpu: Annotated[str | None, typer.Option(help="GPU of the catalogue, where the files do not name it.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the file here instead of to stdout.")
+    ] = None,
+) -> int:
+    """The topology for schedulers and other tools; `placement topology import` reads each of them back."""
+    from placement.cli import fabric
+
+    return fabric.exported(files, to, source, gpu, out)
 
 
 @app.command()

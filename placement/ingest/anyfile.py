@@ -33,13 +33,18 @@ def format_of(path: str) -> str:
 
 def load_cluster(path: str, format: str | None = None, gpu: str | None = None) -> Cluster:
     """The cluster of any topology file. Raises InputError; what is wrong with a capture is in `Cluster.findings`."""
-    if (format or format_of(path)) == NATIVE:
+    return load_clusters([path], format, gpu)
+
+
+def load_clusters(paths: Sequence[str], format: str | None = None, gpu: str | None = None) -> Cluster:
+    """The cluster that one or several files describe together. Raises InputError."""
+    if len(paths) == 1 and (format or format_of(paths[0])) == NATIVE:
         from placement.spec.topology import load_cluster as load_native
 
-        return load_native(path)
+        return load_native(paths[0])
     from placement.ingest.cluster import cluster_of
 
-    wired, found = read_all([path], format)
+    wired, found = read_all(paths, format)
     cluster = cluster_of(wired, gpu)
     return replace(cluster, findings=(*found, *cluster.findings))
 

@@ -172,15 +172,18 @@ def _tiers(
 ) -> tuple[Tier, ...]:
     """NVLink domains and one tier for each kind of group; each is taken to carry what its nodes can send."""
     parts: list[tuple[str, Ints]] = []
+    called: list[tuple[str, ...]] = []
     for level, name in enumerate(names):
         keys = [path[level:] for path in path_HL]
         seen: dict[tuple[str, ...], int] = {}
         part_N: Ints = np.array([seen.setdefault(k, len(seen)) for k in keys], np.int64)
         if len(seen) == 1 and level + 1 < len(names):
             parts.append((name, part_N))
+            called.append(tuple(k[0] for k in seen))
             break
         if not parts or int(parts[-1][1].max()) + 1 != len(seen) or level + 1 == len(names):
             parts.append((name, part_N))
+            called.append(tuple(k[0] for k in seen))
     inner = int(domain_N.max(initial=0)) + 1
     if inner > 1 and (not parts or (parts[-1][1].max(initial=0) > 0 and not len(wired.cable))):
         parts.append(("network", np.zeros(len(domain_N), np.int64)))
@@ -189,9 +192,10 @@ def _tiers(
         parts = []
     tiers = [Tier("nvlink", NVLINK_S, domain_N, _sums(domain_N, node_Bps))]
     for level, (name, part_N) in enumerate(parts):
-        tiers.append(Tier(_free(name, tiers), LEAF_S + TIER_S * level, part_N, _sums(part_N, node_Bps)))
+        words = called[level] if level < len(called) else ()
+        tiers.append(Tier(_free(name, tiers), LEAF_S + TIER_S * level, part_N, _sums(part_N, node_Bps), words))
     last = tiers[-1]
-    tiers[-1] = Tier(last.name, last.latency_s, last.group_N, np.full(last.num_groups, np.inf))
+    tiers[-1] = Tier(last.name, last.latency_s, last.group_N, np.full(last.num_groups, np.inf), last.names)
     if len(tiers) > 2 or any(len(np.unique(p)) > 1 for _, p in parts):
         notes.append(
             _note(wired, "assumed", "speeds between tiers are not said: a non-blocking fabric is assumed", Severity.INFO)

@@ -59,12 +59,14 @@ class Tier:
     `uplink_Bps_J`   bytes/s that one group can send to the tier above, one direction (inf at the outermost tier).
                      At tier 0 (the NVLink domain) that is the sum of the NICs of its present nodes.
     `latency_s`      one message between peers that meet at this tier
+    `names`          what the source calls the groups, by number; () where it does not say
     """
 
     name: str  # nvlink, leaf, pod, core, hall ...
     latency_s: float
     group_N: Ints
     uplink_Bps_J: Floats
+    names: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         freeze(self)

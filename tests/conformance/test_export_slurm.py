@@ -15,7 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from placement.export.slurm_topology import switches, topology_conf
 from placement.hostlist import fold
+from placement.ir import State
+from placement.spec import load_cluster
 from tests.exports import exported, host_of, shuffled, slot_of, small_plan
 from tests.native import build
 from tests.plans import tiny_cluster, tiny_plan
@@ -191,3 +194,25 @@ def test_full_size_lists_and_topology(tmp_path: Path, state: Path) -> None:
     assert shown.count("SwitchName=leaf") == 3056
     assert run.returncode == 0, run.stderr
     assert f"using {case.world} processors" in run.stderr
+
+
+@pytest.mark.parametrize("name", ["gb200-su", "h100-16k", "mixed-gb200-gb300"])
+def test_slurmctld_loads_an_exported_topology(name: str, state: Path) -> None:
+    """`topology export --to slurm-tree`: every node is under one tree, and every switch is there by its name."""
+    needed()
+    cluster = load_cluster(name)
+    present = cluster.host_N[cluster.state_N != State.ABSENT]
+    (state / "topology.conf").write_text(topology_conf(cluster))
+    (port,) = free_ports(1)
+    conf = BASE.format(port=port, state=state) + "\n".join([
+        "TopologyPlugin=topology/tree", "SuspendProgram=/bin/true", "ResumeProgram=/bin/true", "SuspendTime=1000000",
+        f"NodeName={fold(present)} NodeAddr=127.0.0.1 CPUs=4 State=CLOUD", f"PartitionName=all Nodes={fold(present)} Default=YES State=UP",
+        "",
+    ])  # fmt: skip
+    with running(state, conf, [], f"{len(present)} idle~") as env:
+        shown = subprocess.run(["scontrol", "show", "topology"], env=env, capture_output=True, text=True, check=True).stdout
+    assert {w.partition("=")[2] for line in shown.splitlines() for w in line.split()[:1]} == {
+        n for n, _, _ in switches(cluster)
+    }
+    log = (state / "ctld.log").read_text()
+    assert not [line for line in log.splitlines() if "switch" in line.lower() and ("error" in line or "lack access" in line)]
