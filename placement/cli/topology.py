@@ -82,13 +82,14 @@ def show(
     source: From = None,
     gpu: Annotated[str | None, typer.Option(help="GPU of the catalogue, where a capture does not name it.")] = None,
 ) -> int:
-    """Counts, tiers, switches and cables, and what is out of service."""
+    """Counts, tiers, switches and cables, what is out of service, the tree of groups, and which groups meet at which tier."""
     from placement.ingest.anyfile import load_cluster
+    from placement.report.hierarchy import tree_json
     from placement.report.topology import screen, summary
 
     cluster = load_cluster(file, source, gpu)
     if fmt is Format.JSON:
-        output.result_json(summary(cluster))
+        output.result_json(summary(cluster) | {"tree": tree_json(cluster)})
     else:
         output.result(screen(cluster))
     return Exit.OK

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from placement.ir import Cluster, State, Tier
+from placement.report.hierarchy import matrix_lines, tree_lines
 from placement.report.text import percent, seconds, si, table
 
 
@@ -80,8 +81,11 @@ def screen(cluster: Cluster) -> str:
         *_counts("switches", s["switches"]),
         *_counts("cables", s["cables"]),
         *table(_facts(cluster, s), "<<"),
+        "",
+        *tree_lines(cluster),
     ]  # fmt: skip
-    return "\n".join(lines)
+    matrix = matrix_lines(cluster)
+    return "\n".join([*lines, "", *matrix] if matrix else lines)
 
 
 def _tier_row(t: dict[str, Any]) -> list[str]:
