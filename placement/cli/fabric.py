@@ -23,8 +23,12 @@ def is_foreign(files: Sequence[str], format: str | None) -> bool:
     return len(files) > 1 or (format or format_of(files[0])) != NATIVE
 
 
-def validate(files: Sequence[str], format: str | None, plan: Sequence[str], fmt: TableFormat) -> int:
-    """Every fault of a fabric as wired, and its difference from a plan where one is given."""
+def validate(
+    files: Sequence[str], format: str | None, plan: Sequence[str], fmt: TableFormat, model: str | None = None,
+    job: str | None = None,
+) -> int:  # fmt: skip
+    """Every fault of a fabric as wired, its difference from a plan where one is given, and what the faults cost a model."""
+    from placement.cli import cost_of_faults
     from placement.fabric.wiring.analyse import analyse, ordered
     from placement.fabric.wiring.bandwidth import bandwidth
     from placement.fabric.wiring.compare import compare, ndt_report, plan_faults, superseded
@@ -44,6 +48,9 @@ def validate(files: Sequence[str], format: str | None, plan: Sequence[str], fmt:
         if found.skipped:
             read = (*read, Diagnostic("ingest/not-in-plan", found.skipped, Severity.INFO))
     faults = list(ordered(faults))
+    loss = None
+    if model is not None:
+        loss = cost_of_faults.loss_of(known, model, files[0], job)
     if fmt is TableFormat.CSV:
         output.result(fabric.as_csv(faults, read))
     elif fmt is TableFormat.JSON:
@@ -54,11 +61,14 @@ def validate(files: Sequence[str], format: str | None, plan: Sequence[str], fmt:
             "format": wired.format, "files": list(wired.files), "design": design_of(known), "diagnostics": told,
             "bandwidth": None if wired.logical else fabric.capacity_json(bandwidth(known)), "summary": _counts(faults, read),
         }  # fmt: skip
-        output.result_json(value | ({"ndt_report": report} if report is not None else {}))
+        extra = {"ndt_report": report} if report is not None else {}
+        output.result_json(value | extra | ({"cost": cost_of_faults.as_json(loss)} if loss is not None else {}))
     else:
         capacity = None if wired.logical else bandwidth(known)
         title = f"{wired.name}   {wired.format}" + (f", captured {wired.taken}" if wired.taken else "")
         output.result(fabric.screen(title, sentences(known), faults, read, capacity, output.stdout_style()))
+        if loss is not None:
+            output.result("\n".join(["", *cost_of_faults.lines(loss)]))
     return Exit.INPUT if _counts(faults, read)["errors"] else Exit.OK
 
 

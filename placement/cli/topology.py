@@ -32,12 +32,17 @@ def validate(
         list[str] | None,
         typer.Option("--plan", metavar="PLAN", help="Planned cabling to compare a capture with; may be repeated."),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="What the faults cost a training step of this model.", show_default=False),
+    ] = None,
+    job: Annotated[str | None, typer.Option(metavar="JOB", help="A job YAML for --model.", show_default=False)] = None,
 ) -> int:
     """Check a topology: a file of ours against its schema and itself, a capture against its own pattern and a plan."""
     from placement.cli import fabric
 
-    if plan or fabric.is_foreign(files, source):
-        return fabric.validate(files, source, plan or [], fmt)
+    if plan or model or fabric.is_foreign(files, source):
+        return fabric.validate(files, source, plan or [], fmt, model, job)
     return _native(files[0], fmt)
 
 

@@ -190,7 +190,7 @@ def _slow(wired: Wired, names: Names, kind: str, c: int, usual: str) -> Fault:
     return Fault(
         kind, W_, f"{text} runs at {rate} instead of {usual}", (f"{text} at {usual}",), (f"{text} at {rate}",),
         victims=hosts, devices=(names.device(a), names.device(b)), cables=1, line=line, file=file,
-        help="check cable type, transceivers and port settings",
+        help="check cable type, transceivers and port settings", records=(c,),
     )  # fmt: skip
 
 
