@@ -24,7 +24,9 @@ def call(words: Sequence[str | Path], timeout_s: float, **more: str) -> int:
     """Runs a program of the measurement; its exit code, 124 after a time-out."""
     print("+", *words, flush=True)
     try:
-        return subprocess.run([str(w) for w in words], cwd=ROOT, env=os.environ | more, check=False, timeout=timeout_s).returncode
+        return subprocess.run(
+            [str(w) for w in words], cwd=ROOT, env=os.environ | more, check=False, timeout=timeout_s
+        ).returncode
     except subprocess.TimeoutExpired:
         return 124
 
@@ -86,7 +88,7 @@ def train(out: Path, plans: list[Path], end: float) -> None:
     """Every plan once; a plan that fails is written down as such, and the rest goes on in new processes."""
     results = out / "steps.jsonl"
     while (left := [p for p in plans if p not in done(results, out)]) and time.monotonic() < end:
-        words = [sys.executable, "-m", "benchmarks.gpu.train", results, *left]
+        words: list[str | Path] = [sys.executable, "-m", "benchmarks.gpu.train", results, *left]
         code = call(launched(out, left[0], *words), max(1.0, end - time.monotonic()))
         left = [p for p in left if p not in done(results, out)]
         if code and left and time.monotonic() < end:

@@ -81,7 +81,8 @@ def plan_all(
     topology: str, model: str, graph: ModelGraph, defaults: Mapping[str, Any], constants: Efficiency | None, out: Path
 ) -> list[dict[str, Any]]:
     """Plans of one model, and the list of them."""
-    cluster, told = placement.load_cluster(topology), []
+    cluster = placement.load_cluster(topology)
+    told: list[dict[str, Any]] = []
     for pins in pins_of(cluster.num_gpus, "experts" in SHAPES[model]):
         job, name = job_of(defaults, pins, None), name_of(pins)
         try:

@@ -43,14 +43,17 @@ def seconds(work: Callable[[], object]) -> float:
         end.record()
         torch.cuda.synchronize()
         found.append(start.elapsed_time(end) * 1e-3 / TIMED)
-    return statistics.median(found)
+    return float(statistics.median(found))
 
 
 def matmuls() -> Iterator[dict[str, object]]:
     """bf16 and fp8 products of a token matrix and a weight, of random numbers (zeros draw less power and run faster)."""
     for m in TOKENS:
         for k, n in WIDTHS:
-            a, b = torch.randn(m, k, device="cuda", dtype=torch.bfloat16), torch.randn(n, k, device="cuda", dtype=torch.bfloat16)
+            a, b = (
+                torch.randn(m, k, device="cuda", dtype=torch.bfloat16),
+                torch.randn(n, k, device="cuda", dtype=torch.bfloat16),
+            )
             yield {"m": m, "n": n, "k": k, "precision": "bf16", "seconds": seconds(lambda: a @ b.t())}  # noqa: B023
             a8, b8, one = a.to(torch.float8_e4m3fn), b.to(torch.float8_e4m3fn), torch.ones((), device="cuda")
 

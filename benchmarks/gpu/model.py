@@ -90,7 +90,7 @@ class Weights(nn.Module):
 
 
 class Experts(nn.Module):
-    """A routed layer whose router is forced to balance, as published runs force theirs: token i visits experts i .. i+topk-1."""
+    """A routed layer, its router forced to balance as in published runs: token i visits experts i .. i+topk-1."""
 
     def __init__(self, shape: Shape, ep: int, group: torch.distributed.ProcessGroup | None) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ class Chunk(nn.Module):
 
 
 def tensor_parallel(chunk: Chunk, mesh: DeviceMesh) -> None:
-    """Columns and rows over the ranks of `mesh`, activations between them sharded along the sequence (Korthikanti et al. 2022)."""
+    """Columns and rows over `mesh`, activations between them sharded along the sequence (Korthikanti et al. 2022)."""
     plan: dict[str, object] = {}
     if chunk.embedding is not None:
         plan["embedding"] = RowwiseParallel(input_layouts=Replicate(), output_layouts=Shard(1), use_local_output=True)

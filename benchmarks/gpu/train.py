@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains the models of this folder by the plans that it is given, and measures step time and peak memory of each.
 
-placement-exec --all-local PLAN python -m benchmarks.gpu.train RESULTS.jsonl PLAN... 
+placement-exec --all-local PLAN python -m benchmarks.gpu.train RESULTS.jsonl PLAN...
 
 One process a GPU serves all plans, one after the other, so that each process starts CUDA once. Sizes, layers of a stage and
 members of every group come from the plan; a process whose place differs from the plan's stops.
@@ -67,7 +67,9 @@ def open_case(folder: Path, rank: int) -> Case:
     shard = s.dp if s.sharding == "fsdp" else 1
     edp_shard = s.edp if s.sharding == "fsdp" else 1
     dense = init_device_mesh(DEVICE.type, (s.pp, s.dp // shard, shard, s.tp), mesh_dim_names=("pp", "copy", "shard", "tp"))
-    expert = init_device_mesh(DEVICE.type, (s.pp, s.edp // edp_shard, edp_shard, s.ep), mesh_dim_names=("epp", "ecopy", "eshard", "ep"))
+    expert = init_device_mesh(
+        DEVICE.type, (s.pp, s.edp // edp_shard, edp_shard, s.ep), mesh_dim_names=("epp", "ecopy", "eshard", "ep")
+    )
     meshes = {
         "pp": dense["pp"], "tp": dense["tp"], "ep": expert["ep"],
         "dense": dense["copy", "shard"] if shard == 1 else dense["shard"],
@@ -91,7 +93,10 @@ def chunks_of(case: Case) -> dict[int, Chunk]:
             tensor_parallel(chunk, case.meshes["tp"])
         if CUDA and not os.environ.get("EAGER"):
             for block in chunk.blocks:
-                block.compile(dynamic=False)
+                part = (
+                    block.attention if s.tp > 1 and case.shape.experts else block
+                )  # torch 2.11 refuses a router under DTensor
+                part.compile(dynamic=False)
         data_parallel(chunk, case.meshes, shard=s.sharding == "fsdp", dp=s.dp)
         out[int(told["chunk"])] = chunk
     return out
@@ -154,15 +159,14 @@ def measure(case: Case) -> dict[str, Any]:
     torch.manual_seed(1 + case.rank // s.tp % s.dp)  # replicas see their own tokens
     batch = torch.randint(case.shape.vocab, (s.micro_batch * s.num_microbatches, case.length + 1), device=DEVICE)
     tokens, target = batch[:, :-1].contiguous(), batch[:, 1:].contiguous()
-    took, losses = [], []
+    losses: list[torch.Tensor | float] = []
 
     def work() -> None:
         losses.append(step(tokens, target))
         adam.step()
         adam.zero_grad()
 
-    for _ in range(WARM + STEPS):
-        took.append(timed(work))
+    took = [timed(work) for _ in range(WARM + STEPS)]
     every = torch.tensor(took[WARM:], device=DEVICE, dtype=torch.float64)
     dist.all_reduce(every, dist.ReduceOp.MAX)
     seconds = every.tolist()
@@ -195,7 +199,7 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def run(folder: Path, rank: int) -> dict[str, Any]:
-    """The result of one plan. A rank that fails or hangs ends its process, and so all: the caller goes on with the next plan."""
+    """The result of one plan. A rank that fails or hangs ends its process, and so all; the caller goes on."""
     faulthandler.dump_traceback_later(PATIENCE_S, exit=True)
     start = time.perf_counter()
     case = open_case(folder, rank)
