@@ -80,12 +80,17 @@ def placed_on(loaded: LoadedPlan, cluster: Cluster) -> Placement:
 
 
 def standing_of(loaded: LoadedPlan) -> Standing:
-    """A plan as a repair finds it."""
+    """A plan as a repair finds it. Raises PlanError where plan.json has not all that another version of this tool wrote."""
     from placement.repair import Standing
     from placement.runtime.standing import candidate_of, certificate_of, search_of
 
     tree = loaded.json
-    return Standing(candidate_of(loaded), certificate_of(tree), search_of(tree), tuple(tree["warnings"]))
+    try:
+        return Standing(candidate_of(loaded), certificate_of(tree), search_of(tree), tuple(tree["warnings"]))
+    except (KeyError, TypeError, ValueError) as error:
+        message = f"plan.json is of another version, or damaged: it cannot be read at {error}"
+        where, help = Label(Span(str(loaded.path / "plan.json"))), "write the plan again with `placement plan`"
+        raise PlanError([Diagnostic("plan/damaged", message, primary=where, help=help)]) from None
 
 
 def _require_own(loaded: LoadedPlan) -> None:

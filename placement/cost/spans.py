@@ -37,23 +37,17 @@ def spans_of(cluster: Cluster, strategy: Strategy, placement: Placement) -> Span
 
 
 def paced_uplinks(cluster: Cluster, placement: Placement) -> Floats:
-    """Bytes/s of each NVLink domain as its ranks find it, (J,): a collective waits for the slowest adapter that it uses.
-
-    The sum of the adapters where those in use are alike; where one of them is slower than others of the domain, all of them
-    at its pace.
+    """Bytes/s of each NVLink domain as its ranks find it, (J,): a collective waits for the slowest adapter that it uses, so
+    all of a domain are worth that one; at most their sum.
     """
     tier, slots = cluster.tiers[0], cluster.gpus_per_node
     node_U = np.flatnonzero(np.bincount(placement.gpu_R // slots, minlength=cluster.num_nodes))
     present_N = np.isin(cluster.state_N, (State.OK, State.RESERVED))
-    slowest_J, fastest_J = np.full(tier.num_groups, np.inf), np.zeros(tier.num_groups)
+    slowest_J = np.full(tier.num_groups, np.inf)
     np.minimum.at(slowest_J, tier.group_N[node_U], cluster.nic_Bps_N[node_U])
-    np.maximum.at(fastest_J, tier.group_N[present_N], cluster.nic_Bps_N[present_N])
-    slowed_J = slowest_J < fastest_J * (1.0 - 1e-9)
-    if not slowed_J.any():
-        return tier.uplink_Bps_J
-    nodes_J = np.bincount(tier.group_N[present_N], minlength=tier.num_groups)
-    paced_J = np.where(slowed_J, slowest_J, 0.0) * nodes_J * slots
-    return np.asarray(np.where(slowed_J, np.minimum(tier.uplink_Bps_J, paced_J), tier.uplink_Bps_J))
+    paced_J = slowest_J * np.maximum(np.bincount(tier.group_N[present_N], minlength=tier.num_groups), 1) * slots
+    slowed_J = paced_J < tier.uplink_Bps_J * (1.0 - 1e-9)
+    return np.asarray(np.where(slowed_J, paced_J, tier.uplink_Bps_J)) if slowed_J.any() else tier.uplink_Bps_J
 
 
 def worst_s(load_J: Floats, uplink_Bps_J: Floats) -> float:

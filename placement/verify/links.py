@@ -76,18 +76,17 @@ def _lie(case: Case, axis: str, node_R: Array) -> Lie:
 
 
 def domain_uplinks(case: Case, node_R: Array) -> Array:
-    """Of each NVLink domain: where an adapter in use is slower than others there, all of them at its pace."""
+    """Of each NVLink domain: all its adapters at the pace of the slowest that is in use, or their sum where that is less."""
     cluster, tier = case.cluster, case.cluster.tiers[0]
     uplink_Bps_J = tier.uplink_Bps_J.copy()
     present = np.isin(cluster.state_N, (State.OK, State.RESERVED))
+    _, nodes_J = np.unique(np.r_[tier.group_N[present], np.arange(tier.num_groups)], return_counts=True)
     used = np.unique(node_R)
-    if float(cluster.nic_Bps_N[present].min()) == float(cluster.nic_Bps_N[present].max()):
-        return uplink_Bps_J
-    for domain in np.unique(tier.group_N[used]).tolist():
-        adapters = cluster.nic_Bps_N[present & (tier.group_N == domain)]
-        slowest = float(cluster.nic_Bps_N[used[tier.group_N[used] == domain]].min())
-        if slowest < float(adapters.max()) * (1.0 - 1e-9):
-            uplink_Bps_J[domain] = min(uplink_Bps_J[domain], slowest * cluster.gpus_per_node * len(adapters))
+    order = used[np.argsort(cluster.nic_Bps_N[used], kind="stable")]
+    domains, first = np.unique(tier.group_N[order], return_index=True)
+    paced = cluster.nic_Bps_N[order[first]] * cluster.gpus_per_node * np.maximum(nodes_J[domains] - 1, 1)
+    slowed = paced < uplink_Bps_J[domains] * (1.0 - 1e-9)
+    uplink_Bps_J[domains[slowed]] = paced[slowed]
     return uplink_Bps_J
 
 

@@ -183,6 +183,30 @@ def test_no_repair_says_what_must_shrink_and_does_it(run, plan, tmp_path):
     assert load_plan(tmp_path / "new").json["strategy"]["tp"] == 8
 
 
+def test_reserved_spares_are_taken_when_told(run, made, tmp_path):
+    """Racks that the topology reserves are no room for a repair, until the on-call engineer says so."""
+    topology = tmp_path / "reserved.yaml"
+    topology.write_text(TOPOLOGY + '  - {state: reserved, racks: "r[5-6]"}\n')
+    pins = [w for p in ("tp=8", "pp=1", "cp=1", "vpp=1", "micro_batch=1") for w in ("--pin", p)]
+    plan = tmp_path / "plan"
+    words = (made.parent / "model.yaml", topology, *pins, "--gpus", "32", "--effort", "0", "-q", "-o", plan)
+    assert run("plan", *words).code == 0
+    rack = hosts(plan)[0].split("-")[0]
+    assert run("repair", plan, "--failed", f"{rack}-n[1-2]").code == 3
+    record = repaired(run, plan, "--failed", f"{rack}-n[1-2]", "--use-reserved", "-o", tmp_path / "new")
+    assert (record["moved"], record["cells_moved"]) == (8, 1)
+    assert {host.split("-")[0] for host in hosts(tmp_path / "new")} & {"r5", "r6"}
+
+
+def test_a_plan_of_another_version(run, plan):
+    """A plan.json that lacks what a repair needs is said to, not stumbled over."""
+    tree = json.loads((plan / "plan.json").read_text())
+    del tree["certificate"]["joint_bytes"]
+    (plan / "plan.json").write_text(json.dumps(tree))
+    code, _, err = run("repair", plan, "--failed", "r1-n1")
+    assert (code, "plan/damaged" in err, "joint_bytes" in err) == (4, True, True)
+
+
 def test_a_plan_is_repaired_once(run, plan, tmp_path):
     """A plan that has a successor is refused (exit 4), whatever the order; `--again` makes a branch."""
     dead = hosts(plan)[0]
