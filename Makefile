@@ -84,10 +84,10 @@ conformance: $(VENV)/.dev programs ## install the programs that read exports, an
 programs: $(PROGRAMS:%=$(CONFORMANCE)/.%) ## install the programs that `make conformance` starts
 
 $(CONFORMANCE)/.%: tests/conformance/requirements-%.txt
-	rm -rf $(CONFORMANCE)/$*
-	$(PYTHON) -m venv $(CONFORMANCE)/$*
-	( $(CONFORMANCE)/$*/bin/pip install --quiet --no-deps -r $< && $(CONFORMANCE)/$*/bin/python -W ignore -c '$(IMPORTS)' $(MODULES) ) \
-	  || { rm -rf $(CONFORMANCE)/$*; exit 1; }
+	@echo "installing $(CONFORMANCE)/$*"
+	@rm -rf $(CONFORMANCE)/$* && $(PYTHON) -m venv $(CONFORMANCE)/$*
+	@$(CONFORMANCE)/$*/bin/pip --disable-pip-version-check install --quiet --no-deps -r $< \
+	  && $(CONFORMANCE)/$*/bin/python -W ignore -c '$(IMPORTS)' $(MODULES) || { rm -rf $(CONFORMANCE)/$*; exit 1; }
 	@touch $@
 $(CONFORMANCE)/.plain: MODULES := jax ray kubernetes_validate kubeflow_trainer_api
 $(CONFORMANCE)/.torch: MODULES := torch megatron.core deepspeed torchtitan

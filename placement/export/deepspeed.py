@@ -15,7 +15,7 @@ import numpy as np
 from placement.diag import Diagnostic, InputError, Severity
 from placement.export.case import Case, Export
 from placement.export.stage_map import recompute_modes
-from placement.export.text import rows
+from placement.export.text import MAX_ARGUMENT, rows
 from placement.export.torchrun import refuse_scattered
 from placement.runtime import Section
 
@@ -38,7 +38,9 @@ def export(case: Case) -> Export:
     }
     return Export({
         "README": case.readme(
-            "deepspeed --hostfile hostfile --no_ssh_check PROGRAM.py --deepspeed_config ds_config.json ...",
+            "ranks as `placement export --to slurm` (env) says; program: PROGRAM.py --deepspeed_config ds_config.json ..."
+            if _beyond_launcher(case)
+            else "deepspeed --hostfile hostfile --no_ssh_check PROGRAM.py --deepspeed_config ds_config.json ...",
             "PipelineModule(topology=topology.topology(), partition_method=...): see topology.py; layers are in model order.",
         ),
         "hostfile": case.stamp() + rows(case.name_H, b" slots=", case.ranks_H, b"\n"),
@@ -84,8 +86,25 @@ def _refuse(case: Case) -> None:
         raise InputError(found)
 
 
+def world_info_bytes(case: Case) -> int:
+    """Length of the argument `--world_info`, in which the launcher tells every node all hosts and slots: JSON in base 64."""
+    slots = sum(len(json.dumps(list(range(n)))) * int(count) for n, count in enumerate(np.bincount(case.ranks_H)) if count)
+    names = int(np.char.str_len(case.name_H).sum())
+    return 4 * math.ceil((names + slots + case.hosts * len('"": , ')) / 3)  # braces around weigh as much as the last comma
+
+
+def _beyond_launcher(case: Case) -> bool:
+    return world_info_bytes(case) > MAX_ARGUMENT
+
+
 def _warnings(case: Case) -> list[Diagnostic]:
     found, modes = [], recompute_modes(case)
+    if _beyond_launcher(case):
+        message = (
+            f"the `deepspeed` launcher names {case.hosts} hosts in an argument of {world_info_bytes(case)} bytes, and one "
+        )
+        way_out = "start the ranks with `--to slurm` or `--to env`: the program and its configuration stay the same"
+        found.append(Diagnostic("export/needs-shim", f"{message}may have {MAX_ARGUMENT}", Severity.WARNING, help=way_out))
     if modes != ["none"]:
         message = f"the plan recomputes {' and '.join(modes)}; DeepSpeed has `activation_checkpoint_interval`, in layers"
         found.append(Diagnostic("export/recompute-differs", message, Severity.WARNING, help="1 is full recompute"))

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from placement.diag import Diagnostic, InputError, Severity
 from placement.export.case import Case, Export
-from placement.export.text import rows
-
-MAX_ARGUMENT = 131_071  # bytes of one argument (Linux MAX_ARG_STRLEN less its NUL)
+from placement.export.text import MAX_ARGUMENT, rows
 
 
 def export(case: Case) -> Export:

@@ -16,12 +16,11 @@ import numpy as np
 from placement.diag import Diagnostic, InputError, Severity
 from placement.export.case import Case, Export
 from placement.export.slurm_topology import topology_conf, topology_yaml
-from placement.export.text import rows, slurm_lists
+from placement.export.text import MAX_ARGUMENT, rows, slurm_lists
 
 ARBITRARY = 10_000  # hosts
 MAX_NODES = 65_536  # MAX_SLURM_NODES
 MAX_TASKS = 512  # MAX_TASKS_PER_NODE
-MAX_STRING = 131_072  # bytes of one argument or variable, with its NUL (Linux MAX_ARG_STRLEN): SLURM_JOB_NODELIST is one
 _SEGMENT_SLOW = 4  # nodes; a small segment makes the block scheduler slow on many nodes
 
 
@@ -62,10 +61,10 @@ def _refuse(case: Case) -> None:
             f"nodes are more than it can take ({ARBITRARY})", help="plan whole nodes: remove `ragged: allow` from the job",
         )])  # fmt: skip
     size = len(slurm_lists(case.name_H, np.zeros(case.hosts, np.int64))[0])
-    if size >= MAX_STRING:
+    if size > MAX_ARGUMENT:  # SLURM_JOB_NODELIST
         raise InputError([Diagnostic(
             "export/too-large", f"the node list has {size} bytes as Slurm writes it, and a variable of a task may have "
-            f"{MAX_STRING - 1}", help="use the same trays of every rack: `spares: {policy: per_rack}`, or `--to env`",
+            f"{MAX_ARGUMENT}", help="use the same trays of every rack: `spares: {policy: per_rack}`, or `--to env`",
         )])  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 Letters = npt.NDArray[np.bytes_]
 Ints = npt.NDArray[np.integer]
+MAX_ARGUMENT = 131_071  # bytes of one argument or variable of a program (Linux MAX_ARG_STRLEN less its NUL)
 Column = npt.NDArray[np.bytes_] | npt.NDArray[np.integer] | bytes
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from placement.export import Case
+from placement.export.deepspeed import world_info_bytes
 from placement.export.torchtitan import modules_of
 from placement.ir import Stages, Strategy
 from tests.exports import ask, communicators_of, exported, free_port, host_of, interpreter, plan_of, slot_of, small_plan
@@ -151,9 +152,10 @@ t = topology.topology()
 coordinates = [[t.get_coord(r).pipe, t.get_coord(r).data, t.get_coord(r).model] for r in range(t.world_size())]
 sizes = (t.get_dim("model"), topology.PLAN["expert_parallel_size"], t.get_dim("pipe"))
 ep, edp = _get_expert_parallel_ranks(t.world_size(), *sizes)
-from deepspeed.launcher.runner import fetch_hostfile
+from deepspeed.launcher.runner import encode_world_info, fetch_hostfile
 print(json.dumps({"coordinates": coordinates, "parts": [int(p) for p in topology.parts()], "ep": ep, "edp": edp,
-                  "hosts": list(fetch_hostfile("hostfile").items())}))
+                  "hosts": list(fetch_hostfile("hostfile").items()),
+                  "argument": len(encode_world_info({h: list(range(n)) for h, n in fetch_hostfile("hostfile").items()}))}))
 """
 
 
@@ -172,4 +174,5 @@ def test_deepspeed_topology(tmp_path: Path) -> None:
     assert told["parts"] == [0, 4, 6]
     assert sorted(told["ep"]) == sorted(s.groups("ep").tolist())
     assert sorted(told["edp"]) == sorted(s.groups("edp").tolist())
+    assert told["argument"] == world_info_bytes(case)
     assert told["hosts"] == [[host, 4] for host in host_of(case)[::4]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from placement.diag import PlanError
 from placement.runtime import Section, rank_rows
 from placement.runtime.crc import crc32c
-from placement.runtime.layout import ENTRY, HEADER, NONE, RECORDS, Kind
+from placement.runtime.layout import ENTRY, HEADER, MAJOR, MINOR, NONE, RECORDS, Kind
 from placement.runtime.planbin import PlanBin, unpack
 from tests.fuzz.seeds import PLANS, write
 from tests.native import SANITIZE, SOURCES, STRICT, binary, build, needs, run, shaped
@@ -292,6 +293,13 @@ def test_released_minor_versions_still_open(name: str, digest: str, library: cty
     assert found.digest == digest
     lines = run(build("examples/runtime/plan_dump.c", *SANITIZE), DATA / name).stdout
     assert lines == (DATA / name).with_suffix(".txt").read_text(encoding="utf-8")
+
+
+def test_no_released_version_is_missing() -> None:
+    """tests/conformance/data holds a file of every minor version up to the one written now; C knows the same."""
+    assert set(RELEASED) == {f"plan-{MAJOR}.{minor}.bin" for minor in range(MINOR + 1)}
+    header = (SOURCES / "placement_plan.h").read_text(encoding="utf-8")
+    assert re.findall(r"#define PLACEMENT_FORMAT_(?:MAJOR|MINOR) (\d+)", header) == [str(MAJOR), str(MINOR)]
 
 
 def later(data: bytes) -> bytes:

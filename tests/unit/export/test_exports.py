@@ -28,11 +28,14 @@ NODES = ("torchrun", "deepspeed")  # take whole nodes only
 
 def plan_for(target: str) -> Plan:
     """A plan that the target takes."""
-    if target == "deepspeed":
-        plan = small_plan(whole_nodes=True)
-        strategy = dataclasses.replace(plan.chosen.strategy, ep=1, etp=1)
-        return dataclasses.replace(plan, chosen=dataclasses.replace(plan.chosen, strategy=strategy))
-    return small_plan(whole_nodes=target in NODES)
+    plan = small_plan(whole_nodes=target in NODES)
+    return dense(plan) if target == "deepspeed" else plan
+
+
+def dense(plan: Plan) -> Plan:
+    """The same plan without expert groups."""
+    strategy = dataclasses.replace(plan.chosen.strategy, ep=1, etp=1)
+    return dataclasses.replace(plan, chosen=dataclasses.replace(plan.chosen, strategy=strategy))
 
 
 def unsorted_slots(plan: Plan) -> Plan:
@@ -208,6 +211,15 @@ def test_deepspeed_weights(tmp_path: Path) -> None:
     weight = np.array(layer_weights(case))
     assert weight[:3].sum() == weight[3:].sum()
     assert (weight > 0).all()
+
+
+def test_deepspeed_names_another_start(tmp_path: Path) -> None:
+    """Where all hosts do not fit into one argument the user is told, and the README starts the ranks another way."""
+    few, many = (dense(tiny_plan(tiny_cluster(leafs=n, nodes=100, gpus=4))) for n in (29, 30))
+    assert "export/needs-shim" not in warned("deepspeed", few, tmp_path / "few")
+    assert b"Start: deepspeed --hostfile" in files("deepspeed", few, tmp_path / "few2")["README"]
+    assert "export/needs-shim" in warned("deepspeed", many, tmp_path / "many")
+    assert b"Start: ranks as `placement export --to slurm`" in files("deepspeed", many, tmp_path / "many2")["README"]
 
 
 @pytest.mark.parametrize(
