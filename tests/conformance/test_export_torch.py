@@ -144,24 +144,38 @@ def test_torchtitan_mesh(tmp_path: Path) -> None:
 
 
 DEEPSPEED = """
-import json, sys
+import json, os, sys
 sys.path.insert(0, ".")
-import topology
+import deepspeed, topology, torch
+import torch.distributed as dist
+from deepspeed.launcher.runner import encode_world_info, fetch_hostfile
 from deepspeed.utils.groups import _get_expert_parallel_ranks
+from torch.testing._internal.distributed.fake_pg import FakeStore
+sys.modules["deepspeed.comm.torch"].build_shm_op = lambda: None  # it would compile one for the processor
 t = topology.topology()
 coordinates = [[t.get_coord(r).pipe, t.get_coord(r).data, t.get_coord(r).model] for r in range(t.world_size())]
 sizes = (t.get_dim("model"), topology.PLAN["expert_parallel_size"], t.get_dim("pipe"))
 ep, edp = _get_expert_parallel_ranks(t.world_size(), *sizes)
-from deepspeed.launcher.runner import encode_world_info, fetch_hostfile
+stages = []
+for rank in range(t.world_size()):
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank % 4), "WORLD_SIZE": str(t.world_size())}
+    dist.init_process_group("fake", rank=rank, world_size=t.world_size(), store=FakeStore())
+    deepspeed.init_distributed(dist_backend="fake", auto_mpi_discovery=False)
+    module = topology.pipeline_module([torch.nn.Identity() for _ in topology.PLAN["layer_weights"]])
+    bounds, grid = (module._local_start, module._local_stop), module._grid
+    stages.append([*map(int, bounds), [int(r) for r in grid.pp_group], [int(r) for r in grid.dp_group]])
+    deepspeed.comm.comm.cdb = None
+    dist.destroy_process_group()
+hosts = fetch_hostfile("hostfile")
 print(json.dumps({"coordinates": coordinates, "parts": [int(p) for p in topology.parts()], "ep": ep, "edp": edp,
-                  "hosts": list(fetch_hostfile("hostfile").items()),
-                  "argument": len(encode_world_info({h: list(range(n)) for h, n in fetch_hostfile("hostfile").items()}))}))
+                  "stages": stages, "hosts": list(hosts.items()),
+                  "argument": len(encode_world_info({h: list(range(n)) for h, n in hosts.items()}))}))
 """
 
 
 @HEAVY
 def test_deepspeed_topology(tmp_path: Path) -> None:
-    """ProcessTopology has the plan's coordinates, partition_balanced its cut, groups its experts, the host file its order."""
+    """ProcessTopology has the plan's coordinates, PipelineModule its cut and groups, the host file its order."""
     s = Strategy(4, 1, 2, 4, 4, 2, 1, 1, 4, "1f1b", "none", "zero1")
     plan = small_plan(whole_nodes=True)
     stages = Stages(np.array([0, 0, 0, 0, 1, 1]), ("none", "none"))
@@ -172,6 +186,8 @@ def test_deepspeed_topology(tmp_path: Path) -> None:
     at = s.coordinates(np.arange(s.world_size))
     assert told["coordinates"] == np.stack([at["pp"], at["dp"], at["tp"]], axis=1).tolist()
     assert told["parts"] == [0, 4, 6]
+    groups = [communicators_of(case, rank) for rank in range(case.world)]
+    assert told["stages"] == [[*((4, 6) if at["pp"][r] else (0, 4)), g["pp"], g["dp"]] for r, g in enumerate(groups)]
     assert sorted(told["ep"]) == sorted(s.groups("ep").tolist())
     assert sorted(told["edp"]) == sorted(s.groups("edp").tolist())
     assert told["argument"] == world_info_bytes(case)
