@@ -13,7 +13,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help plan exec fuzz test bench lint format walls types schemas schemas-check tests conformance programs bless screen lock docs clean
+.PHONY: help plan exec fuzz test bench bench-repair lint format walls types schemas schemas-check tests conformance programs bless screen lock docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -97,6 +97,9 @@ bless: $(VENV)/.dev ## rewrite golden files with what the code prints now; read 
 
 bench: $(VENV)/.runtime ## measure, and write benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks
+
+bench-repair: $(VENV)/.dev ## repairs, drill, kills and 100,000 random failure sets, into benchmarks/REPAIR.md
+	$(BIN)/python -m benchmarks.repair --campaign -o benchmarks/REPAIR.md
 
 screen: $(VENV)/.runtime ## run the main job and put what it prints into README.md
 	$(BIN)/python -m benchmarks.screen

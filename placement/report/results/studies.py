@@ -64,8 +64,9 @@ STUDIES: Mapping[str, tuple[str, Shape]] = {
             "policies": [
                 {
                     "name": "str", "policy": "str", "count": "int", "spare_gpus": "int", "replicas": "int",
-                    "throughput": "float: of the plan without spares",
-                    "step_time_s": "float", "replaced_in_rack": "float", "survival": ["float: probability, hour by hour"],
+                    "throughput": "float: of all replicas, over that of this plan",
+                    "step_time_s": "float?: of the same batch; null if no number of replicas divides it",
+                    "replaced_in_rack": "float", "survival": ["float: probability, hour by hour"],
                 }
             ],
         },
