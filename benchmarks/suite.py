@@ -59,7 +59,13 @@ def run_all(root: Path, scratch: Path, *, sizes: Sequence[int], say: Say) -> Res
     """Runs everything. `scratch`: an empty directory for variants and plans."""
     load = os.getloadavg()[0]
     growth = tuple(_grow(root, scratch, gpus, say) for gpus in sizes)
-    targets = [_help(root, say), *_scoring(root, say), *_runtime(scratch, say), *_exports(scratch, say)]
+    targets = [
+        _help(root, say),
+        *_scoring(root, say),
+        *_runtime(scratch, say),
+        *_exports(scratch, say),
+        *_fabric(root, scratch, say),
+    ]
     main_job = {g.gpus: g for g in growth}.get(220_032)
     if main_job:
         targets += [*_main_targets(main_job), _verify(scratch / "plan-220032", say), *_report(scratch, say)]
@@ -148,3 +154,9 @@ def _exports(scratch: Path, say: Say) -> list[Target]:
     found = exports.targets(scratch)
     say(f"exports: {', '.join(f'{t.what} {t.value:.2f} {t.unit}' for t in found)}")
     return found
+
+
+def _fabric(root: Path, scratch: Path, say: Say) -> list[Target]:
+    from benchmarks import fabric
+
+    return fabric.targets(root, scratch, say)

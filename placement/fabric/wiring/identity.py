@@ -26,7 +26,8 @@ def identity_faults(wired: Wired, names: Names) -> Iterator[Fault]:
     with_lid = (device.lid_D > 0) & (device.lid_D < 0xC000)
     yield from _twins(wired, names, device.lid_D, with_lid, "duplicate-lid", "LID", E_)
     yield from _same_name(wired, names)
-    idle = np.flatnonzero((device.lid_D == PERMISSIVE) & (device.kind_D == Kind.ADAPTER))
+    real = int(device.lid_D.max(initial=0)) <= PERMISSIVE  # larger numbers are no LIDs: the file numbers its devices
+    idle = np.flatnonzero(real & (device.lid_D == PERMISSIVE) & (device.kind_D == Kind.ADAPTER))
     if len(idle):
         hosts = tuple(sorted({str(n) for n in device.name_D[idle].tolist() if n}))
         line, file = names.device_place(int(idle[0]))
