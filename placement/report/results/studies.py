@@ -117,9 +117,21 @@ STUDIES: Mapping[str, tuple[str, Shape]] = {
             "bandwidth": Maybe({"tiers?": [{"name": "str", "cables_designed": "int", "cables_found": "int", **_BANDWIDTH}],
                                 "bisection?": Maybe(_BANDWIDTH)}),
             "ndt_report?": "any",
+            "cost?": {
+                "model": "str", "designed_step_s": "float", "designed_gpus": "int",
+                "found_step_s": "float", "found_gpus": "int",
+                "worst": [
+                    {"name": "str", "message": "str", "gpus": "int",
+                     "step_s": "float: of the plan as designed, with this fault",
+                     "loss": "float: longer than without it, a share"}
+                ],
+            },
         },
     ),
-    "topology-show": ("`topology show FILE`: what a topology describes.", _CLUSTER),
+    "topology-show": (
+        "`topology show FILE`: what a topology describes.",
+        {**_CLUSTER, "tree": "any: groups of the outermost tier with those in them, hosts as host lists"},
+    ),
     "topology-diff": (
         "`topology diff A B`: cabling of two captures, or of a capture and its design.",
         {"same": "int: cables that both have", "diagnostics": [_CABLING], "summary": COUNTS, "ndt_report": "any"},
