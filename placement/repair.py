@@ -138,7 +138,7 @@ def settled(task: Problem, standing: Standing, chosen: Candidate) -> Plan:
         plan_bytes = {t.name: sum(axis[t.name] for axis in moved) for t in task.cluster.tiers}
         certificate = replace(standing.certificate, plan_bytes=plan_bytes, step_s=chosen.cost.step_s)
     else:
-        found = certify(task.cluster, chosen.strategy, chosen.placement, chosen.traffic, task.job.ragged)
+        found = certify(task.cluster, chosen.strategy, chosen.placement, chosen.traffic, task.job.ragged, quick=True)
         floor_s = placement_floor_s(task, chosen.strategy, chosen.stages, found.cell > 0)
         certificate = replace(found, step_s=chosen.cost.step_s, step_bound_s=min(floor_s, chosen.cost.step_s))
     told = dict.fromkeys((*standing.warnings, *warnings(task.job, default.cost, chosen.cost)))

@@ -44,15 +44,16 @@ class Bounds:
 
 
 def certify(
-    cluster: Cluster, strategy: Strategy, placement: Placement, traffic: Traffic, ragged: bool = False
+    cluster: Cluster, strategy: Strategy, placement: Placement, traffic: Traffic, ragged: bool = False, *, quick: bool = False,
 ) -> Certificate:  # fmt: skip
     """Lower bounds for this strategy and traffic on this cluster's usable GPUs, beside the bytes of the placement.
 
-    If the placement keeps cells in NVLink domains, also for all placements that do (`ragged`: as in the job).
+    If the placement keeps cells in NVLink domains, also for all placements that do (`ragged`: as in the job). `quick`: without
+    the search for better weights of all tiers together.
     """
     by_axis = tier_bytes(cluster, strategy, placement, traffic)
     plan = {t.name: sum(axis[t.name] for axis in by_axis.values()) for t in cluster.tiers}
-    enough = sum(plan.values()) / (1 + CLOSE)
+    enough = 0.0 if quick else sum(plan.values()) / (1 + CLOSE)
     found = lower_bytes(cluster, strategy, traffic, enough=enough)
     cell, kept, joint = _kept(cluster, strategy, placement, traffic, ragged, enough)
     return Certificate(
