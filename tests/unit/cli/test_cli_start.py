@@ -22,6 +22,9 @@ def loaded(commands, heavy):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
 
 
+COMPLETE = "import sys; sys.argv[0] = 'placement'; from placement.cli.app import app; app(prog_name='placement')"
+
+
 def test_help_imports_nothing_heavy():
     """`placement --help` loads none of the heavy libraries, pydantic included."""
     assert loaded([[]], (*HEAVY, "pydantic")) == []
@@ -55,3 +58,15 @@ def test_python_m_and_the_script_are_the_same_program():
     )
     assert script == module
     assert script.startswith("placement ")
+
+
+def test_the_shell_completes_commands_and_choices():
+    """What `--install-completion` installs asks the program for words: commands, and the values of a choice."""
+    import os
+
+    for typed, expected in (("placement w", {"why"}), ("placement why plan ", {"rank", "stage", "node", "link", "axis"})):
+        env = os.environ | {
+            "_PLACEMENT_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split(" ")) - 1),
+        }  # fmt: skip
+        done = subprocess.run([sys.executable, "-c", COMPLETE], capture_output=True, text=True, env=env, check=False)
+        assert set(done.stdout.split()) == expected, done.stderr
