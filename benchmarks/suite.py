@@ -62,6 +62,7 @@ def run_all(root: Path, scratch: Path, *, sizes: Sequence[int], say: Say) -> Res
     targets = [
         _help(root, say),
         *_scoring(root, say),
+        _simulation(root, say),
         *_runtime(scratch, say),
         *_exports(scratch, say),
         *_fabric(root, scratch, say),
@@ -129,6 +130,14 @@ def _help(root: Path, say: Say) -> Target:
     walls = [measure.placement("--help", cwd=root).wall_s for _ in range(10)][1:]
     say(f"help: {statistics.median(walls):.3f} s")
     return Target("placement --help, wall", statistics.median(walls), 0.3, "s")
+
+
+def _simulation(root: Path, say: Say) -> Target:
+    run = measure.run((sys.executable, "-m", "benchmarks.simulation"), cwd=root)
+    if run.code:
+        raise RuntimeError(run.stderr)
+    say(f"event simulation: {float(run.stdout):.3f} s")
+    return Target("event simulation of pp 16 x vpp 4 x 256 microbatches, processor", float(run.stdout), 0.2, "s")
 
 
 def _scoring(root: Path, say: Say) -> list[Target]:

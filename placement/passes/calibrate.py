@@ -60,7 +60,7 @@ def calibrate(
         groups = {"pair": lambda r: r.pair, "model": lambda r: r.model_key, "hardware": lambda r: r.hardware}
         predicted = {name: left_out(used, prior, group, eff) for name, group in groups.items()}
         report["left_out"] = {name: _errors(used, steps_s) for name, steps_s in predicted.items()}
-        scope, report["covered"] = scope_of(used, predicted["pair"], predicted["hardware"])
+        scope, report["covered"] = scope_of(used, predicted["model"], predicted["hardware"])
         eff = dataclasses.replace(eff, scope=scope)
     return eff, report
 

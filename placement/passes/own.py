@@ -26,7 +26,10 @@ from placement.passes.predict import predict_run
 FEW_PERCENT = 0.05  # how well nccl-tests and matmul sweeps repeat, logarithm
 STEP_NOISE = 0.05  # how well one step tells of others: runs of a pair differ by that from each other, logarithm
 MOVED = 0.01  # relative: constants that moved less are not told
-CLOSE = 0.25  # of the widths of the priors: the catalogue knows more than they do
+CLOSE = 0.15  # of the widths of the priors: dozens of published pairs know more than a few steps of one cluster
+OPEN = 1.0  # the same of constants of routed layers, of which three published models know little
+ROUTED = ("grouped", "permute", "cast_moe", "launch_moe", "launch_expert", "ep_", "drift_moe", "fused_moe", "misaligned",
+          "air_moe", "router")  # fmt: skip
 COMMON = 0.06  # all GPUs of a cluster run faster or slower together (power, cooling, clocks), logarithm
 RATES = ("matmul_", "attention_ampere", "attention_hopper", "attention_blackwell")
 NETWORK = {
@@ -100,7 +103,8 @@ def fit_steps(runs: Sequence[Run], prior: Mapping[str, Prior], eff: Efficiency, 
     names = [n for n, p in prior.items() if p.width > 0]
     batch, centre = batch_of(used), np.log([eff[n] for n in names])
     rates = np.array([COMMON * n.startswith(RATES) * (n != "matmul_bytes") for n in names])
-    spread = CLOSE**2 * covariance([prior[n] for n in names]) + np.outer(rates, rates)
+    near = np.array([OPEN if n.startswith(ROUTED) else CLOSE for n in names])
+    spread = np.outer(near, near) * covariance([prior[n] for n in names]) + np.outer(rates, rates)
     whiten = np.linalg.inv(np.linalg.cholesky(spread))
     measured = np.log(batch.fact_R["measured"])
     x = centre
@@ -111,7 +115,7 @@ def fit_steps(runs: Sequence[Run], prior: Mapping[str, Prior], eff: Efficiency, 
             error = np.log(predict(batch, _with(eff, names, x))) - measured  # noqa: B023 -- used within the round
             return np.concatenate([error / STEP_NOISE, whiten @ (x - centre)])
 
-        x, _ = descend(residuals, x, np.full(len(names), CLOSE), 15)
+        x, _ = descend(residuals, x, near, 15)
     return _with(eff, names, x)
 
 

@@ -39,28 +39,30 @@ def reasons_of(run: Run, scope: Scope) -> tuple[str, ...]:
     return extrapolates(scope, run.job, hw, run.strategy, bool(members[0] < run.strategy.ep))
 
 
-def scope_of(runs: Sequence[Run], pair_s: Floats, hardware_s: Floats) -> tuple[Scope, float]:
-    """Scope with intervals, and the share of left-out runs that they cover when each pair is judged by the others' errors.
+def scope_of(runs: Sequence[Run], model_s: Floats, hardware_s: Floats) -> tuple[Scope, float]:
+    """Scope with intervals, and the share of left-out runs that they cover when each model is judged by the others' errors.
 
-    `pair_s`, `hardware_s`: steps predicted by fits that left out the run's (model, hardware) pair, or its GPU type.
+    `model_s`, `hardware_s`: steps predicted by fits that left out the run's model on all hardware, or its GPU type. The model
+    of a plan is seldom one that was published, so its errors are those of models that a fit never saw.
     """
     base = envelope(runs)
     reasons_R = np.array([len(reasons_of(r, base)) for r in runs])
     measured_R = np.array([r.measured_step_s or np.nan for r in runs])
-    pair_R, hardware_R = (np.abs(np.log(s / measured_R)) for s in (pair_s, hardware_s))
-    spread = _spread(runs, pair_R, hardware_R, reasons_R, np.ones(len(runs), dtype=bool))
+    model_R, hardware_R = (np.abs(np.log(s / measured_R)) for s in (model_s, hardware_s))
+    spread = _spread(runs, model_R, hardware_R, reasons_R, np.ones(len(runs), dtype=bool))
     scope = Scope(base.gpus, base.precisions, base.max_gpus, spread)
     covered = 0.0
     pairs = Counter(r.pair for r in runs)
-    for pair, size in pairs.items():
-        mine = np.array([r.pair == pair for r in runs])
-        others = Scope(base.gpus, base.precisions, base.max_gpus, _spread(runs, pair_R, hardware_R, reasons_R, ~mine))
+    for model in dict.fromkeys(r.model_key for r in runs):
+        mine = np.array([r.model_key == model for r in runs])
+        others = Scope(base.gpus, base.precisions, base.max_gpus, _spread(runs, model_R, hardware_R, reasons_R, ~mine))
         for i in np.flatnonzero(mine).tolist():
-            covered += float(pair_R[i] <= half_width(others, runs[i].kind == "moe", int(reasons_R[i]))) / size
+            width = half_width(others, runs[i].kind == "moe", int(reasons_R[i]))
+            covered += float(model_R[i] <= width) / pairs[runs[i].pair]
     return scope, covered / len(pairs)
 
 
-def _spread(runs: Sequence[Run], pair_R: Floats, hardware_R: Floats, reasons_R: Ints, known_R: Bools) -> dict[str, float]:
+def _spread(runs: Sequence[Run], model_R: Floats, hardware_R: Floats, reasons_R: Ints, known_R: Bools) -> dict[str, float]:
     """Half-widths from the errors of `known_R`: of dense and of routed models, and how much wider errors far away are."""
     size = Counter(r.pair for r in runs)
     weight_R = np.array([1.0 / size[r.pair] for r in runs])
@@ -68,10 +70,10 @@ def _spread(runs: Sequence[Run], pair_R: Floats, hardware_R: Floats, reasons_R: 
     out = {}
     for kind in ("dense", "moe"):
         near = known_R & (kind_R == kind) & (reasons_R == 0)
-        out[kind] = quantile(pair_R[near], weight_R[near]) if near.sum() >= FEW else USUAL[kind]
+        out[kind] = quantile(model_R[near], weight_R[near]) if near.sum() >= FEW else USUAL[kind]
     unit_R = np.array([out["moe" if k == "moe" else "dense"] for k in kind_R])
     far = known_R & (reasons_R > 0)
-    ratio = np.concatenate([pair_R[far] / unit_R[far], hardware_R[known_R] / unit_R[known_R]])
+    ratio = np.concatenate([model_R[far] / unit_R[far], hardware_R[known_R] / unit_R[known_R]])
     weight = np.concatenate([weight_R[far], weight_R[known_R]])
     out["far"] = max(1.0, quantile(ratio, weight)) if len(ratio) >= FEW else USUAL["far"]
     return out

@@ -78,7 +78,7 @@ def screen(report: Report) -> str:
     if "covered" in report:
         lines += [
             "",
-            f"80 % intervals cover {percent(report['covered'])} of left-out runs, each pair judged by the errors of the others",
+            f"80 % intervals cover {percent(report['covered'])} of left-out runs, each model judged by errors of the others",
         ]
     if moved:
         lines += [

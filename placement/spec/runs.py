@@ -50,6 +50,7 @@ from placement.spec.source import Document, load
 from placement.spec.synthetic import synthetic_cluster
 
 NIC_GBITS = {"ampere": 200.0, "hopper": 400.0, "blackwell": 400.0, "blackwell_ultra": 800.0}  # hardware.yaml, one GPU
+MOST_GBITS = 1600  # no GPU has more; a larger figure is that of a host
 DOMAIN = {"ampere": 8, "hopper": 8}  # GPUs of an NVLink domain where a row does not say
 REAL_ROUTER = 1.1  # busiest expert group over the mean where routing is not forced to balance (measured_runs.md, anomaly 8)
 NEAREST = {  # parts of the same silicon under other names; a row that says more is matched by its own name first
@@ -281,9 +282,13 @@ def _nic_Bps(row: Mapping[str, Any], chip: Chip) -> float:
     given = row.get("nic_gbit_s_per_gpu")
     if positive(given):
         return float(given) * 1e9 / 8
-    found = re.search(r"(?:(\d+)\s*x\s*)?(\d+)\s*G\b", str(row.get("fabric") or ""))
-    gbits = float(found[2]) * int(found[1] or 1) if found else NIC_GBITS[chip.generation]
-    return gbits * 1e9 / 8 if 10 <= gbits <= 3200 else NIC_GBITS[chip.generation] * 1e9 / 8
+    text = str(row.get("fabric") or "")
+    found = re.search(r"(?:(\d+)\s*x\s*)?(\d+)\s*G(?:bps|b/s|bit/s|b)?\b", text)
+    usual = NIC_GBITS[chip.generation]
+    gbits = float(found[2]) * int(found[1] or 1) if found else usual
+    if re.search(r"node|host|server", text, re.IGNORECASE):
+        gbits /= 4 if chip.form.startswith("nvl") else 8
+    return (gbits if 10 <= gbits <= MOST_GBITS else usual) * 1e9 / 8
 
 
 def expressible(runs: Iterable[Run]) -> Sequence[Run]:

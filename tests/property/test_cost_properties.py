@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from placement.cost.hardware import Hardware, contiguous_spans
 from placement.cost.layers import layer_cost
 from placement.cost.shards import Shards, shards_of
-from placement.cost.step import dp_s, optimizer_s, overhead_s, step_cost
+from placement.cost.step import dp_s, dp_windows, optimizer_s, overhead_s, step_cost
 from placement.ir import PARTS, Job, Software, Strategy, no_spans
 from placement.passes.layout import usual_stages
 from placement.spec.catalog import chip, efficiency
@@ -161,3 +161,39 @@ def test_layer_cost_does_not_depend_on_its_neighbours(num):
     alone = layer_cost(ROUTED, job, hw("GB300"), EFF, last, no_spans(2, 1))
     for name in ("total_KYD", "recompute_KYC", "act_KYC", "dense_KY", "expert_KY", "sent_KYA"):
         assert np.allclose(getattr(together, name)[-1], getattr(alone, name)[0]), name
+
+
+@given(st.integers(1, 8), st.sampled_from((1, 2, 8)), st.sampled_from((1, 4)))
+def test_gradients_never_hide_behind_more_compute_than_a_step_has(m, pp, vpp):
+    """Traffic longer than ten steps shows all but one of them, however few microbatches or many chunks there are."""
+    job, one, busy = Job(4096, 64), hw(), 0.1
+    spans = contiguous_spans(one, Strategy(1, 1, 1, 1, 64, 1, 1, 1, m, "1f1b", "none", "zero1"))
+    args = {"dense_params": 1e12, "expert_params": 0.0, "dp_cp": 64, "edp": 1, "sharding": "zero1", "spans": spans}
+    alone = float(dp_s(job, one, EFF, **args, busy_s=1e-12)[0])
+    shown = float(dp_s(job, one, EFF, **args, busy_s=busy, windows=dp_windows(pp, vpp), num_microbatches=m)[0])
+    assert alone > 10 * m * busy
+    assert shown >= alone - m * busy * (1 + 1e-3)
+
+
+@given(st.floats(1.0, 30.0), st.sampled_from(("H100", "GB300", "A100-80GB")))
+def test_watts_never_lift_a_matmul_beyond_its_peak(factor, name):
+    """A part with far more power for each FLOP/s (H20 has four times an H100's) stays below its peak."""
+    watts = chip(name).power_w * factor
+    found = cost(DENSE, Strategy(1, 1, 1, 1, 8, 1, 1, 1, 4, "1f1b", "none", "zero1"), hw(name, power_w=watts))
+    assert 0 < found.mfu < 1
+
+
+def test_a_wide_expert_costs_what_a_dense_layer_does():
+    """One expert a GPU with thousands of rows: matmuls within a tenth of the dense ones of the same FLOPs."""
+    from placement.cost.context import context
+    from placement.cost.count import GROUPED, MATMUL, Work
+    from placement.cost.price import flop_rate
+
+    c, one = context(Job(4096, 64), hw()), np.ones(2)
+    work = Work(
+        cell_R=np.zeros(2, int), kind_R=np.array([GROUPED, MATMUL]), flop_R=one, byte_RD=np.zeros((2, 3)),
+        cast_RD=np.zeros((2, 3)), span_R=one, head_R=one, thin_R=one / 14336, few_R=one / 32768, ragged_R=0 * one,
+        cheap_R=one > 1,
+    )  # fmt: skip
+    wide, dense = flop_rate(work, c, EFF)
+    assert 0.9 < wide / dense <= 1.0

@@ -149,3 +149,61 @@ def test_uneven_blocks_are_cut_so_that_the_heaviest_chunk_is_lightest():
     chunk = balanced(weight, 3)
     assert np.bincount(chunk, weight).max() == 6
     assert sorted(set(balanced(np.ones(6), 6).tolist())) == list(range(6))
+
+
+@pytest.mark.parametrize(
+    ("fabric", "gbits"),
+    [
+        (None, 400), ("IB NDR 400G/GPU", 400), ("4-plane 4x200G Spectrum-X RoCE/GPU", 800), ("8x400G per node", 400),
+        ("RoCE 3200 Gbps/node", 400), ("1600 Gb/s a host", 200), ("InfiniBand", 400), ("9000G", 400),
+    ],
+)  # fmt: skip
+def test_the_bandwidth_of_a_gpu_is_read_from_a_fabric_in_words(fabric, gbits):
+    """For a GPU or for a host of eight; what cannot be is what hosts of the generation have."""
+    assert read_run(row(fabric=fabric), 0).cluster.nic_Bps_N[0] * 8e-9 == pytest.approx(gbits)
+
+
+@pytest.mark.parametrize(
+    ("words", "mode", "share"),
+    [
+        (None, "none", 1.0), ("none", "none", 1.0), (False, "none", 1.0), ("full", "full", 1.0), (True, "full", 1.0),
+        ("full:uniform:1", "full", 1.0), ("full:block:2", "full", 0.5), ("selective:mla_up_proj", "selective", 1.0),
+        ("layernorm+moe_act", "selective", 1.0), ("core_attn", "selective", 1.0),
+    ],
+)  # fmt: skip
+def test_recompute_in_all_its_words(words, mode, share):
+    """Modes and modules; `block` counts layers of each chunk of a stage, here two of four."""
+    run = read_run(row(recompute=words, pp=2), 0)
+    assert (run.strategy.recompute, run.recompute_share) == (mode, share)
+
+
+def test_a_run_is_interleaved_that_says_so_even_with_few_microbatches():
+    """Two microbatches on four stages in two chunks: a plan may not, a published run did."""
+    run = read_run(row(pp=4, vpp=2, tp=8, gbs=4), 0)
+    assert (run.strategy.schedule, run.strategy.vpp, run.strategy.num_microbatches) == ("interleaved", 2, 2)
+    plain = read_run(row(pp=4, tp=8, gbs=4), 0)
+    step = {r["id"]: r["predicted_step_time_s"] for r in accuracy([run], efficiency())["runs"]}["r"]
+    assert 0 < step < accuracy([plain], efficiency())["runs"][0]["predicted_step_time_s"]
+
+
+def test_the_name_of_a_row_tells_its_schedule_and_its_compiler():
+    """torchtitan's tables: `Interleaved 1F1B` without a number of chunks, `FSDP (eager)`."""
+    told = {"software": "torchtitan 2024-12", "source": {"row": "Interleaved 1F1B"}}
+    run = read_run(row(pp=4, gbs=256, **told), 0)
+    assert (run.strategy.schedule, run.strategy.vpp) == ("interleaved", 2)
+    assert not run.job.software.eager
+    assert read_run(row(**told | {"source": {"row": "FSDP (eager)"}}), 0).job.software.eager
+
+
+def test_gradients_and_weights_move_in_the_formats_of_the_stack():
+    """bf16 gradients in NeMo's recipes and fp32 in torchtitan; fp8 weights are gathered as fp8."""
+    nemo = read_run(row(software="NeMo 25.04", precision="fp8", software_date="2025-04"), 0).job.optimizer
+    assert (nemo.grad_reduce_bytes, nemo.param_gather_bytes) == (2.0, 1.0)
+    titan = read_run(row(software="torchtitan", precision="bf16"), 0).job.optimizer
+    assert (titan.grad_reduce_bytes, titan.param_gather_bytes) == (4.0, 2.0)
+
+
+def test_a_routed_model_without_a_width_of_its_experts_takes_the_other():
+    """Where all layers are routed, some tables give one width."""
+    model = {k: v for k, v in ROUTED.items() if k != "moe_ffn"}
+    assert read_run(row(model=model), 0).reason is None
