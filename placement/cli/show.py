@@ -77,9 +77,18 @@ def _stages(loaded: LoadedPlan, fmt: TableFormat) -> None:
 
 
 def _traffic(loaded: LoadedPlan, fmt: TableFormat) -> None:
-    from placement.report.traffic import traffic_rows, traffic_text
+    from placement.cli.inputs import plan_cluster
+    from placement.report.traffic import link_rows, links_text, traffic_rows, traffic_text
 
-    _table(fmt, "traffic", traffic_rows(loaded.json), lambda: traffic_text(loaded.json))
+    rows = traffic_rows(loaded.json)
+    if fmt is TableFormat.CSV:
+        output.stream(_csv(rows))
+        return
+    links = link_rows(plan_cluster(loaded), loaded.json, loaded.strategy, loaded.placement)
+    if fmt is TableFormat.JSON:
+        output.result_json({"traffic": rows, "links": links})
+    else:
+        output.plain(traffic_text(loaded.json) + "\n" + links_text(links))
 
 
 def _memory(loaded: LoadedPlan, fmt: TableFormat) -> None:

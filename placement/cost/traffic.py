@@ -77,9 +77,9 @@ def hottest_links(
     cluster: Cluster, strategy: Strategy, placement: Placement, traffic: Traffic, top: int = 10
 ) -> list[tuple[str, int, float, float]]:
     """The uplinks that are busy longest: (tier, group, bytes, seconds), ties by tier and group."""
-    rows = []
+    rows, loads = [], link_loads(cluster, strategy, placement, traffic)
     for tier in cluster.tiers:
-        load_J = link_loads(cluster, strategy, placement, traffic)[tier.name]
+        load_J = loads[tier.name]
         busy_J = seconds_J(load_J, tier.uplink_Bps_J)
         best = np.lexsort((np.arange(len(busy_J)), -busy_J))[:top]
         rows += [(tier.name, int(j), float(load_J[j]), float(busy_J[j])) for j in best if busy_J[j] > 0]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise, product
+from itertools import pairwise, product, takewhile
 
 import numpy as np
 
@@ -153,11 +153,12 @@ def _joint(
     """The best weighted bound of all tiers together, and its kind."""
     options = [(float(weight_T @ lower_T), "each tier")]
     known = [t for t, p in enumerate(found) if p and weight_T[t] > 0]
-    if len(known) > 1:
-        rest = float(sum(weight_T[t] * lower_T[t] for t in range(len(rooms)) if t not in known))
-        shift = _Shift(cluster, strategy, traffic, rooms, found, weight_T, lower_T, known)
+    sharp = list(takewhile(lambda t: found[t].bound >= lower_T[t] * (1 - 1e-9), known))  # type: ignore[union-attr]
+    for tiers in (known, sharp) if len(sharp) > 1 and sharp != known else (known,) if len(known) > 1 else ():
+        rest = float(sum(weight_T[t] * lower_T[t] for t in range(len(rooms)) if t not in tiers))
+        shift = _Shift(cluster, strategy, traffic, rooms, found, weight_T, lower_T, tiers)
         options.append((shift.best + rest, "coupled sizes"))
-        if max(options)[0] < enough:
+        if tiers == (sharp if len(sharp) > 1 else known) and max(options)[0] < enough:
             shift.search(enough - rest)
             options.append((shift.best + rest, "shifted weights"))
     levels = [Level(r, float(w)) for r, w in zip(rooms, weight_T, strict=True) if int(r.max()) < strategy.world_size and w > 0]

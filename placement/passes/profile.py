@@ -20,7 +20,7 @@ from placement.passes.contract import Ranks
 from placement.solve.layercake import Crossing, arcs, best_sum, clique, merge, path, ring
 
 ROUNDING = 1e-13  # share of all bytes that sums of floating-point numbers may be off by
-LARGEST = 20_000  # ranks of a group up to which profiles are built
+LARGEST = 8_000  # ranks of a group up to which profiles are built
 KINDS = ("ring", "path", "clique")
 LOOKS = 8  # sizes at which stages of different weight are priced alike, until the best is taken
 

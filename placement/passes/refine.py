@@ -35,15 +35,15 @@ def refined(cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: Sites
     return [f for f in found if f is not None]
 
 
-def cell_edges(strategy: Strategy, traffic: Traffic, cell: int) -> list[Edges] | None:
+def cell_edges(strategy: Strategy, traffic: Traffic, cell: int, largest: int = EDGES) -> list[Edges] | None:
     """Bytes between cells (cell, cell, bytes); None where they are too many to list."""
     found = [
-        _edges(strategy, term, cell) for term in traffic.terms if cell % (strategy.size(term.axis) * strategy.stride(term.axis))
+        _edges(strategy, t, cell, largest) for t in traffic.terms if cell % (strategy.size(t.axis) * strategy.stride(t.axis))
     ]
     return None if any(f is None for f in found) else [f for f in found if f]
 
 
-def _edges(strategy: Strategy, term: Term, cell: int) -> Edges | None:
+def _edges(strategy: Strategy, term: Term, cell: int, largest: int) -> Edges | None:
     n, stride, ranks = strategy.size(term.axis), strategy.stride(term.axis), strategy.world_size
     weight_R = np.repeat(term.bytes_P, strategy.stage_ranks)
     if term.kind == "path":
@@ -56,7 +56,7 @@ def _edges(strategy: Strategy, term: Term, cell: int) -> Edges | None:
         a = np.arange(ranks)
         at = a // stride % n
         return _joined(a // cell, (a - at * stride + (at + 1) % n * stride) // cell, weight_R, ranks // cell)
-    if ranks * max(n // max(cell // stride, 1), 1) > EDGES:
+    if ranks * max(n // max(cell // stride, 1), 1) > largest:
         return None
     step = max(cell // stride, 1)
     a = np.arange(ranks)

@@ -6,7 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from placement.report.text import change, percent, si, table
+from placement.cost.traffic import hottest_links
+from placement.ir import Cluster, Placement, Strategy
+from placement.report.text import change, percent, seconds, si, table
+from placement.report.why_link import link_name, traffic
 
 Tree = Mapping[str, Any]
 
@@ -35,24 +38,47 @@ def traffic_text(tree: Tree) -> str:
         ["total", *(_bytes(total[t]) for t in tiers)],
         ["launcher default", *(_bytes(default[t]) for t in tiers)],
         ["change", *(change(total[t], default[t]) for t in tiers)],
-        ["lower bound", *(_bound(tree, t) for t in tiers)],
-        ["above the bound", *(_above(tree, t) for t in tiers)],
+        ["lower bound", *(_bound(tree, t, "lower_bytes") for t in tiers)],
+        ["above the bound", *(_above(tree, t, "lower_bytes") for t in tiers)],
     ]
+    if cell := tree["certificate"]["cell"]:
+        ends += [
+            [f"with cells of {cell}", *(_bound(tree, t, "kept_bytes") for t in tiers)],
+            ["above that", *(_above(tree, t, "kept_bytes") for t in tiers)],
+        ]
     align = "<" + ">" * len(tiers)
     return "\n".join(["Bytes per step, summed over the cluster (predicted)", *table([header, *body, *ends], align)])
+
+
+def link_rows(cluster: Cluster, tree: Tree, strategy: Strategy, placement: Placement) -> list[dict[str, Any]]:
+    """The ten uplinks that are busy longest, all tiers together."""
+    found = hottest_links(cluster, strategy, placement, traffic(tree))
+    at = {tier.name: t for t, tier in enumerate(cluster.tiers)}
+    return [
+        {"link": link_name(cluster, at[name], j), "tier": name, "bytes": n, "busy_s": s,
+         "share": s / tree["predicted"]["step_time_s"]} for name, j, n, s in found
+    ]  # fmt: skip
+
+
+def links_text(rows: list[dict[str, Any]]) -> str:
+    """The hottest uplinks, below the bytes."""
+    if not rows:
+        return ""
+    body = [[r["link"], r["tier"], si(r["bytes"], "B"), seconds(r["busy_s"]), percent(r["share"])] for r in rows]
+    return "\n".join(["", *table([["busiest uplinks", "tier", "sends a step", "busy", "of the step"], *body], "<<>>>")])
 
 
 def _bytes(n: float) -> str:
     return si(n, "B") if n else "-"
 
 
-def _bound(tree: Tree, tier: str) -> str:
+def _bound(tree: Tree, tier: str, key: str) -> str:
     found = tree["certificate"]["tiers"].get(tier)
-    return _bytes(found["lower_bytes"]) if found else ""
+    return _bytes(found.get(key, 0.0)) if found else ""
 
 
-def _above(tree: Tree, tier: str) -> str:
+def _above(tree: Tree, tier: str, key: str) -> str:
     found = tree["certificate"]["tiers"].get(tier)
-    if not found or not found["lower_bytes"]:
+    if not found or not found.get(key):
         return ""
-    return percent(max(0.0, found["plan_bytes"] / found["lower_bytes"] - 1))
+    return percent(max(0.0, found["plan_bytes"] / found[key] - 1))
