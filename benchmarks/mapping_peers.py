@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Partitioners and mappers of others on the instances of `mapping_instances`: what they reach, and how long they take.
 
-None of them is a dependency. `kaminpar`, `kahip` and `pymetis` are on PyPI: `python3 -m venv PEERS && PEERS/bin/pip install numpy
-kaminpar kahip pymetis`; Scotch is Debian's package `scotch` (`gmap` and `gtst` on the PATH, or `apt-get download scotch
+None of them is a dependency. `kaminpar`, `kahip` and `pymetis` are on PyPI: `python3 -m venv PEERS && PEERS/bin/pip install
+numpy kaminpar kahip pymetis`; Scotch is Debian's package `scotch` (`gmap` and `gtst` on the PATH, or `apt-get download scotch
 libscotch-7.0` unpacked anywhere with `dpkg -x`). `python -m benchmarks.mapping --peers PEERS/bin/python --scotch DIR/usr/bin`
-runs those it finds, each with the same graph and the same hierarchy, in a process of its own; the others are listed with why not.
+runs those it finds, each with the same graph and hierarchy, in a process of its own; the others are listed with why not.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WORKER = Path(__file__).with_name("mapping_worker.py")
 
 @dataclass(frozen=True)
 class Peer:
-    """What one tool made of one instance: the placement, or why there is none. Seconds of processor without reading the graph."""
+    """What one tool made of one instance: the placement, or why there is none. Processor seconds, without reading the graph."""
 
     name: str
     placement: Placement | None
@@ -47,7 +47,7 @@ def edges_of(case: Instance) -> tuple[Ints, Ints, Floats]:
     low, high = np.minimum(a, b), np.maximum(a, b)
     keep = low != high
     pair, which = np.unique(low[keep] * n + high[keep], return_inverse=True)
-    return pair // n, pair % n, np.bincount(which, weights=w[keep])
+    return pair // n, pair % n, np.asarray(np.bincount(which, weights=w[keep]), float)
 
 
 def run(case: Instance, arity: Sequence[int], tools: Sequence[str], python: Path | None, scotch: Path | None) -> list[Peer]:

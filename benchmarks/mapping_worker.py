@@ -1,52 +1,52 @@
 # SPDX-License-Identifier: Apache-2.0
 """`mapping_worker.py TOOL GRAPH OUT`: runs in the Python that has the tool; knows nothing of this project.
 
-Hierarchical multisection with exact sizes: parts of a level are cut into parts of the next one inwards. Sizes that a partitioner
-misses are mended by moving the vertices with the least to lose.
+Hierarchical multisection with exact sizes: parts of a level are cut into parts of the next one inwards. Sizes that a
+partitioner misses are mended by moving the vertices with the least to lose.
 """
 
 import json
 import sys
 import time
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 
+Array = Any  # of numbers; this file also runs where no type of the project is known
 
-def partition(tool, n, a, b, w, k):
+
+def partition(tool: str, n: int, a: Array, b: Array, w: Array, k: int) -> Array:
     """Part of each vertex, k parts of equal size wanted."""
     tail, head, weight = np.concatenate([a, b]), np.concatenate([b, a]), np.concatenate([w, w])
     order = np.argsort(tail, kind="stable")
     tail, head, weight = tail[order], head[order], np.maximum(np.round(weight[order]), 1).astype(np.int64)
     first = np.searchsorted(tail, np.arange(n + 1))
     if tool == "metis":
-        import pymetis
-
+        pymetis = import_module("pymetis")
         found = pymetis.part_graph(k, xadj=first.tolist(), adjncy=head.tolist(), eweights=weight.tolist())
         return np.array(found[1] if isinstance(found, tuple) else found.vertex_part)
     if tool == "kahip":
-        import kahip
-
+        kahip = import_module("kahip")
         ones = [1] * n
         return np.array(kahip.kaffpa(ones, first.tolist(), weight.tolist(), head.tolist(), k, 0.03, True, 0, 0)[1])
-    import kaminpar
-
+    kaminpar = import_module("kaminpar")
     solver = kaminpar.KaMinPar(num_threads=1, ctx=kaminpar.default_context())
     graph = kaminpar.load_graph(metis_file(n, first, head, weight), kaminpar.GraphFileFormat.METIS)
     return np.array(solver.compute_partition(graph, max_block_weights=[n // k] * k))
 
 
-def metis_file(n, first, head, weight):
+def metis_file(n: int, first: Array, head: Array, weight: Array) -> str:
     import tempfile
 
-    name = tempfile.mktemp(suffix=".metis")
-    with open(name, "w") as out:
+    with tempfile.NamedTemporaryFile("w", suffix=".metis", delete=False) as out:
         out.write(f"{n} {len(head) // 2} 001\n")
         flat, cut = np.stack([head + 1, weight], 1).reshape(-1).tolist(), first.tolist()
         out.writelines(" ".join(map(str, flat[2 * cut[v] : 2 * cut[v + 1]])) + "\n" for v in range(n))
-    return name
+    return out.name
 
 
-def exact(part, k, n, a, b, w):
+def exact(part: Array, k: int, n: int, a: Array, b: Array, w: Array) -> Array:
     """Move vertices out of parts that are too large: those with the least weight inside their part first."""
     size, count = n // k, np.bincount(part, minlength=k)
     inside = np.zeros(n)
@@ -63,7 +63,7 @@ def exact(part, k, n, a, b, w):
     return part
 
 
-def multisection(tool, n, a, b, w, arity):
+def multisection(tool: str, n: int, a: Array, b: Array, w: Array, arity: list[int]) -> Array:
     """Place of each vertex; arity from the inside out. The innermost level of few vertices is left in order."""
     if len(arity) == 1 or n == 1:
         return np.arange(n)
@@ -85,7 +85,7 @@ def multisection(tool, n, a, b, w, arity):
     return place
 
 
-def main():
+def main() -> None:
     tool, graph, out = sys.argv[1:]
     data = np.load(graph)
     start = time.process_time()

@@ -32,6 +32,7 @@ class Layout:
     skip: int = 0  # inner boxes that are not kept whole
     free: int = 0  # outer levels whose groups are not filled by whole units
     middle: bool = False  # units that are split come from the middle
+    trim: bool = False  # groups too small for a unit hold the most of one that they can
 
 
 class Workshop:
@@ -47,13 +48,24 @@ class Workshop:
         """Every box chain, also without its inner boxes: where rooms are uneven, whole runs beat boxes that do not fit."""
         digits = tuple(range(len(self.grid.sizes)))
         chains = dict.fromkeys(chain[level:] for level in range(len(self.tree.room_LJ)) for chain in self.boxes)
-        return [Layout(self.grid.sizes, chain, digits) for chain in chains]
+        trims = [Layout(self.grid.sizes, chain, digits, trim=True) for chain in chains if chain and self._tight(chain[0])]
+        return [Layout(self.grid.sizes, chain, digits) for chain in chains] + trims
+
+    def _tight(self, box: tuple[int, ...]) -> bool:
+        """Do domains hold too few whole boxes?"""
+        unit = max(math.prod(box) // self.sites.block, 1)
+        return int((self.tree.room_LJ[0] // unit).sum()) * unit * self.sites.block < self.grid.num_cells
 
     def variants(self, layout: Layout) -> list[Layout]:
         sizes = _paddings(self.grid.sizes, layout.chain, self.room, self.sites.block)
         fasts = list(islice(permutations(layout.fast), 2 if layout.chain else 6))
-        plain = [(0, 0, False), (0, 1, False), *((skip, 0, False) for skip in range(1, len(layout.chain) + 1))]
-        rules = dict.fromkeys([*plain, (0, 0, True)] if layout.chain else plain)
+        plain = [
+            (0, 0, False, False),
+            (0, 1, False, False),
+            *((skip, 0, False, False) for skip in range(1, len(layout.chain) + 1)),
+        ]
+        split = [(0, 0, True, False), (0, 0, False, True), (0, 1, False, True)]
+        rules = dict.fromkeys([*plain, *split] if layout.chain else plain)
         return [Layout(s, layout.chain, f, *rule) for s in sizes for f in fasts for rule in rules]
 
     def cells(self, layout: Layout) -> Ints:
@@ -65,7 +77,7 @@ class Workshop:
         ladder = tuple(sorted({1, *(v // block for v in volumes if v % block == 0)}))
         domain_C = np.empty(len(order_C), np.int32)
         domain_C[order_C] = np.repeat(
-            fill(self.tree, len(order_C) // block, ladder, self._units(ladder, layout.free), layout.middle), block
+            fill(self.tree, len(order_C) // block, ladder, self._units(ladder, layout.free), layout.middle, layout.trim), block
         )
         return unpad(domain_C, layout.sizes, self.grid.sizes)
 

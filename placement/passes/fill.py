@@ -43,13 +43,14 @@ def tree_of(room_D: Ints, parents_LD: Sequence[Ints]) -> Tree:
     return Tree(tuple(rooms), tuple(children))
 
 
-def fill(tree: Tree, need: int, ladder: Sequence[int], units: Sequence[int], middle: bool = False) -> Ints:
+def fill(tree: Tree, need: int, ladder: Sequence[int], units: Sequence[int], middle: bool = False, trim: bool = False) -> Ints:
     """Domain of each of `need` positions. `ladder`: sizes of whole units, ascending, from 1.
 
     `units[l]`: groups of level l are filled by multiples of it as long as that leaves enough room. `middle`: units that no
-    child holds whole come from the middle of the order, with neighbours on both sides, and not from its end.
+    child holds whole come from the middle of the order, with neighbours on both sides, and not from its end. `trim`: children
+    that are a little too small for a unit hold as much of one as they can, and the tails go where there is room.
     """
-    work = _Work(tree, _whole(tree, units), tuple(ladder), np.empty(need, np.int32), {}, middle)
+    work = _Work(tree, _whole(tree, units), tuple(ladder), np.empty(need, np.int32), {}, middle, trim)
     _descend(work, tree.top, 0, [(0, need)])
     return work.domain_P
 
@@ -64,6 +65,7 @@ class _Work:
     domain_P: Ints
     known: dict[tuple[tuple[int, ...], tuple[Run, ...]], list[list[Run]]]
     middle: bool
+    trim: bool
 
 
 def _whole(tree: Tree, units: Sequence[int]) -> list[Ints]:
@@ -82,7 +84,7 @@ def _descend(work: _Work, level: int, group: int, runs: list[Run]) -> None:
     if level == 1:
         _settle(work, kids.tolist(), target, runs)
         return
-    for kid, part in zip(kids.tolist(), deal(runs, target, work.ladder, work.middle), strict=True):
+    for kid, part in zip(kids.tolist(), deal(runs, target, work.ladder, work.middle, work.trim), strict=True):
         if part:
             _descend(work, level - 1, kid, part)
 
@@ -93,7 +95,7 @@ def _settle(work: _Work, kids: list[int], target: list[int], runs: list[Run]) ->
     relative = tuple((start - base, length) for start, length in runs)
     key = (tuple(target), relative)
     if key not in work.known:
-        work.known[key] = deal(list(relative), target, work.ladder, work.middle)
+        work.known[key] = deal(list(relative), target, work.ladder, work.middle, work.trim)
     for kid, part in zip(kids, work.known[key], strict=True):
         for start, length in part:
             work.domain_P[base + start : base + start + length] = kid
@@ -127,12 +129,14 @@ def _reduce(whole_K: Ints, room_K: Ints, excess: int) -> list[int]:
     return target
 
 
-def deal(runs: list[Run], target: list[int], ladder: tuple[int, ...], middle: bool = False) -> list[list[Run]]:
+def deal(
+    runs: list[Run], target: list[int], ladder: tuple[int, ...], middle: bool = False, trim: bool = False
+) -> list[list[Run]]:
     """Split runs over children of given sizes: they take whole units, largest first; the rest goes round in smaller ones."""
     parts: list[list[Run]] = [[] for _ in target]
     left = list(target)
     rest = runs
-    for unit in [u for u in reversed(ladder) if u <= max(left, default=0)]:
+    for unit in [u for u in reversed(ladder) if u <= max(left, default=0) * (2 if trim else 1)]:
         if not rest:
             break
         whole, rest = _aligned(rest, unit)
@@ -145,9 +149,24 @@ def deal(runs: list[Run], target: list[int], ladder: tuple[int, ...], middle: bo
                 taken, whole = _take(whole, amount)
                 parts[k] += taken
                 left[k] -= sum(length for _, length in taken)
+        if trim and unit > 1:
+            whole = _trimmed(whole, unit, left, parts)
         rest = sorted(rest + whole)
     assert not rest and not any(left)
     return [sorted(p) for p in parts]
+
+
+def _trimmed(whole: list[Run], unit: int, left: list[int], parts: list[list[Run]]) -> list[Run]:
+    """Children with room for half a unit or more take the head of one, the roomiest first; what is left of the units."""
+    heads = [start + i for start, length in whole for i in range(0, length, unit)]
+    kids = sorted((k for k, room in enumerate(left) if unit <= 2 * room < 2 * unit), key=lambda k: (-left[k], k))
+    kids = sorted(kids[: len(heads)])
+    over = []
+    for k, start in zip(kids, heads, strict=False):
+        parts[k].append((start, left[k]))
+        over.append((start + left[k], unit - left[k]))
+        left[k] = 0
+    return over + [(start, unit) for start in heads[len(kids) :]]
 
 
 def _hollow(whole: list[Run], amount: int, unit: int) -> tuple[list[Run], list[Run]]:
