@@ -15,6 +15,7 @@ from placement.hostlist import fold
 from placement.ir import Cluster, Placement, Strategy, Term, Traffic
 from placement.ir._array import Ints
 from placement.report.groups import meeting_tier
+from placement.report.hierarchy import group_name
 from placement.report.places import place
 from placement.report.strategy import clip
 from placement.report.text import counted, percent, ranges, seconds, si, table
@@ -24,13 +25,16 @@ Tree = Mapping[str, Any]
 
 
 def find_link(cluster: Cluster, name: str) -> tuple[int, int] | None:
-    """(tier, group) of `rack0077`, `leaf 245`, `leaf:245` or `leaf245`; None if there is no such group."""
-    domain = np.flatnonzero(cluster.domain_name_J == name)
-    if len(domain):
-        return 0, int(domain[0])
+    """(tier, group) of a name as `topology show` and captures write it (`rack0077`, `leaf246`), or of a tier and the number
+    that the screens of a plan give its groups (`leaf 245`, `leaf:245`); None if there is no such group.
+    """
     for t, tier in enumerate(cluster.tiers):
-        number = name.removeprefix(tier.name).lstrip(" :")
-        if name.startswith(tier.name) and number.isascii() and number.isdigit() and int(number) < tier.num_groups:
+        named = next((j for j in range(tier.num_groups) if group_name(cluster, t, j) == name), None)
+        if named is not None:
+            return t, named
+    kind, _, number = name.replace(":", " ").partition(" ")
+    for t, tier in enumerate(cluster.tiers):
+        if kind == tier.name and number.isascii() and number.isdigit() and int(number) < tier.num_groups:
             return t, int(number)
     return None
 

@@ -87,9 +87,9 @@ def test_a_host_trades_places_only_with_one_of_another_stage(run, plan_dir):
 
 
 def test_links_are_found_by_every_name_the_screens_use(run, plan_dir):
-    """A group of a tier is the same link however it is written; its axes add up to what all send over it."""
+    """A group is the same link by its number and by its name in `topology show`; its axes are all that is sent over it."""
     asked = [
-        json.loads(run("why", plan_dir, "link", *n, "--format", "json").out) for n in (["leaf", "1"], ["leaf1"], ["leaf:1"])
+        json.loads(run("why", plan_dir, "link", *n, "--format", "json").out) for n in (["leaf", "1"], ["leaf2"], ["leaf:1"])
     ]
     assert asked[0] == asked[1] == asked[2]
     assert asked[0]["bytes_axis"] == {"pp": 1.2e6}
