@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,12 @@ import numpy as np
 
 from placement.hostlist import fold
 from placement.passes.fetch import CHECKPOINT, ITSELF, readable
+from placement.passes.yard import yard_of
 from placement.report.style import PLAIN, Style
 from placement.report.text import change, counted, percent, seconds, table
 
 if TYPE_CHECKING:
-    from placement.ir import Cluster, Placement
+    from placement.ir import Cluster, Placement, Plan
     from placement.ir._array import Ints
     from placement.repair import Repaired
 
@@ -82,6 +84,7 @@ def facts(repaired: Repaired, before: Placement, *, repairs: str, step_s: float,
         "step_time_s": [step_s, plan.chosen.cost.step_s],
         "traffic_gap": max(lower.gap, 0.0),
         "spare_gpus": plan.spare_gpus,
+        "spare_cells": _room(plan, fix.cell),
     }
     if repaired.offer:
         record["slow_nodes"] = {
@@ -91,6 +94,16 @@ def facts(repaired: Repaired, before: Placement, *, repairs: str, step_s: float,
     if repaired.shrunk:
         record["replicas"], record["global_batch"] = list(repaired.shrunk.replicas), list(repaired.shrunk.batch)
     return record
+
+
+def _room(plan: Plan, cell: int) -> int:
+    """Cells that would still find room in an NVLink domain if they had to leave theirs."""
+    yard = yard_of(plan.cluster, plan.chosen.strategy, plan.job)
+    free_S = yard.usable_S.copy()
+    free_S[plan.chosen.placement.gpu_R // (plan.cluster.gpus_per_node if yard.width > 1 else 1)] = False
+    block = math.lcm(cell, yard.width)
+    blocks_D = np.bincount(yard.domain_S[free_S], minlength=yard.num_domains) * yard.width // block
+    return int(blocks_D.sum()) * (block // cell)
 
 
 def files(record: Mapping[str, Any], rows: Sequence[Sequence[Any]], digest: str) -> dict[str, bytes]:
@@ -134,7 +147,8 @@ def _lines(record: Mapping[str, Any]) -> Iterator[list[str]]:
         yield ["slow nodes", f"{what}: {seconds(stay_s)} a step with them, {seconds(move_s)} without; {pays}"]
     yield ["step time", f"{seconds(before_s)} -> {seconds(after_s)}   {change(after_s, before_s)}"]
     yield ["traffic", f"{percent(record['traffic_gap'])} above the lower bound of any placement"]
-    yield ["spares", f"{record['spare_gpus']:,} GPUs left"]
+    room = f"room for {counted(record['spare_cells'], 'cell')} of {record['cell_ranks']} ranks"
+    yield ["spares", f"{record['spare_gpus']:,} GPUs left, {room}"]
 
 
 def _runs(rows: Sequence[Sequence[Any]]) -> list[str]:

@@ -54,6 +54,7 @@ STUDIES: Mapping[str, tuple[str, Shape]] = {
             "lost_ranks": "int", "least_moves": "int: of any repair", "proven_least": "bool", "cells_moved": "int",
             "cell_ranks": "int", "moved_within": {"*": "int: ranks that stayed within a group of this tier"},
             "step_time_s": ["float"], "traffic_gap": "float: above the lower bound of any placement", "spare_gpus": "int",
+            "spare_cells": "int: that would find room in an NVLink domain",
             "columns": ["str: of each move"], "moves": [["any"]], "notes": ["str"],
         },
     ),

@@ -83,6 +83,7 @@ def test_a_node_is_replaced_from_its_rack(run, plan, tmp_path):
     record = repaired(run, plan, "--failed", dead, "-o", new)
     assert (record["moved"], record["least_moves"], record["proven_least"], record["cells_moved"]) == (2, 2, True, 0)
     assert record["moved_within"]["nvlink"] == 2
+    assert (record["spare_gpus"], record["spare_cells"]) == (16, 1)  # six racks, five of them with a cell; r6-n5 is dead
     after = hosts(new)
     assert dead not in after
     assert [a for a, b in zip(after, before, strict=True) if a == b] == [b for b in before if b != dead]
