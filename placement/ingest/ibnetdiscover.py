@@ -58,11 +58,14 @@ class _Link:
 
 @dataclass
 class _Told:
-    """What the lines of ports say: accounts of cables, LIDs of adapters, and devices that have a line which cannot be read."""
+    """What the lines of ports say: accounts of cables, LIDs of adapters; devices with a record, and those with a line that
+    cannot be read.
+    """
 
     links: dict[_Key, _Link] = field(default_factory=dict)
     lids: dict[int, int] = field(default_factory=dict)
     damaged: set[str] = field(default_factory=set)
+    headed: set[str] = field(default_factory=set)
 
 
 def read(source: Source) -> Reading:
@@ -82,6 +85,7 @@ def read(source: Source) -> Reading:
             block.ids[identity[1]] = identity[2]
         elif header := _HEADER.match(line):
             block = _header(out, header, block.ids, number)
+            told.headed.add(block.guid)
         elif "generated on" in line:
             out.taken = line.partition("generated on")[2].strip()
         elif line[0] != "#" and not line.startswith(("Chassis ", "DR path")) and "PuTTY log" not in line:
@@ -141,7 +145,7 @@ def _cables(out: Builder, told: _Told) -> None:
     """
     orphans: dict[str, int] = {}
     links = _untwinned(told.links)
-    whole = {mine for mine, _, _, _ in links} - told.damaged
+    whole = told.headed - told.damaged
     half: dict[str, list[_Link]] = {}
     for key, link in links.items():
         mine, port, peer, peer_port = key

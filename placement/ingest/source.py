@@ -62,6 +62,13 @@ def decode(data: bytes, file: str) -> Source:
         return Source(file, unix(data.decode("utf-16", errors="replace")))
     if data[:3] == b"\xef\xbb\xbf":
         data = data[3:]
+    start = data[:HEAD]
+    for encoding, odd in (
+        ("utf-16-le", 1),
+        ("utf-16-be", 0),
+    ):  # without a mark, as some consoles write it: every second byte is NUL
+        if len(start) > 3 and start[odd::2].count(0) > 0.9 * len(start[odd::2]) and not start[1 - odd :: 2].count(0):
+            return Source(file, unix(data.decode(encoding, errors="replace")))
     nul = data.find(b"\0")
     if nul >= 0:
         line = data.count(b"\n", 0, nul) + 1

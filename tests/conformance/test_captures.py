@@ -212,6 +212,15 @@ def test_the_plan_of_the_director_is_read_from_both_sides():
     assert wired.planned
 
 
+def test_a_plan_of_switches_only_has_a_pattern_too():
+    """160 edge switches in 8 groups; the five cables that the capture lacks are not in the plan either."""
+    known = analyse(read(sample("ndt_cabling", "switch_to_switch_topo2.ndt"), "cabling")[0])
+    assert Counter(known.tier_D.tolist()) == {1: 160, 2: 160}
+    assert known.boundaries[0].num_groups == 8
+    lost = {frozenset(d.casefold() for d in f.devices) for f in known.faults}
+    assert lost == {frozenset(d.casefold() for d in f.devices) for f in of_kind(DIRECTOR, "missing-cable")}
+
+
 def ends(text):
     return frozenset(part.strip().casefold() for part in text.split(" - "))
 

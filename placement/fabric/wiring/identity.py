@@ -16,6 +16,7 @@ from placement.ir import Kind, Wired
 from placement.ir._array import Bools, Ints
 
 E_, W_, I_ = Severity.ERROR, Severity.WARNING, Severity.INFO
+MANY, TWICE = 20, 0.1  # identities that are there twice, and part of all: the file is to blame, not each device
 PERMISSIVE = 65535  # LID of a port that the subnet manager has not configured (IBTA)
 
 
@@ -44,6 +45,9 @@ def _twins(wired: Wired, names: Names, key_D: Ints, of_D: Bools, kind: str, word
     groups: defaultdict[int, list[int]] = defaultdict(list)
     for row, key in zip(rows[many[of.ravel()] > 1].tolist(), key_D[rows[many[of.ravel()] > 1]].tolist(), strict=True):
         groups[key].append(row)
+    if len(groups) > max(MANY, TWICE * len(rows)):
+        yield _all_twice(names, list(groups.values()), len(rows), kind, word, severity)
+        return
     for key, twins in groups.items():
         line, file = names.device_place(twins[1])
         lines = [names.device_place(d)[0] for d in twins]
@@ -60,6 +64,17 @@ def _twins(wired: Wired, names: Names, key_D: Ints, of_D: Bools, kind: str, word
             kind, severity, message, actual=tuple(f"{names.device(d)} (line {n:,})" for d, n in zip(twins, lines, strict=True)),
             devices=tuple(names.device(d) for d in twins), line=line, file=file, help=f"each device needs its own {word}",
         )  # fmt: skip
+
+
+def _all_twice(names: Names, groups: list[list[int]], devices: int, kind: str, word: str, severity: Severity) -> Fault:
+    """One finding where a large part of the capture is there twice: two captures in one file, or two fabrics."""
+    line, file = names.device_place(groups[0][1])
+    message = f"{len(groups):,} of {devices:,} devices share their {word} with another: the capture holds them twice"
+    told = dict.fromkeys(names.device(d) for g in groups for d in g)
+    return Fault(
+        kind, severity, message, actual=(f"from line {line:,} on",), devices=tuple(told), line=line, file=file,
+        help="give one capture a file; fabrics that were captured apart may use the same numbers",
+    )  # fmt: skip
 
 
 def _same_name(wired: Wired, names: Names) -> Iterator[Fault]:

@@ -29,10 +29,12 @@ def tiers_of(wired: Wired, ends: Ends) -> Ints:
     used_D = np.bincount(ends.device_X, minlength=size)
     adapters_D = np.bincount(ends.device_X, weights=~switch_D[ends.peer_X], minlength=size)
     leaf_D = switch_D & (adapters_D >= 1) & (adapters_D >= LEAF_SHARE * used_D)
+    if not (adapters_D[switch_D] > 0).any():
+        leaf_D = _lowest(class_D, used_D, switch_D, ends)
     tier_D = np.where(switch_D, -1, 0)
     agreed_D = _agreed(leaf_D, class_D, switch_D & (used_D > 0))
     hostless = np.flatnonzero(_agreed(leaf_D, class_D, switch_D & (used_D > 0), MOST) & (adapters_D == 0))
-    agreed_D[adapters_D == 0] = False
+    agreed_D[(adapters_D == 0) & ~leaf_D] = False
     agreed_D[[d for d in hostless.tolist() if _like_a_leaf(d, ends, switch_D, leaf_D)]] = True
     tier_D[agreed_D] = 1
     between_X = switch_D[ends.device_X] & switch_D[ends.peer_X]
@@ -46,6 +48,22 @@ def tiers_of(wired: Wired, ends: Ends) -> Ints:
             break
         tier_D[fresh_D] = tier
     return tier_D
+
+
+def _lowest(class_D: Ints, used_D: Ints, switch_D: Bools, ends: Ends) -> Bools:
+    """Leafs of a plan that lists no hosts: the largest class of alike switches that are not joined to each other; of two such
+    classes, the one with fewer cables each.
+    """
+    between_X = switch_D[ends.device_X] & switch_D[ends.peer_X]
+    inside = class_D[ends.device_X] == class_D[ends.peer_X]
+    joined = set(class_D[ends.device_X[between_X & inside]].tolist())
+    known = switch_D & (used_D > 0)
+    classes = [c for c in np.unique(class_D[known]).tolist() if c not in joined]
+    if len(np.unique(class_D[known])) < 2 or not classes:
+        return np.zeros(len(switch_D), bool)
+    size = {c: int((known & (class_D == c)).sum()) for c in classes}
+    best = min(classes, key=lambda c: (-size[c], float(used_D[known & (class_D == c)].mean()), c))
+    return np.asarray(known & (class_D == best))
 
 
 def _classes(wired: Wired, switch_D: Bools) -> Ints:

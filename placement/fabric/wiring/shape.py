@@ -166,6 +166,8 @@ def _hostless(wired: Wired, ends: Ends, tier_D: Ints, names: Names) -> Iterator[
     adapter_X = kind_D[ends.peer_X] == Kind.ADAPTER
     hosts_D = np.bincount(ends.device_X[adapter_X], minlength=len(kind_D))
     up_D = np.bincount(ends.device_X[tier_D[ends.peer_X] == 2], minlength=len(kind_D))
+    if not adapter_X.any():
+        return  # a plan of switches only
     dark = bool(((np.bincount(ends.device_X, minlength=len(kind_D)) == 0) & (kind_D == Kind.ADAPTER)).any())
     for d in np.flatnonzero((tier_D == 1) & (hosts_D == 0) & (up_D > 0)).tolist():
         line, file = names.device_place(d)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """ibnetdiscover: plain output and port lists, whole, cut, damaged and hostile."""
 
+import re
 from dataclasses import replace
 from functools import cache
 
@@ -174,3 +175,31 @@ def test_an_unknown_format_is_named(capture):
     with pytest.raises(InputError) as error:
         capture(SMALL, "ibnetdiscovr")
     assert error.value.diagnostics[0].help == "did you mean `ibnetdiscover`?"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
+def test_encodings_of_consoles(encoding, tmp_path):
+    """With a byte order mark or without one."""
+    path = tmp_path / "capture.txt"
+    path.write_bytes(SMALL.encode(encoding))
+    wired, found = read(str(path))
+    assert found == ()
+    assert wired.device.name_D.tolist() == ["leaf-1", "n1", "n2"]
+
+
+def test_a_cable_that_one_end_does_not_tell(capture):
+    """The host's own line is gone: the cable is kept, and the silent device is named."""
+    lines = SMALL.split("\n")
+    at = next(i for i, line in enumerate(lines) if line.startswith("[1](") and "H-" not in line)
+    wired, found = capture("\n".join(lines[:at] + lines[at + 1 :]))
+    assert len(wired.cable) == 2
+    assert [d.name for d in found] == ["ingest/one-sided"]
+    assert "n1" in found[0].message or "n2" in found[0].message
+
+
+def test_two_devices_with_one_guid_keep_their_cables(capture):
+    """The switch calls both by the same GUID; each record says which port it is at."""
+    guids = re.findall(r"^caguid=0x([0-9a-f]+)", SMALL, re.MULTILINE)
+    wired, _ = capture(SMALL.replace(guids[1], guids[0]))
+    assert sorted(wired.device.name_D[wired.cable.device_CE.max(axis=1)].tolist()) == ["n1", "n2"]
+    assert [f.kind for f in analyse(wired).faults if f.severity == "error"] == ["duplicate-guid"]
