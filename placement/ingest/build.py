@@ -51,7 +51,7 @@ class Builder:
             self.diagnostics.append(Diagnostic(f"ingest/{name}", message, severity, label, help=help))
 
     def error(self, line: int, name: str, message: str, help: str = "") -> None:
-        """As `bad`, for what makes the file useless."""
+        """As `bad`, for what makes the file useless, or what the program that it is for refuses."""
         self.bad(line, name, message, help, Severity.ERROR)
 
     # ---- records

@@ -74,14 +74,13 @@ class Tree:
             for child in switch.children:
                 if child not in self._switch:
                     message = f"switch `{name}` has a child `{child}` that is nowhere described"
-                    self.out.bad(switch.line, "unknown-child", message, "describe the child, or remove it from the list")
+                    self.out.error(switch.line, "unknown-child", message, "describe the child, or remove it from the list")
                 elif child == name:
-                    self.out.bad(switch.line, "cycle", f"switch `{name}` is its own child")
+                    self.out.error(switch.line, "cycle", f"switch `{name}` is its own child")
                 elif child in parent and parent[child] != name:
                     message = f"switch `{child}` has two parents, `{parent[child]}` and `{name}`; the first is kept"
-                    self.out.bad(
-                        switch.line, "two-parents", message, "a tree has one way up; several spines are one switch in it"
-                    )
+                    help = "a tree has one way up; several spines are one switch in it"
+                    self.out.error(switch.line, "two-parents", message, help)
                 else:
                     parent[child] = name
         return parent
@@ -100,7 +99,7 @@ class Tree:
                 ring = path[path.index(at) :]
                 last = max(ring, key=lambda n: self._switch[n].line)
                 message = f"the switches {' > '.join(reversed(ring[:6]))} are a ring: this is not a tree"
-                self.out.bad(self._switch[last].line, "cycle", message, "remove one of the links")
+                self.out.error(self._switch[last].line, "cycle", message, "remove one of the links")
                 del parent[last]
             done.update(path)
 

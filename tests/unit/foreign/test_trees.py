@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import pytest
 
+from placement.diag import Severity
+from placement.ingest import read as read_file
 from placement.ingest.hierarchy import cluster_of_groups
 from tests.unit.foreign.conftest import said
 
@@ -151,3 +153,13 @@ def test_three_thousand_leafs_of_eighteen(read):
     cluster = cluster_of_groups(reading[0])
     assert cluster.num_nodes == 55_008
     assert len(topology_text(cluster)) < 2_000
+
+
+@pytest.mark.parametrize("line", ["SwitchName=top Switches=a,b,gone", "SwitchName=top Switches=a,b\nSwitchName=two Switches=b"])
+def test_what_stops_slurmctld_is_an_error(line, tmp_path):
+    """ "Switch configuration is not a tree" and "has invalid child" are fatal there: errors here, and the file is still read."""
+    path = tmp_path / "topology.conf"
+    path.write_text(f"SwitchName=a Nodes=n[1-4]\nSwitchName=b Nodes=n[5-8]\n{line}\n", encoding="utf-8")
+    wired, found = read_file(str(path))
+    assert len(wired.host) == 8
+    assert [d.severity for d in found if d.name in ("ingest/unknown-child", "ingest/two-parents")] == [Severity.ERROR]
