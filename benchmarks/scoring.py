@@ -18,9 +18,10 @@ BATCH = 16  # outer rows at a time
 
 def main(model_path: str, topology_path: str) -> None:
     """Times the scoring of the most promising strategies."""
+    from placement.passes.outer import grow
     from placement.passes.problem import problem
     from placement.passes.strategies import space
-    from placement.passes.tree import Shelf, grow, open_rows
+    from placement.passes.tree import Known, open_rows
     from placement.spec import load_cluster, load_job, load_model
     from placement.spec.catalog import efficiency
 
@@ -28,11 +29,11 @@ def main(model_path: str, topology_path: str) -> None:
     model, defaults = load_model(model_path)
     task = problem(cluster, model, load_job(None, defaults, {}), efficiency())
     tree = grow(task, space(task.cluster, task.model, task.job))
-    shelves: dict[int, Shelf] = {}
+    known = Known()
     scored = lo = 0
     start = time.perf_counter()
     while scored < ENOUGH and lo < len(tree.bound_S):
-        scored += open_rows(task, tree, lo, lo + BATCH, math.inf, shelves)[-1]
+        scored += open_rows(task, tree, lo, lo + BATCH, math.inf, known)[-1]
         lo += BATCH
     seconds = time.perf_counter() - start
     print(f"{scored / seconds:.0f}")

@@ -118,12 +118,21 @@ def cell_sizes(degrees: Mapping[str, Ints], domain: int) -> Ints:
 
 
 def _grow(cell_S: Ints, inner_S: Ints, size_S: Ints, domain: int) -> Ints:
-    whole_S = np.lcm(cell_S, inner_S * size_S)
-    fits_S = whole_S <= domain
-    grown_S = np.where(fits_S, whole_S, cell_S)
-    rest = np.flatnonzero(~fits_S)
-    for part in range(2, domain + 1) if rest.size else ():
-        tile = np.lcm(cell_S[rest], inner_S[rest] * part)
-        ok = (size_S[rest] % part == 0) & (tile <= domain)
-        grown_S[rest[ok]] = tile[ok]
-    return grown_S
+    whole_S: Ints = np.lcm(cell_S, inner_S * size_S)
+    rest = np.flatnonzero(whole_S > domain)
+    if not rest.size:
+        return whole_S
+    cell, inner, size = cell_S[rest], inner_S[rest], size_S[rest]
+    code = (cell * (int(inner.max()) + 1) + inner) * (int(size.max()) + 1) + size
+    _, first, which = np.unique(code, return_index=True, return_inverse=True)
+    whole_S[rest] = _largest_part(cell[first], inner[first], size[first], domain)[which]
+    return whole_S
+
+
+def _largest_part(cell_S: Ints, inner_S: Ints, size_S: Ints, domain: int) -> Ints:
+    """The cell with the largest divisor of a group that still fits."""
+    part = np.arange(2, max(domain, 2) + 1)
+    tile = np.lcm(cell_S[:, None], inner_S[:, None] * part)
+    fits = (size_S[:, None] % part == 0) & (tile <= domain)
+    last = len(part) - 1 - fits[:, ::-1].argmax(axis=1)
+    return np.asarray(np.where(fits.any(axis=1), tile[np.arange(len(cell_S)), last], cell_S))

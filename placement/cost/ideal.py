@@ -10,7 +10,7 @@ a * cell * (n - min(n, m a)) / (n - 1) shares at least, which is concave in a, s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,18 +29,21 @@ class _Room:
     uplink_Bps: float
 
 
-def ideal_spans(cluster: Cluster, degrees: Mapping[str, Ints], *, cells: bool = True, ragged: bool = False) -> Spans:
+def ideal_spans(
+    cluster: Cluster, degrees: Mapping[str, Ints], *, cells: bool = True, ragged: bool = False, axes: Collection[str] = AXES
+) -> Spans:
     """Optimistic spans (S, A, T) of strategies given by `degrees` (tp, cp, gtp, dp, pp, etp, ep, egtp, edp: (S,)).
 
     No entry costs more than the same entry of `spans_of`: `members` is never lower, `ring_spB` and `a2a_spB` never higher. With
     `cells` this holds for every placement that keeps each cell in one NVLink domain, the only ones `place` makes; without, for
-    every placement at all. `ragged`: as in the job, nodes may give a part of their GPUs.
+    every placement at all. `ragged`: as in the job, nodes may give a part of their GPUs. Axes not among `axes` are left as
+    if they had a single member.
     """
     size = {k: np.asarray(v, np.int64) for k, v in degrees.items()}
     world_S = size["tp"] * size["cp"] * size["dp"] * size["pp"]
     small_S = world_S < cluster.gpus_per_node
     if small_S.any() and not ragged:
-        return _merged(cluster, size, small_S, cells)
+        return _merged(cluster, size, small_S, cells, axes)
     cell_S = cell_sizes(size, largest_domain(cluster, ragged)) if cells else np.ones(len(world_S), np.int64)
     stride = _strides(size)
     shape = (len(world_S), len(AXES), len(cluster.tiers))
@@ -48,6 +51,8 @@ def ideal_spans(cluster: Cluster, degrees: Mapping[str, Ints], *, cells: bool = 
     rooms = _rooms(cluster, cell_S, ragged or not cells)
     cell, num_cells = cell_S.astype(float), world_S / cell_S
     for a, name in enumerate(AXES):
+        if name not in axes:
+            continue
         n = size[name].astype(float)
         inside = np.minimum(n, np.ceil(cell_S / stride[name]))
         members_SAT[:, a] = n[:, None]
@@ -58,13 +63,13 @@ def ideal_spans(cluster: Cluster, degrees: Mapping[str, Ints], *, cells: bool = 
     return Spans(members_SAT, ring_SAT, a2a_SAT)
 
 
-def _merged(cluster: Cluster, size: Mapping[str, Ints], small_S: Bools, cells: bool) -> Spans:
+def _merged(cluster: Cluster, size: Mapping[str, Ints], small_S: Bools, cells: bool, axes: Collection[str]) -> Spans:
     """Jobs smaller than a node may take a part of one, so they follow the rules of ragged jobs."""
     shape = (len(small_S), len(AXES), len(cluster.tiers))
     out = [np.empty(shape) for _ in range(3)]
     for ragged, rows in ((True, np.flatnonzero(small_S)), (False, np.flatnonzero(~small_S))):
         if rows.size:
-            spans = ideal_spans(cluster, {k: v[rows] for k, v in size.items()}, cells=cells, ragged=ragged)
+            spans = ideal_spans(cluster, {k: v[rows] for k, v in size.items()}, cells=cells, ragged=ragged, axes=axes)
             for whole, part in zip(out, (spans.members, spans.ring_spB, spans.a2a_spB), strict=True):
                 whole[rows] = part
     return Spans(*out)

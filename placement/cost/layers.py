@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +12,10 @@ import numpy as np
 from placement.cost.context import context
 from placement.cost.count import Cells, count
 from placement.cost.hardware import Hardware
-from placement.cost.price import Sizes, groups_hit, price
+from placement.cost.price import Computed, Sizes, compute_s, groups_hit, joined
 from placement.cost.shards import Shards
 from placement.ir import AXES, Efficiency, Job, ModelGraph, Spans
-from placement.ir._array import Floats, freeze
+from placement.ir._array import Floats, Ints, freeze
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,10 @@ class LayerCost:
     def __post_init__(self) -> None:
         freeze(self)
 
+    def row(self, k: int) -> LayerCost:
+        """Row `k` alone."""
+        return LayerCost(**{f.name: getattr(self, f.name)[k : k + 1] for f in dataclasses.fields(self)})
+
     @property
     def exposed_KYD(self) -> Floats:
         """All communication that shows."""
@@ -58,21 +63,47 @@ class LayerCost:
 
 def layer_cost(model: ModelGraph, job: Job, hw: Hardware, eff: Efficiency, shards: Shards, spans: Spans) -> LayerCost:
     """Price every block type under every shard. `spans` has leading dimension K, 1 or none (one for all shards)."""
-    tables = count(model, job, hw, shards)
-    sizes = sizes_of(shards)
-    seconds = price(tables, context(job, hw), eff, sizes, leading(spans))
+    some, which_K = counted_alike(shards)
+    tables, c, sizes = count(model, job, hw, some), context(job, hw), sizes_of(shards)
     num, types = shards.num, len(model.types)
+    from_N = (which_K[:, None] * types + np.arange(types)).ravel()
+    cells = _spread(tables.cells, from_N, shards, types)
+    done = compute_s(tables.work, tables.cells, c, eff)
+    done = Computed(done.all_ND[from_N], done.core_ND[from_N], done.cheap_N[from_N])
+    seconds = joined(cells, done, c, eff, sizes, leading(spans))
 
     def grid(flat: Floats) -> Floats:
         return flat.reshape(num, types, *flat.shape[1:])
 
-    cells = tables.cells
     return LayerCost(
         compute_KYD=grid(seconds.compute_ND), recompute_KYC=grid(seconds.recompute_NC), tp_KYD=grid(seconds.tp_ND),
         cp_KYD=grid(seconds.cp_ND), ep_KYD=grid(seconds.ep_ND), gtp_KYD=grid(seconds.gtp_ND), act_KYC=grid(cells.act_NC),
         dense_KY=grid(cells.dense_N), expert_KY=grid(cells.expert_N), edge_K=edge_bytes(model, job, shards),
         sent_KYA=grid(sent_NA(cells, sizes)),
     )  # fmt: skip
+
+
+def counted_alike(shards: Shards) -> tuple[Shards, Ints]:
+    """The distinct shards without their weight shards, and which of them each is: gtp and egtp change what is held and
+    gathered, but nothing that is computed, so that a few shards are counted for thousands.
+    """
+    names = ("tp", "cp", "ep", "etp", "micro_batch")
+    code_K = np.zeros(shards.num, dtype=np.int64)
+    for name in names:
+        values, place_K = np.unique(getattr(shards, f"{name}_K"), return_inverse=True)
+        code_K = code_K * len(values) + place_K
+    _, first, which_K = np.unique(code_K, return_index=True, return_inverse=True)
+    tp, cp, ep, etp, micro_batch = (getattr(shards, f"{name}_K")[first] for name in names)
+    return Shards(tp, cp, ep, etp, np.ones_like(tp), np.ones_like(tp), micro_batch), which_K
+
+
+def _spread(cells: Cells, from_N: Ints, shards: Shards, types: int) -> Cells:
+    """Cells of all shards from those of the distinct ones; weight shards divide what is held."""
+    of = {f.name: getattr(cells, f.name)[from_N] for f in dataclasses.fields(Cells)}
+    of["shard_N"] = np.repeat(np.arange(shards.num), types)
+    of["dense_N"] = of["dense_N"] / np.repeat(shards.gtp_K, types)
+    of["expert_N"] = of["expert_N"] / np.repeat(shards.egtp_K, types)
+    return Cells(**of)
 
 
 def sizes_of(shards: Shards) -> Sizes:

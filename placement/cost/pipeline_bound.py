@@ -16,15 +16,16 @@ Floats = npt.NDArray[np.float64]
 
 def makespan_bound(
     schedule: str | npt.NDArray[np.int64], pp: Any, vpp: Any, num_microbatches: Any, total_fwd_s: Any, total_bwd_s: Any,
-    max_block_s: Any = 0.0, last_block_s: Any = 0.0, *, min_fwd_share: float = 0.0,
+    max_block_s: Any = 0.0, last_block_s: Any = 0.0, lead_s: Any = 0.0, *, min_fwd_share: float = 0.0,
 ) -> Floats:  # fmt: skip
     """Seconds that no split of the totals over the chunks can beat, any p2p time >= 0; all arguments broadcast.
 
     `schedule` is a name, or an array of indices into `SCHEDULES`. `total_fwd_s`, `total_bwd_s` (input and weight gradient): one
     microbatch through the whole model; either may be less than true, never more. `max_block_s`: forward + backward that some
     stage (DualPipe: some chunk) surely has: a block that is not cut, or ceil(n / pp) of n equal blocks. `last_block_s`: of the
-    block that the last chunk holds at least (the head). `min_fwd_share`: no block spends a smaller share of its time in the
-    forward pass (0 is always true; a larger one only helps zb-h1).
+    block that the last chunk holds at least (the head). `lead_s`: mean over stages s of the time, forward + backward, of the
+    first s blocks of the model (`lead_weights`); only interleaving needs it. `min_fwd_share`: no block spends a smaller share
+    of its time in the forward pass (0 is always true; a larger one only helps zb-h1).
 
     Proof. Write p, m, W = F + B for the totals, L_s for the load of stage s, P_s and Q_s for the loads before and after it, u =
     W/p.
@@ -48,13 +49,15 @@ def makespan_bound(
     the last backward of that chunk, back to the start. The path leaves out the p first and last microbatches of rounds below j:
     T >= m L_s + sum_{c<jp+s} X_c - p sum_{i<j} X_{ip+s}, X = F + B of a chunk. The mean over s and j is
     T >= m u + sum_s (p-1-s) L_s/(p v), and since every L_s <= T/m, sum_s (p-1-s) L_s >= (p-1) W - (T/m) p (p-1)/2, so
-    T >= u (m + (p-1)/v) / (1 + (p-1)/(2 v m)). The last chunk works m times after microbatch 0 has come: T >= W + (m-1) last.
+    T >= u (m + (p-1)/v) / (1 + (p-1)/(2 v m)). *For any m*: stage s starts with microbatch 0 of chunk s and ends with the last
+    of it, so T >= m L_s + (time of the chunks before s). No chunk is empty, so those hold the first s blocks at least; the mean
+    over s is T >= m u + lead. The last chunk works m times after microbatch 0 has come: T >= W + (m-1) last.
 
     *ZB-H1*. T >= m L_s + (forward time before s). With f the smallest forward share, that is >= f P_s and the argument above
     (v = 1) gives T >= u (m + f(p-1)) / (1 + f(p-1)/(2m)). With nothing known of f: sum_s (p-1-s) F_s is least when F fills the
     last stages up to T/m each, F^2 m/(2T) - F/2 at least, so T^2 - (m u - F/(2p)) T - F^2 m/(2p) >= 0.
     """
-    given = (pp, vpp, num_microbatches, total_fwd_s, total_bwd_s, max_block_s, last_block_s)
+    given = (pp, vpp, num_microbatches, total_fwd_s, total_bwd_s, max_block_s, last_block_s, lead_s)
     arrays = [np.asarray(x, dtype=float) for x in given]
     if isinstance(schedule, str):
         return _bound(schedule, arrays, min_fwd_share)
@@ -67,14 +70,14 @@ def makespan_bound(
 
 
 def _bound(schedule: str, arrays: list[Floats], share: float) -> Floats:
-    p, v, m, fwd, bwd, block, last = arrays
+    p, v, m, fwd, bwd, block, last, lead = arrays
     total = fwd + bwd
     unit = total / p
     if schedule == "1f1b":
         return _one_forward_one_backward(p, m, fwd, bwd, block, last)
     if schedule == "interleaved":
         plain = _one_forward_one_backward(p, m, fwd, bwd, block, last)
-        return np.where(v == 1, plain, _interleaved(p, v, m, total, block, last))
+        return np.where(v == 1, plain, _interleaved(p, v, m, total, block, last, lead))
     if schedule == "zb-h1":
         return _zb_h1(p, m, fwd, total, block, last, share)
     uses = np.ceil(m / 2) if schedule == "dualpipe" else m
@@ -90,9 +93,20 @@ def _one_forward_one_backward(p: Floats, m: Floats, fwd: Floats, bwd: Floats, bl
     return np.maximum(np.maximum(split, spread), total + (m - 1) * last)
 
 
-def _interleaved(p: Floats, v: Floats, m: Floats, total: Floats, block: Floats, last: Floats) -> Floats:
+def lead_weights(type_B: npt.NDArray[np.integer], types: int) -> Floats:
+    """What a block of each type counts in `lead_s` of p stages, row p: block b lies before the p - 1 - b later ones. (B + 1, Y)
+
+    >>> lead_weights(np.array([0, 1, 1]), 2).tolist()[3]
+    [0.6666666666666666, 0.3333333333333333]
+    """
+    depth = np.arange(len(type_B) + 1)[:, None]
+    after = np.maximum(depth - 1 - np.arange(len(type_B)), 0) / np.maximum(depth, 1)
+    return np.asarray(after @ np.eye(types)[np.asarray(type_B)])
+
+
+def _interleaved(p: Floats, v: Floats, m: Floats, total: Floats, block: Floats, last: Floats, lead: Floats) -> Floats:
     filled = (m + (p - 1) / v) / (1 + (p - 1) / (2 * v * m))
-    split = np.where(m % p == 0, filled, m) * total / p
+    split = np.maximum(np.where(m % p == 0, filled, m) * total / p, m * total / p + lead)
     return np.maximum(np.maximum(split, m * block), total + (m - 1) * last)
 
 

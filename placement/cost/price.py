@@ -46,25 +46,38 @@ class Sizes:
     egtp: Floats
 
 
+@dataclass(frozen=True)
+class Computed:
+    """Seconds of computation of every cell: all and the attention cores by direction, and what selective recompute repeats."""
+
+    all_ND: Floats
+    core_ND: Floats
+    cheap_N: Floats
+
+
 def price(tables: Tables, c: Context, eff: Efficiency, sizes: Sizes, spans: Spans) -> Seconds:
     """Seconds of all cells. Context and spans have a leading dimension of shards, or of one for all of them."""
-    cells = tables.cells
-    compute_ND, core_ND, cheap_N = compute_s(tables.work, cells, c, eff)
+    return joined(tables.cells, compute_s(tables.work, tables.cells, c, eff), c, eff, sizes, spans)
+
+
+def joined(cells: Cells, computed: Computed, c: Context, eff: Efficiency, sizes: Sizes, spans: Spans) -> Seconds:
+    """`price` where the computation is priced already."""
+    compute_ND = computed.all_ND
     tp_ND = tp_s(cells, c, eff, sizes, spans)
-    cp_ND = cp_s(cells, c, eff, sizes, spans, core_ND)
+    cp_ND = cp_s(cells, c, eff, sizes, spans, computed.core_ND)
     ep_ND = ep_s(cells, c, eff, sizes, spans)
     gtp_ND = gtp_s(cells, c, eff, sizes, spans, compute_ND)
     forward_N = compute_ND[:, 0] + tp_ND[:, 0] + cp_ND[:, 0] + ep_ND[:, 0]
     torch_N = _at(c.torch, cells.shard_N)
     # torchtitan's selective mode repeats every second matmul; Megatron's only what is cheap
-    selective_N = np.where(torch_N, eff["selective_torch"] * compute_ND[:, 0], cheap_N)
+    selective_N = np.where(torch_N, eff["selective_torch"] * compute_ND[:, 0], computed.cheap_N)
     layers_N = np.where(cells.layers_N > 0, 1.0, 0.0)
     recompute_NC = np.stack([np.zeros_like(forward_N), selective_N * layers_N, forward_N * layers_N], -1)
     return Seconds(compute_ND, recompute_NC, tp_ND, cp_ND, ep_ND, gtp_ND)
 
 
-def compute_s(work: Work, cells: Cells, c: Context, eff: Efficiency) -> tuple[Floats, Floats, Floats]:
-    """Seconds of every cell: all computation (N, D), its attention cores (N, D), what selective recompute repeats (N,)."""
+def compute_s(work: Work, cells: Cells, c: Context, eff: Efficiency) -> Computed:
+    """Seconds of computation, from the rows of work."""
     shard_R = cells.shard_N[work.cell_R]
     row = take(c, shard_R)
     rate_R = flop_rate(work, row, eff)
@@ -79,7 +92,7 @@ def compute_s(work: Work, cells: Cells, c: Context, eff: Efficiency) -> tuple[Fl
     at = np.flatnonzero(work.kind_R == kinds.ATTENTION)
     core_ND = np.stack([_sum(work.cell_R[at], seconds_RD[at, d], num) for d in range(3)], -1)
     cheap_N = _sum(work.cell_R, seconds_RD[:, 0] * work.cheap_R, num)
-    return compute_ND + launch_s(cells, take(c, cells.shard_N), eff)[:, None] / 3.0, core_ND, cheap_N
+    return Computed(compute_ND + launch_s(cells, take(c, cells.shard_N), eff)[:, None] / 3.0, core_ND, cheap_N)
 
 
 def _sum(index: Ints, values: Floats, size: int) -> Floats:

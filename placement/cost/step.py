@@ -53,15 +53,32 @@ def dp_seconds(
     step has. zero2 scatters gradients of every microbatch; fsdp also gathers weights twice a microbatch (forward and
     backward), behind the neighbouring layers.
     """
-    window_s = np.minimum(eff["dp_window"] * windows, microbatches) * busy_s
-    each_s = np.minimum(eff["dp_window"], 1.0) * busy_s
     reduce_s, gather_s = (all_params_s(c, eff, b, dense, expert, dp_cp, edp, spans) for b in (grad_bytes, gather_bytes))
-    once = overlapped(reduce_s + gather_s, window_s, eff["dp_floor"])
-    once = c.naive * (reduce_s + gather_s) + (1.0 - c.naive) * once
-    scattered = microbatches * overlapped(reduce_s, each_s, eff["dp_floor"]) + eff["dp_floor"] * gather_s
-    floor = np.where(c.composer, eff["fsdp_floor_composer"], eff["fsdp_floor"])
-    sharded = microbatches * overlapped(reduce_s + 2.0 * gather_s, eff["fsdp_window"] * busy_s, floor)
-    return np.asarray(np.select([sharding <= 1, sharding == 2], [once, scattered], sharded))
+    return shown_s(c, eff, reduce_s, gather_s, sharding, busy_s, windows, microbatches)
+
+
+def shown_s(
+    c: Context, eff: Efficiency, reduce_s: Floats, gather_s: Floats, sharding: Ints, busy_s: Floats, windows: Floats,
+    microbatches: Floats | Ints,
+) -> Floats:  # fmt: skip
+    """What shows of gradients that take `reduce_s` to scatter and parameters that take `gather_s`; see `dp_seconds`."""
+
+    def once() -> Floats:
+        window_s = np.minimum(eff["dp_window"] * windows, microbatches) * busy_s
+        shown = overlapped(reduce_s + gather_s, window_s, eff["dp_floor"])
+        return np.asarray(c.naive * (reduce_s + gather_s) + (1.0 - c.naive) * shown)
+
+    def scattered() -> Floats:
+        shown = overlapped(reduce_s, np.minimum(eff["dp_window"], 1.0) * busy_s, eff["dp_floor"])
+        return np.asarray(microbatches * shown + eff["dp_floor"] * gather_s)
+
+    def sharded() -> Floats:
+        floor = np.where(c.composer, eff["fsdp_floor_composer"], eff["fsdp_floor"])
+        return np.asarray(microbatches * overlapped(reduce_s + 2.0 * gather_s, eff["fsdp_window"] * busy_s, floor))
+
+    ways = ((sharding <= 1, once), (sharding == 2, scattered), (sharding > 2, sharded))
+    asked = [(which, seconds()) for which, seconds in ways if np.any(which)] or [(ways[0][0], once())]
+    return np.asarray(np.select([which for which, _ in asked], [seconds for _, seconds in asked]))
 
 
 def all_params_s(

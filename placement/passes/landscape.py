@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from placement.ir._array import Floats, Ints
+from placement.passes.outer import grow
 from placement.passes.problem import Problem
 from placement.passes.strategies import space
-from placement.passes.tree import grow
 
 
 @dataclass(frozen=True)

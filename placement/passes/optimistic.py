@@ -13,15 +13,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from placement.cost.context import context
 from placement.cost.ideal import ideal_spans
 from placement.cost.layers import LayerCost, layer_cost
-from placement.cost.pipeline_bound import makespan_bound
+from placement.cost.pipeline_bound import lead_weights, makespan_bound
 from placement.cost.shards import Shards
-from placement.cost.step import dp_s, dp_windows, optimizer_s, overhead_s
-from placement.ir import AXES, SCHEDULES, SHARDING, Cluster, Spans
-from placement.ir._array import Bools, Floats, Ints
+from placement.cost.step import all_params_s, overhead_s
+from placement.ir import AXES, Cluster, Spans
+from placement.ir._array import Floats, Ints
 from placement.passes.problem import Problem
-from placement.passes.strategies import Rows, length
+from placement.passes.strategies import Rows, Whole, length
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,7 @@ def join_prices(parts: Sequence[Prices]) -> Prices:
     return Prices(LayerCost(**{f: np.concatenate([getattr(p.layer, f) for p in parts]) for f in _LAYER}), **rest)
 
 
-WIDE_S = 1e6  # a window in which every reduction hides
-CHUNK = 4096  # shards priced at a time: the tables of a chunk stay in cache
+CHUNK = 16_384  # shards priced at a time, so that the tables of a chunk stay small
 
 
 def prices(task: Problem, shards: Rows) -> Prices:
@@ -104,6 +104,12 @@ def fullest(task: Problem, value_SY: Floats, pp_S: Ints) -> Floats:
     return load_S
 
 
+def lead(task: Problem, value_SY: Floats, pp_S: Ints) -> Floats:
+    """Mean over stages of the load of as many blocks as there are stages before it (`makespan_bound`). (S,)"""
+    weight_PY = lead_weights(task.model.type_B, len(task.model.types))
+    return np.asarray((weight_PY[pp_S] * value_SY).sum(axis=1))
+
+
 def fullest_params(task: Problem, prices: Prices, rows: Rows) -> tuple[Floats, Floats]:
     """Dense and expert parameters that some stage holds at least: the mean, or the whole blocks of one type. (S,) each."""
     k, pp = rows["k"], rows["pp"]
@@ -116,78 +122,62 @@ def fullest_params(task: Problem, prices: Prices, rows: Rows) -> tuple[Floats, F
     return dense, expert
 
 
-def pipeline_s(task: Problem, prices: Prices, rows: Rows, again_s: Floats | float = 0.0) -> Floats:
-    """Least seconds of the pipeline of each row (columns k, pp, vpp, schedule, num_microbatches).
-
-    `again_s`: seconds of recompute that a microbatch costs at least.
-    """
-    k = rows["k"]
-    return makespan_bound(
-        rows["schedule"], rows["pp"], rows["vpp"], rows["num_microbatches"], prices.fwd_K[k], prices.bwd_K[k] + again_s,
-        fullest(task, prices.block_KY[k], rows["pp"]), prices.last_K[k],
-    )  # fmt: skip
-
-
 @dataclass(frozen=True)
-class Bounds:
-    """Least step seconds of leaves, the pipeline's share, and what of the gradients a wider window could still hide. (S,)"""
+class Facts:
+    """What all whole strategies of an inner row share, (I,) each.
 
-    step_S: Floats
-    pipeline_S: Floats
-    hideable_S: Floats
-
-    def at(self, index: Ints | Bools) -> Bounds:
-        """Rows by index."""
-        return Bounds(self.step_S[index], self.pipeline_S[index], self.hideable_S[index])
-
-
-def step_bound(task: Problem, prices: Prices, rows: Rows, again_s: Floats | float = 0.0) -> Bounds:
-    """Bounds of each row (every column of a leaf); `again_s` as in `pipeline_s`.
-
-    Some stage holds at least as many parameters as `fullest_params`; what it cannot hide is convex in them. A stage that
-    is busier than the mean hides more, but every second more in its microbatch costs `num_microbatches` seconds of pipeline,
-    and gradients never hide behind more than the microbatches of the step, so a wider window saves no more than it costs.
+    `fwd_I`, `bwd_I` one microbatch through all blocks; `full_I` the fullest stage, `last_I` the head, `lead_I` see `lead`;
+    `dense_I`, `expert_I` parameters that some stage holds at least; `reduce_I`, `gather_I` their scatter and gather alone on
+    the network, over `dp_cp_I` and `edp_I` ranks. A step takes `fixed_I` + `drag_I` x its busy seconds more.
     """
-    job, hw, eff = task.job, task.hw, task.efficiency
-    pipeline = pipeline_s(task, prices, rows, again_s)
+
+    task: Problem
+    pp_I: Whole
+    batch_I: Whole  # microbatches
+    fwd_I: Floats
+    bwd_I: Floats
+    full_I: Floats
+    last_I: Floats
+    lead_I: Floats
+    dense_I: Floats
+    expert_I: Floats
+    dp_cp_I: Whole
+    edp_I: Whole
+    reduce_I: Floats
+    gather_I: Floats
+    fixed_I: Floats
+    drag_I: Floats
+
+    def pipeline_s(self, i: Whole, schedule: Whole, vpp: Whole, again_s: Floats | float = 0.0) -> Floats:
+        """Least seconds of the pipelines of rows `i`; `again_s` of recompute that a microbatch costs at least."""
+        return makespan_bound(
+            schedule, self.pp_I[i], vpp, self.batch_I[i], self.fwd_I[i], self.bwd_I[i] + again_s, self.full_I[i], self.last_I[i],
+            self.lead_I[i],
+        )  # fmt: skip
+
+
+def facts(task: Problem, prices: Prices, rows: Rows) -> Facts:
+    """Facts of inner rows (columns of outer and inner degrees, num_microbatches, and `k`: a row of `prices`).
+
+    Some stage holds at least as many parameters as `fullest_params`; what it cannot hide is convex in them. Overheads are
+    linear in the busy seconds, so two points tell them.
+    """
+    job, hw, eff, k = task.job, task.hw, task.efficiency, rows["k"]
     dense, expert = fullest_params(task, prices, rows)
     dp_cp, edp = rows["dp"] * rows["cp"] // rows["gtp"], rows["edp"] // rows["egtp"]
-    m = rows["num_microbatches"]
-    wide = dp_windows(rows["pp"], rows["vpp"])  # interleaving hides more: the drain of a stage's other chunks
-    once = {"dense_params": dense, "expert_params": expert}
-    spans = outer_spans(task.cluster, rows)
-    shown, always = (
-        dp_s(
-            job,
-            hw,
-            eff,
-            **once,
-            dp_cp=dp_cp,
-            edp=edp,
-            sharding=rows["sharding"],
-            spans=spans,
-            busy_s=busy,
-            windows=wide,
-            num_microbatches=m,
-        )
-        for busy in (pipeline / m, np.full(len(m), WIDE_S))
-    )
-    sharded = rows["sharding"] >= SHARDING.index("zero1")
-    copies = np.where((rows["schedule"] == SCHEDULES.index("dualpipe")) & (rows["pp"] > 1), 2, 1)
-    shards = (np.where(sharded, copies * n, 1) for n in (dp_cp, edp))
-    update = optimizer_s(job, hw, eff, **once, shard_dense=next(shards), shard_expert=next(shards))
-    busy = pipeline + shown + update
-    world = rows["tp"] * rows["cp"] * rows["dp"] * rows["pp"]
-    step = np.asarray(busy + overhead_s(job, hw, eff, world_size=world, num_microbatches=m, busy_s=busy))
-    return Bounds(step, pipeline, np.maximum(shown - always, 0.0))
+    spans = ideal_spans(task.cluster, rows, axes=("cp", "dp", "edp"))  # those that gradients travel along
 
+    def alone_s(element_bytes: float) -> Floats:
+        sizes = np.asarray(dp_cp, float), np.asarray(edp, float)
+        return all_params_s(context(job, hw), eff, element_bytes, dense, expert, *sizes, spans)
 
-def outer_spans(cluster: Cluster, rows: Rows) -> Spans:
-    """Ideal spans of whole strategies, computed once for rows of equal degrees: (S, A, T)."""
-    code_S = np.zeros(length(rows), dtype=np.int64)
-    for axis in AXES:  # mixed radix code: one integer a row is quicker to make unique than nine columns
-        values, inverse = np.unique(rows[axis], return_inverse=True)
-        code_S = code_S * len(values) + inverse
-    _, first, inverse = np.unique(code_S, return_index=True, return_inverse=True)
-    spans = ideal_spans(cluster, {a: rows[a][first] for a in AXES})
-    return Spans(spans.members[inverse], spans.ring_spB[inverse], spans.a2a_spB[inverse])
+    reduce_s = alone_s(job.optimizer.grad_reduce_bytes)
+    alike = job.optimizer.param_gather_bytes == job.optimizer.grad_reduce_bytes
+    gather_s = reduce_s if alike else alone_s(job.optimizer.param_gather_bytes)
+    world, m = rows["tp"] * rows["cp"] * rows["dp"] * rows["pp"], rows["num_microbatches"]
+    fixed, with_one = (overhead_s(job, hw, eff, world_size=world, num_microbatches=m, busy_s=busy) for busy in (0.0, 1.0))
+    pp, block = rows["pp"], prices.block_KY[k]
+    return Facts(
+        task, pp, m, prices.fwd_K[k], prices.bwd_K[k], fullest(task, block, pp), prices.last_K[k], lead(task, block, pp),
+        dense, expert, dp_cp, edp, reduce_s, gather_s, fixed, with_one - fixed,
+    )  # fmt: skip

@@ -97,6 +97,8 @@ class Pace:
 
     def least_s(self, layer: LayerCost, k: int) -> float:
         """Least pipeline seconds of row `k` of `layer`: the best of taking any block type for the measure."""
+        if np.isinf(self.seconds):
+            return np.inf
         time_YD, edge = layer.total_KYD[k], float(layer.edge_K[k]) / self.edge_bytes
         alpha_A = np.minimum((time_YD / np.maximum(self.time_YD, 1e-30)).min(axis=1), edge)
         lack_AYD = np.maximum(alpha_A[:, None, None] * self.time_YD - time_YD, 0.0)
@@ -117,7 +119,7 @@ def lean_pace(task: Problem, strategy: Strategy, layer: LayerCost, k: int) -> Pa
     It bounds every strategy that differs in gtp, or in how its slices of tokens come about (cp or micro_batch): none of
     those needs less memory or less time.
     """
-    row = LayerCost(**{f: getattr(layer, f)[k : k + 1] for f in LayerCost.__dataclass_fields__})
+    row = layer.row(k)
     share = strategy.gtp / max(task.hw.domain_gpus, strategy.gtp)
     lean = replace(row, dense_KY=row.dense_KY * share, gtp_KYD=np.zeros_like(row.gtp_KYD))
     return _pace_of(task, relax(task, replace(strategy, gtp=1), lean), lean, 0)

@@ -15,20 +15,22 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
 
 from placement.cost.layers import LayerCost
+from placement.cost.step import dp_windows
 from placement.diag import Infeasible
-from placement.ir import SCHEDULES, SHARDING, Candidate, Search, Strategy
-from placement.passes.optimistic import Bounds
+from placement.ir import DEGREES, SCHEDULES, SHARDING, Candidate, Search, Strategy
+from placement.passes.leaves import BOUND, MEMORY, Leaves
+from placement.passes.outer import Tree, grow
 from placement.passes.place import in_order, place
 from placement.passes.problem import Pace, Problem, Relaxed, lean_pace, pace, realise, relax
-from placement.passes.strategies import Rows, length, space, strategy_of
-from placement.passes.tree import BOUND, MEMORY, Shelf, Tree, allowed_recompute, grow, open_rows
+from placement.passes.strategies import space
+from placement.passes.tree import Known, allowed_recompute, open_rows
 
 Observe = Callable[[str, int, int, str], None]
 OUTER_BATCH = 512  # outer rows opened at a time, once a plan says what is too slow
@@ -61,7 +63,7 @@ class _State:
     scored_leaves: int = 0
     cut: int = 0
     placed: list[Candidate] = field(default_factory=list)
-    shelves: dict[int, Shelf] = field(default_factory=dict)
+    known: Known = field(default_factory=Known)
     paces: dict[tuple[object, ...], Pace] = field(default_factory=dict)
     seen: Counter[tuple[object, ...]] = field(default_factory=Counter)
     floor_s: float = np.inf  # least relaxed cost of the strategies that were placed
@@ -91,16 +93,15 @@ RELAXED, PACED, LEAF = range(3)
 
 
 @dataclass(frozen=True)
-class _Leaves:
-    """A batch of leaves by ascending bound, and the position of the next one."""
+class _Open:
+    """Leaves by ascending bound, and the position of the next one."""
 
-    rows: Rows
-    bounds: Bounds
+    leaves: Leaves
     at: int
 
     @property
     def bound_s(self) -> float:
-        return float(self.bounds.step_S[self.at])
+        return float(self.leaves.bounds.step_S[self.at])
 
 
 def search(task: Problem, observe: Observe) -> tuple[Candidate, Search]:
@@ -133,7 +134,7 @@ def _step(task: Problem, state: _State) -> None:
         assert isinstance(payload, Relaxed)
         _place(task, state, payload, bound_s)
         return
-    assert isinstance(payload, _Leaves)
+    assert isinstance(payload, _Open)
     if kind == LEAF:
         _pace(task, state, payload)
     else:
@@ -145,12 +146,12 @@ def _open_outer(task: Problem, state: _State) -> None:
     batch = OUTER_BATCH if state.placed else FIRST_BATCH
     hi = min(lo + batch, len(state.tree.bound_S))
     state.next_outer = hi
-    rows, bounds, rejected, scored = open_rows(task, state.tree, lo, hi, state.upper_s, state.shelves)
+    found, rejected, scored = open_rows(task, state.tree, lo, hi, state.upper_s, state.known)
     state.rejected += rejected
     state.scored_leaves += scored
-    if not length(rows):
+    if not len(found):
         return
-    leaves = _Leaves(rows, bounds, 0)
+    leaves = _Open(found, 0)
     state.any_stages_s = min(state.any_stages_s, leaves.bound_s)
     if leaves.bound_s < PROBE * state.upper_s:
         _push_rest(state, leaves)
@@ -159,41 +160,57 @@ def _open_outer(task: Problem, state: _State) -> None:
         state.push(leaves.bound_s, LEAF, leaves)
 
 
-def _push_rest(state: _State, leaves: _Leaves) -> None:
-    if leaves.at + 1 < length(leaves.rows):
+def _push_rest(state: _State, leaves: _Open) -> None:
+    if leaves.at + 1 < len(leaves.leaves):
         rest = replace(leaves, at=leaves.at + 1)
         state.push(rest.bound_s, LEAF, rest)
 
 
-def _pace(task: Problem, state: _State, leaves: _Leaves) -> None:
-    """Sharpen the bound of the best leaf of a batch by a pipeline of the same shape; the rest of the batch goes back."""
+def _pace(task: Problem, state: _State, leaves: _Open) -> None:
+    """Sharpen the bound of the best leaf of a batch by pipelines of its shape and family; the rest of the batch goes back."""
     _push_rest(state, leaves)
-    i = leaves.at
-    strategy = leaf_strategy(task, leaves.rows, i)
-    layer, k = _layer(state, leaves)
-    known = _known_paces(task, state, strategy, layer, k)
-    if any(np.isinf(p.seconds) for p in known):
-        state.rejected[MEMORY] += 1
-        return
-    more_s = max(max(p.least_s(layer, k) for p in known) - float(leaves.bounds.pipeline_S[i]), 0.0)
-    # a longer pipeline also gives the gradients a wider window, by `dp_window` of one microbatch
-    hidden_s = min(more_s * task.efficiency["dp_window"] / strategy.num_microbatches, float(leaves.bounds.hideable_S[i]))
-    bound_s = leaves.bound_s + max(more_s - hidden_s, 0.0)
-    if bound_s < state.upper_s:
-        state.push(bound_s, PACED, leaves)
-    else:
-        state.rejected[BOUND] += 1
+    strategy = leaf_strategy(task, leaves.leaves, leaves.at)
+    bound_s = leaves.bound_s
+    for known in _known_paces(task, state, strategy, leaves):
+        if np.isinf(known):
+            state.rejected[MEMORY] += 1
+            return
+        bound_s = max(bound_s, _paced_s(task, strategy, leaves, known))
+        if bound_s >= state.upper_s:
+            state.rejected[BOUND] += 1
+            return
+    state.push(bound_s, PACED, leaves)
 
 
-def _known_paces(task: Problem, state: _State, strategy: Strategy, layer: LayerCost, k: int) -> list[Pace]:
-    """Paces that bound a strategy: of its shape, and from the second of its family on also that of the family."""
+def _paced_s(task: Problem, strategy: Strategy, leaves: _Open, pipeline_s: float) -> float:
+    """The bound of a leaf whose pipeline takes `pipeline_s` at least.
+
+    A longer pipeline also gives the gradients a wider window: of every second more, those that are reduced once a step hide
+    behind as much as `shown_s` lets them, those of every microbatch behind less than all of it.
+    """
+    bounds, i, m = leaves.leaves.bounds, leaves.at, strategy.num_microbatches
+    more_s, hideable_s = max(pipeline_s - float(bounds.pipeline_S[i]), 0.0), float(bounds.hideable_S[i])
+    once = SHARDING.index(strategy.sharding) <= SHARDING.index("zero1")
+    windows = task.efficiency["dp_window"] * float(dp_windows(strategy.pp, strategy.vpp)) if once else m
+    return leaves.bound_s + more_s - min(more_s * min(windows / m, 1.0), hideable_s)
+
+
+def _known_paces(task: Problem, state: _State, strategy: Strategy, leaves: _Open) -> Iterator[float]:
+    """Least pipeline seconds of a strategy by the pace of its shape, and from the second of its family on by that of the
+    family, infinite where nothing fits the memory.
+
+    The latter is only made where the former was not enough.
+    """
     shape, family = _shape(strategy), _family(strategy)
+    layer, k = _layer(state, leaves)
     if shape not in state.paces:
         state.paces[shape] = pace(task, strategy, layer, k)
+    yield state.paces[shape].least_s(layer, k)
     state.seen[family] += 1
     if state.seen[family] > 1 and family not in state.paces:
         state.paces[family] = lean_pace(task, strategy, layer, k)
-    return [state.paces[key] for key in (shape, family) if key in state.paces]
+    if family in state.paces:
+        yield state.paces[family].least_s(layer, k)
 
 
 def _shape(s: Strategy) -> tuple[object, ...]:
@@ -206,15 +223,15 @@ def _family(s: Strategy) -> tuple[object, ...]:
     return (*_shape(s), Fraction(s.micro_batch, s.cp), s.dp * s.cp, s.ep, s.etp, s.egtp, s.sharding)
 
 
-def _layer(state: _State, leaves: _Leaves) -> tuple[LayerCost, int]:
-    rows, i = leaves.rows, leaves.at
-    return state.shelves[int(rows["head"][i])].prices.layer, int(rows["k"][i])
+def _layer(state: _State, leaves: _Open) -> tuple[LayerCost, int]:
+    degrees = leaves.leaves.degrees(leaves.at)
+    return state.known.shelves[degrees["head"]].prices.layer.row(degrees["k"]), 0
 
 
-def _cut(task: Problem, state: _State, leaves: _Leaves, bound_s: float) -> None:
+def _cut(task: Problem, state: _State, leaves: _Open, bound_s: float) -> None:
     """Cut a leaf into stages."""
     state.cut += 1
-    strategy = leaf_strategy(task, leaves.rows, leaves.at)
+    strategy = leaf_strategy(task, leaves.leaves, leaves.at)
     found = relax(task, strategy, *_layer(state, leaves))
     if isinstance(found, str):
         state.rejected[found] += 1
@@ -235,11 +252,16 @@ def _place(task: Problem, state: _State, relaxed: Relaxed, bound_s: float) -> No
     state.floor_s = min(state.floor_s, bound_s, found.cost.step_s)
 
 
-def leaf_strategy(task: Problem, rows: Rows, i: int) -> Strategy:
+def leaf_strategy(task: Problem, leaves: Leaves, i: int) -> Strategy:
     """The strategy of a leaf; recompute is chosen stage by stage wherever the job allows more than one mode."""
-    modes = allowed_recompute(task.job)
-    schedule, sharding = SCHEDULES[int(rows["schedule"][i])], SHARDING[int(rows["sharding"][i])]
-    return strategy_of(rows, i, task.job, schedule, sharding, modes[0] if len(modes) == 1 else "auto")
+    modes, degrees = allowed_recompute(task.job), leaves.degrees(i)
+    return Strategy(
+        **{name: degrees[name] for name in DEGREES},
+        num_microbatches=degrees["num_microbatches"],
+        schedule=SCHEDULES[degrees["schedule"]],
+        recompute=modes[0] if len(modes) == 1 else "auto",
+        sharding=SHARDING[degrees["sharding"]],
+    )
 
 
 def _summary(state: _State, stopped: str) -> Search:

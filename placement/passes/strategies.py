@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from placement.ir import Attention, Cluster, Job, Matmul, ModelGraph, Strategy
+from placement.ir import Attention, Cluster, Job, Matmul, ModelGraph
 from placement.ir._array import Bools, Ints
 
 Whole = npt.NDArray[np.int64]
@@ -130,13 +130,12 @@ def domain_gpus(cluster: Cluster) -> int:
     return int(np.bincount(cluster.tiers[0].group_N, weights=usable_N).max(initial=0))
 
 
-def outer_rows(space: Space, job: Job) -> tuple[Rows, Bools]:
-    """Every (tp, cp, micro_batch, dp, pp), and which of them divide: dp * micro_batch must divide the global batch,
-    and a sequence must split into 2*cp equal slices (causal balance) of tp equal parts (sequence parallelism).
+def replicas(space: Space, job: Job) -> tuple[Rows, Bools]:
+    """Every (tp, cp, micro_batch, dp), and which of them divide: dp * micro_batch must divide the global batch, and a sequence
+    must split into 2*cp equal slices (causal balance) of tp equal parts (sequence parallelism).
     """
-    rows = product(tp=space.tp, cp=space.cp, micro_batch=space.micro_batch, dp=space.dp, pp=space.pp)
-    even_S = (job.global_batch % (rows["dp"] * rows["micro_batch"]) == 0) & sequence_splits(rows, job)
-    return rows, even_S
+    rows = product(tp=space.tp, cp=space.cp, micro_batch=space.micro_batch, dp=space.dp)
+    return rows, (job.global_batch % (rows["dp"] * rows["micro_batch"]) == 0) & sequence_splits(rows, job)
 
 
 def sequence_splits(rows: Rows, job: Job) -> Bools:
@@ -194,15 +193,3 @@ def take(rows: Rows, which: Ints | Bools | slice) -> Rows:
 
 def length(rows: Rows) -> int:
     return len(next(iter(rows.values())))
-
-
-def strategy_of(rows: Rows, i: int, job: Job, schedule: str, sharding: str, recompute: str) -> Strategy:
-    """The i-th row as a Strategy."""
-    get = {k: int(v[i]) for k, v in rows.items()}
-    return Strategy(
-        **{k: get[k] for k in ("tp", "cp", "ep", "etp", "dp", "pp", "vpp", "micro_batch", "gtp", "egtp")},
-        num_microbatches=job.global_batch // (get["dp"] * get["micro_batch"]),
-        schedule=schedule,
-        recompute=recompute,
-        sharding=sharding,
-    )

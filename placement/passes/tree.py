@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # S strategy row   K shard   H head: one (tp, cp, micro_batch)
-"""The search tree: outer rows with an optimistic bound, opened into leaves that carry tighter ones.
+"""Outer rows opened into inner rows, priced and folded, and those into leaves that carry tighter bounds.
 
 Nothing is cut without a reason that is counted: `rejected` says how many strategies (leaves) each rule removed.
 """
@@ -8,200 +8,117 @@ Nothing is cut without a reason that is counted: `rejected` says how many strate
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from placement.cost.cells import capacity, cell_sizes, largest_domain
-from placement.cost.memory import limit_bytes, memory_bound, recompute_bound_s
-from placement.cost.pipeline_bound import makespan_bound
-from placement.cost.schedules import misfit
-from placement.ir import SCHEDULES, SHARDING, Job
-from placement.ir._array import Bools, Floats, Ints
-from placement.passes.optimistic import Bounds, Prices, fullest, join_prices, prices, step_bound
+from placement.cost.memory import limit_bytes
+from placement.ir import Job
+from placement.ir._array import Floats
+from placement.passes.leaves import BOUND, MEMORY, Fan, Leaves, bounded, fan_of, no_leaves
+from placement.passes.optimistic import Prices, join_prices, prices
+from placement.passes.outer import DIVISIBILITY, SCHEDULE, Tree, fitting, least_bytes
 from placement.passes.problem import Problem
-from placement.passes.strategies import (
-    Rows,
-    Space,
-    cross,
-    domain_gpus,
-    expert_rows,
-    heads,
-    length,
-    outer_rows,
-    product,
-    shard_rows,
-    take,
-)  # fmt: skip
+from placement.passes.strategies import Rows, Whole, domain_gpus, length, shard_rows, take
 
-DIVISIBILITY = "divisibility: batch, sequence or experts do not split evenly"
-SIZE = "more GPUs than are usable"
 CELLS = "groups do not fit NVLink domains and whole nodes"
-SCHEDULE = "the schedule does not run at these degrees"
-MEMORY = "memory"
-BOUND = "slower than the plan, by bound"
-
-
-@dataclass(frozen=True)
-class Tree:
-    """Outer rows by ascending bound. `head_S` head of each; `leaves_S` strategies below each; `num_shards` of a head."""
-
-    space: Space
-    outer: Rows
-    bound_S: Floats
-    head_S: Ints
-    leaves_S: Ints
-    head: Rows
-    experts: Rows
-    num_shards_H: Ints
-    leaf_table: Rows
-    enumerated: int
-    rejected: Counter[str]
+AHEAD = 512  # outer rows whose heads are priced together
 
 
 @dataclass(frozen=True)
 class Shelf:
-    """Priced shards of one head, by ascending cost of a microbatch."""
+    """Priced shards of one head, by ascending cost of a microbatch: rows `first`, `first` + 1 ... of `prices`, which several
+    heads share.
+    """
 
     shards: Rows
     prices: Prices
+    first: int
+
+    @property
+    def cost_K(self) -> Floats:
+        """Seconds of a microbatch, forward and backward, of each shard."""
+        return self.prices.total_K[self.first : self.first + length(self.shards)]
 
 
-def grow(task: Problem, space: Space) -> Tree:
-    """Every outer row that divides and fits the cluster, bounded by the cheapest shard that its memory could hold."""
-    job, domain = task.job, domain_gpus(task.cluster)
-    rows, even_S = outer_rows(space, job)
-    head, experts = heads(space, job), expert_rows(space, domain)
-    head_S = _head_index(space, head, rows)
-    even_S &= head_S >= 0
-    num_shards_H = _num_shards(space, head, experts, domain)
-    table = _leaf_table(space)
-    per_pp = np.array([_fitting(table, pp, task.model.num_blocks).sum() for pp in space.pp])
-    leaves_S = per_pp[np.searchsorted(np.array(space.pp), rows["pp"])] * num_shards_H[head_S]
-    fits_S = rows["tp"] * rows["cp"] * rows["dp"] * rows["pp"] <= usable_gpus(task)
-    rejected = Counter({DIVISIBILITY: int(leaves_S[~even_S].sum()), SIZE: int(leaves_S[even_S & ~fits_S].sum())})
-    keep = np.flatnonzero(even_S & fits_S & (leaves_S > 0))
-    rows, head_S = take(rows, keep), head_S[keep]
-    bound_S = _outer_bound(task, space, head, experts, rows, head_S)
-    order = np.argsort(bound_S, kind="stable")
-    return Tree(
-        space, take(rows, order), bound_S[order], head_S[order], leaves_S[keep][order], head, experts, num_shards_H, table,
-        int(leaves_S.sum()), rejected,
-    )  # fmt: skip
+def price_heads(task: Problem, tree: Tree, some: Sequence[int]) -> dict[int, Shelf]:
+    """Price every shard of some heads (at least one), all in one go."""
+    domain = domain_gpus(task.cluster)
+    shards = [shard_rows(take(tree.head, slice(h, h + 1)), tree.space, domain, tree.experts) for h in some]
+    together = {n: np.concatenate([s[n] for s in shards]) for n in shards[0]}
+    head_K = np.repeat(np.arange(len(some)), [length(s) for s in shards])
+    priced = prices(task, together)
+    order = np.lexsort((priced.total_K, head_K))
+    together, priced = take(together, order), priced.at(order)
+    last = np.cumsum([length(s) for s in shards]).tolist()
+    return {h: Shelf(take(together, slice(a, b)), priced, a) for h, a, b in zip(some, [0, *last[:-1]], last, strict=True)}
 
 
-def usable_gpus(task: Problem) -> int:
-    """GPUs that ranks may take: usable, on whole nodes, within `max_gpus`, less the spares asked for."""
-    total = int(capacity(task.cluster, 1, task.job.ragged, task.job.spares))
-    return min(total, task.job.max_gpus or total)
+@dataclass
+class Known:
+    """What opening rows has worked out so far: priced shards by head, and fans by (pp, whether a microbatch fills it)."""
+
+    shelves: dict[int, Shelf] = field(default_factory=dict)
+    fans: dict[tuple[int, bool], Fan] = field(default_factory=dict)
 
 
-def _outer_bound(task: Problem, space: Space, head: Rows, experts: Rows, rows: Rows, head_S: Ints) -> Floats:
-    """Least step seconds below each outer row: the pipeline alone, with the cheapest shard whose experts can fit the memory.
-
-    Weight gathers of dense layers are left out, those of experts count from their cheapest form (egtp 2) on.
-    """
-    if not length(rows):
-        return np.zeros(0)
-    plain = take(experts, experts["egtp"] <= 2)
-    shards = cross(cross(head, product(gtp=(1,))), plain)
-    priced = prices(task, shards)
-    share = np.where(plain["egtp"] > 1, domain_gpus(task.cluster) / (plain["ep"] * plain["etp"]), 1.0)
-    share_K = np.tile(share, length(head))
-    held_K = priced.expert_K * np.where(share_K > 1.0, 2.0, 1.0) / np.maximum(share_K, 1.0)
-    per_head = len(share)
-    limit = limit_bytes(task.job, task.hw)
-    pps = np.array(space.pp)
-    room_P = np.array([limit * pp / max(_least_bytes(task.job, space, int(pp)), 1e-9) for pp in pps])
-    cost_HP = np.full((length(head), len(pps)), np.inf)
-    for h in range(length(head)):
-        at = slice(h * per_head, (h + 1) * per_head)
-        order = np.argsort(held_K[at], kind="stable")
-        best = np.concatenate([[np.inf], np.minimum.accumulate(priced.total_K[at][order])])
-        cost_HP[h] = best[np.searchsorted(held_K[at][order], room_P, "right")]
-    block_HY = priced.block_KY.reshape(length(head), per_head, -1).min(axis=1)
-    fwd_H, bwd_H = (x.reshape(-1, per_head).min(axis=1) for x in (priced.fwd_K, priced.bwd_K))
-    last_H = priced.last_K.reshape(-1, per_head).min(axis=1)
-    m = task.job.global_batch // (rows["dp"] * rows["micro_batch"])
-    total = cost_HP[head_S, np.searchsorted(pps, rows["pp"])]
-    load = fullest(task, block_HY[head_S], rows["pp"])
-    return _least_makespan(
-        task, space, rows["pp"], m, np.minimum(fwd_H, bwd_H)[head_S], fwd_H[head_S], total, load, last_H[head_S]
-    )
-
-
-def _least_makespan(
-    task: Problem, space: Space, pp: Ints, m: Ints, half: Floats, fwd: Floats, total: Floats, load: Floats, last: Floats
-) -> Floats:
-    """Makespan bound of the best schedule of the space, interleaved as finely as the blocks allow. (S,)
-
-    `fwd` and `half` are least forward seconds and the least of forward and backward over all shards; `total` is infinite where
-    no shard fits. A short batch under 1F1B is bounded by the larger of forward and backward, which `half` cannot overstate.
-    """
-    best = np.full(len(pp), np.inf)
-    known = np.isfinite(total)
-    total = np.where(known, total, 0.0)
-    fwd = np.minimum(fwd, total)
-    for name in sorted({schedule for schedule, _ in space.leaves}):
-        finest = max(v for s, v in space.leaves if s == name)
-        vpp = np.clip(task.model.num_blocks // pp, 1, finest) if name == "interleaved" else np.full(len(pp), finest)
-        runs = m >= pp if name == "interleaved" else np.ones(len(pp), bool)
-        seconds = makespan_bound(name, pp, vpp, m, fwd, total - fwd, load, last)
-        if name == "1f1b":
-            short = np.maximum(total + (m - 1) * np.maximum(half / pp, last), m * total / pp)
-            seconds = np.where(m <= pp, short, seconds)
-        best = np.where(runs, np.minimum(best, seconds), best)
-    single = m * total
-    return np.asarray(np.where(known, np.where(pp == 1, single, best), np.inf))
-
-
-def _least_bytes(job: Job, space: Space, pp: int) -> float:
-    """Bytes that a held parameter takes at least, under the mildest sharding allowed at this depth."""
-    weights = {"none": 2.0 + job.optimizer.grad_bytes, "zero1": 2.0 + job.optimizer.grad_bytes, "zero2": 2.0, "fsdp": 0.0}
-    return min((weights[s] for s in space.sharding if s != "fsdp" or pp == 1), default=0.0)
-
-
-def shelf(task: Problem, tree: Tree, h: int) -> Shelf:
-    """Price every shard of a head."""
-    one = {k: v[h : h + 1] for k, v in tree.head.items()}
-    shards = shard_rows(one, tree.space, domain_gpus(task.cluster), tree.experts)
-    priced = prices(task, shards)
-    order = np.argsort(priced.total_K, kind="stable")
-    return Shelf(take(shards, order), priced.at(order))
-
-
-def open_rows(
-    task: Problem, tree: Tree, lo: int, hi: int, upper_s: float, shelves: dict[int, Shelf]
-) -> tuple[Rows, Bounds, Counter[str], int]:
+def open_rows(task: Problem, tree: Tree, lo: int, hi: int, upper_s: float, known: Known) -> tuple[Leaves, Counter[str], int]:
     """Leaves below the outer rows lo..hi whose bound is under `upper_s`, with their bounds, ascending.
 
-    Also what was rejected and why, and how many leaves were scored. `shelves` keeps the priced shards of heads: columns `head`
-    and `k` of a leaf point into them.
+    Also what was rejected and why, and how many leaves were scored. Columns `head` and `k` of a leaf point into the shelves of
+    `known`.
     """
     rejected: Counter[str] = Counter()
-    wanted = np.unique(tree.head_S[lo:hi]).tolist()
-    for h in wanted:
-        if h not in shelves:
-            shelves[h] = shelf(task, tree, h)
-    priced = join_prices([shelves[h].prices for h in wanted])
-    rows = _open_inner(task, tree, lo, hi, upper_s, {h: shelves[h] for h in wanted}, rejected)
-    rows = _fold(task, rows, rejected)
+    _stock(task, tree, lo, hi, known)
+    rows = _fold(task, _open_inner(task, tree, lo, hi, upper_s, known.shelves, rejected), rejected)
+    if not length(rows):
+        return no_leaves(rows), rejected, 0
+    rows, priced = _priced(rows | {"shelf_k": rows["k"]}, known.shelves)
     rows = _hold(task, tree, rows, priced, rejected)
-    rows = _open_leaves(task, rows, tree, rejected)
-    return _bounded(task, rows, priced, upper_s, rejected)
+    if not length(rows):
+        return no_leaves(rows), rejected, 0
+    fans, fan_I = _fans(task, tree, rows, known, rejected)
+    found, scored = bounded(task, rows, fans, fan_I, priced, allowed_recompute(task.job), upper_s, rejected)
+    columns = {n: v for n, v in found.rows.items() if n not in ("shelf_k", "below")} | {"k": found.rows["shelf_k"]}
+    return replace(found, rows=columns), rejected, scored
+
+
+def _stock(task: Problem, tree: Tree, lo: int, hi: int, known: Known) -> None:
+    """Price the heads of the outer rows lo..hi; where some are missing, those of the next rows with them."""
+    if all(h in known.shelves for h in np.unique(tree.head_S[lo:hi]).tolist()):
+        return
+    wanted = np.unique(tree.head_S[lo : max(hi, lo + AHEAD)]).tolist()
+    known.shelves.update(price_heads(task, tree, [h for h in wanted if h not in known.shelves]))
+
+
+def _priced(rows: Rows, shelves: Mapping[int, Shelf]) -> tuple[Rows, Prices]:
+    """Prices of the shards that rows use, and the rows with `k` pointing into them rather than into their shelf."""
+    heads, which = np.unique(rows["head"], return_inverse=True)
+    blocks = {id(shelves[h].prices): shelves[h].prices for h in heads.tolist()}
+    of_head = np.array([list(blocks).index(id(shelves[h].prices)) for h in heads.tolist()])
+    k, parts, offset = np.zeros(length(rows), dtype=np.int64), [], 0
+    for b, block in enumerate(blocks.values()):
+        here = np.flatnonzero(of_head[which] == b)
+        used, place = np.unique(rows["k"][here], return_inverse=True)
+        parts.append(block.at(used))
+        k[here] = offset + place
+        offset += len(used)
+    return rows | {"k": k}, join_prices(parts)
 
 
 def _open_inner(
-    task: Problem, tree: Tree, lo: int, hi: int, upper_s: float, shelves: dict[int, Shelf], rejected: Counter[str]
+    task: Problem, tree: Tree, lo: int, hi: int, upper_s: float, shelves: Mapping[int, Shelf], rejected: Counter[str]
 ) -> Rows:
     """Outer rows joined with the shards of their head that could still beat `upper_s`: a prefix, as shards ascend in cost."""
-    parts, offset = [], 0
-    for h, shelf in shelves.items():
+    parts = []
+    for h in np.unique(tree.head_S[lo:hi]).tolist():
+        shelf = shelves[h]
         at = lo + np.flatnonzero(tree.head_S[lo:hi] == h)
         outer = {k: v[at] for k, v in tree.outer.items()}
         m = task.job.global_batch // (outer["dp"] * outer["micro_batch"])
-        cost, size = shelf.prices.total_K, length(shelf.shards)
+        cost, size = shelf.cost_K, length(shelf.shards)
         num = np.searchsorted(cost, upper_s * outer["pp"] / m, "left")
         below = np.asarray(tree.leaves_S[at] // size, np.int64)
         rejected[BOUND] += int((below * (size - num)).sum())
@@ -210,9 +127,8 @@ def _open_inner(
         inner = {n: shelf.shards[n][k] for n in ("ep", "etp", "gtp", "egtp")}
         parts.append(
             {n: v[row] for n, v in outer.items()} | inner
-            | {"k": k + offset, "shelf_k": k, "num_microbatches": m[row], "below": below[row], "head": np.full(len(k), h)}
+            | {"k": shelf.first + k, "num_microbatches": m[row], "below": below[row], "head": np.full(len(k), h)}
         )  # fmt: skip
-        offset += size
     return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
 
@@ -237,7 +153,7 @@ def _fold(task: Problem, rows: Rows, rejected: Counter[str]) -> Rows:
 
 def _hold(task: Problem, tree: Tree, rows: Rows, priced: Prices, rejected: Counter[str]) -> Rows:
     """Drop rows whose weights alone are too much for the mean stage."""
-    least = np.array([_least_bytes(task.job, tree.space, int(pp)) for pp in tree.space.pp])
+    least = np.array([least_bytes(task.job, tree.space, int(pp)) for pp in tree.space.pp])
     bytes_S = least[np.searchsorted(np.array(tree.space.pp), rows["pp"])]
     held = (priced.dense_K + priced.expert_K)[rows["k"]] / rows["pp"] * bytes_S
     fits = held <= limit_bytes(task.job, task.hw)
@@ -245,101 +161,20 @@ def _hold(task: Problem, tree: Tree, rows: Rows, priced: Prices, rejected: Count
     return take(rows, fits)
 
 
-def _open_leaves(task: Problem, rows: Rows, tree: Tree, rejected: Counter[str]) -> Rows:
-    """Join with (schedule, vpp, sharding); drop what the schedule cannot run."""
-    parts = []
-    code = rows["pp"] * (task.job.global_batch + 1) + rows["num_microbatches"]
-    for value in np.unique(code).tolist():
-        here = take(rows, code == value)
-        pp, m = divmod(value, task.job.global_batch + 1)
-        table = take(tree.leaf_table, _fitting(tree.leaf_table, pp, task.model.num_blocks))
-        runs = np.array(
-            [not misfit(SCHEDULES[s], pp, v, m) for s, v in zip(table["schedule"], table["vpp"], strict=True)], bool
-        )
-        rejected[SCHEDULE] += int((~runs).sum()) * length(here)
-        parts.append(cross(here, take(table, runs)))
-    if not parts:
-        return rows | dict.fromkeys(("schedule", "vpp", "sharding"), rows["k"])
-    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
-
-
-def _bounded(
-    task: Problem, rows: Rows, priced: Prices, upper_s: float, rejected: Counter[str]
-) -> tuple[Rows, Bounds, Counter[str], int]:
-    """Leaves that may beat `upper_s` and may fit memory, with their step bound, ascending."""
-    scored = length(rows)
-    if not scored:
-        return rows, Bounds(np.zeros(0), np.zeros(0), np.zeros(0)), rejected, 0
-    bound = step_bound(task, priced, rows)
-    rows, bound = _below(rows, bound, upper_s, rejected)
-    limit = limit_bytes(task.job, task.hw)
-    if length(rows):
-        fits = memory_bound(task.model, task.job, priced.layer, rows["k"], **_columns(task, rows)) <= limit
-        rejected[MEMORY] += int((~fits).sum())
-        rows, bound = take(rows, fits), bound.at(fits)
-    if length(rows):
-        again_s = recompute_bound_s(task.model, task.job, priced.layer, rows["k"], limit, **_columns(task, rows))
-        rows, bound = _below(rows, step_bound(task, priced, rows, again_s), upper_s, rejected)
-    order = np.argsort(bound.step_S, kind="stable")
-    kept = {n: v[order] for n, v in rows.items() if n not in ("k", "below")}
-    kept["k"] = kept.pop("shelf_k")
-    return kept, bound.at(order), rejected, scored
-
-
-def _below(rows: Rows, bound: Bounds, upper_s: float, rejected: Counter[str]) -> tuple[Rows, Bounds]:
-    quick = bound.step_S < upper_s
-    rejected[BOUND] += int((~quick).sum())
-    return take(rows, quick), bound.at(quick)
-
-
-def _columns(task: Problem, rows: Rows) -> dict[str, Any]:
-    """Leaves as the memory bounds take them."""
-    names = ("schedule", "sharding", "pp", "num_microbatches", "dp", "cp", "edp", "gtp", "egtp", "tp", "micro_batch")
-    return {f"{n}_S": rows[n] for n in names} | {"modes": allowed_recompute(task.job)}
+def _fans(task: Problem, tree: Tree, rows: Rows, known: Known, rejected: Counter[str]) -> tuple[list[Fan], Whole]:
+    """What hangs below each row; how many stages and whether the batch fills them decides what runs (`schedules.misfit`)."""
+    filled = rows["num_microbatches"] >= rows["pp"]
+    codes, fan_I = np.unique(2 * rows["pp"] + filled, return_inverse=True)
+    for code in codes.tolist():
+        pp, enough = divmod(code, 2)
+        if (pp, bool(enough)) not in known.fans:
+            table = take(tree.leaf_table, fitting(tree.leaf_table, pp, task.model.num_blocks))
+            known.fans[pp, bool(enough)] = fan_of(table, pp, pp if enough else pp - 1)
+    fans = [known.fans[code // 2, bool(code % 2)] for code in codes.tolist()]
+    rejected[SCHEDULE] += int(np.array([f.misfits for f in fans])[fan_I].sum())
+    return fans, fan_I
 
 
 def allowed_recompute(job: Job) -> tuple[str, ...]:
     """Recompute modes of the job, narrowed by its pin."""
     return tuple(m for m in job.recompute if str(job.pins.get("recompute", m)) == m)
-
-
-def _leaf_table(space: Space) -> Rows:
-    """Every (schedule, vpp, sharding) as indices: what may hang below an outer row."""
-    table = [(SCHEDULES.index(s), v, SHARDING.index(h)) for s, v in space.leaves for h in space.sharding]
-    columns = np.array(table, dtype=np.int64).reshape(-1, 3).T
-    return dict(zip(("schedule", "vpp", "sharding"), columns, strict=True))
-
-
-def _fitting(table: Rows, pp: int, blocks: int) -> Bools:
-    """Leaves that make sense for pp stages: no empty chunk; a single stage needs no schedule but the plainest.
-
-    fsdp under a pipeline keeps its weights gathered (torchtitan `reshard_after_forward`, Megatron likewise), which is zero2.
-    """
-    fits = table["vpp"] * pp <= blocks
-    if pp == 1 and length(table):
-        return np.asarray(fits & (table["schedule"] == table["schedule"].min()) & (table["vpp"] == 1))
-    return np.asarray(fits & (table["sharding"] != SHARDING.index("fsdp")))
-
-
-def _num_shards(space: Space, head: Rows, experts: Rows, domain: int) -> Ints:
-    """Shards of each head, (H,): weight shards that fit beside tp and cp, times the expert rows."""
-    width_H = head["tp"] * head["cp"]
-    one = {k: v[:1] for k, v in head.items()}
-    values = np.array([int(g) for g in shard_rows(one, space, 10**9, take(experts, slice(0, 1)))["gtp"]], dtype=np.int64)
-    fits_HG = (values == 1) | (width_H[:, None] * values <= domain)
-    return np.asarray(fits_HG.sum(axis=1) * length(experts))
-
-
-def _head_index(space: Space, head: Rows, rows: Rows) -> Ints:
-    """Position of the (tp, cp, micro_batch) of each row among the heads, -1 where its sequence does not split."""
-    values = (("tp", space.tp), ("cp", space.cp), ("micro_batch", space.micro_batch))
-
-    def code(table: Rows) -> Ints:
-        out = np.zeros(length(table), dtype=np.int64)
-        for name, known in values:
-            out = out * len(known) + np.searchsorted(np.array(known), table[name])
-        return out
-
-    place = np.full(len(space.tp) * len(space.cp) * len(space.micro_batch), -1)
-    place[code(head)] = np.arange(length(head))
-    return np.asarray(place[code(rows)])

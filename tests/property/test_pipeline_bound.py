@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from placement.cost.pipeline import makespan_bound, simulate
+from placement.cost.pipeline_bound import lead_weights
 from placement.cost.schedules import misfit
 from placement.ir import SCHEDULES
 
@@ -38,8 +39,11 @@ def test_no_split_beats_the_bound(case: tuple[str, int, int, int, np.ndarray, np
     step = simulate(schedule, pp, vpp, m, f, b, w, p2p).makespan_s
     block = f + b + w
     share = float((f / np.where(block > 0, block, 1.0))[block > 0].min(initial=1.0))
-    for largest, last, known in ((0.0, 0.0, 0.0), (block.max(), 0.0, 0.0), (block.max(), block[-1], share)):
-        bound = makespan_bound(schedule, pp, vpp, m, f.sum(), (b + w).sum(), largest, last, min_fwd_share=known)
+    lead = float(lead_weights(np.arange(pp * vpp), pp * vpp)[pp] @ block)  # every chunk is a block of a type of its own
+    for largest, last, before, known in (
+        (0.0, 0.0, 0.0, 0.0), (0.0, 0.0, lead, 0.0), (block.max(), 0.0, 0.0, 0.0), (block.max(), block[-1], lead, share)
+    ):  # fmt: skip
+        bound = makespan_bound(schedule, pp, vpp, m, f.sum(), (b + w).sum(), largest, last, before, min_fwd_share=known)
         assert float(bound) <= step * (1 + 1e-9) + 1e-12
 
 

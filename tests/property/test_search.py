@@ -8,13 +8,16 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from placement.cost.layers import LayerCost
 from placement.diag import Infeasible
 from placement.ir import Candidate, Job
+from placement.passes.leaves import Leaves
+from placement.passes.outer import Tree, grow
 from placement.passes.place import place
 from placement.passes.problem import Problem, Relaxed, pace, problem, realise, relax
 from placement.passes.search import leaf_strategy, search
-from placement.passes.strategies import Rows, length, space
-from placement.passes.tree import Tree, grow, open_rows
+from placement.passes.strategies import length, space
+from placement.passes.tree import Known, open_rows
 from placement.spec.catalog import efficiency
 from placement.spec.model import lower_short
 from tests.clusters import chip, regular
@@ -40,17 +43,21 @@ def vars_of(cluster: object) -> dict[str, object]:
     return {f: getattr(cluster, f) for f in cluster.__dataclass_fields__}  # type: ignore[attr-defined]
 
 
-def leaves(given: Problem) -> tuple[Tree, Rows, np.ndarray, dict[int, object], Counter[str]]:
+def leaves(given: Problem) -> tuple[Tree, Leaves, Known, Counter[str]]:
     """The whole tree, opened without an upper bound."""
-    tree = grow(given, space(given.cluster, given.model, given.job))
-    shelves: dict[int, object] = {}
-    rows, bounds, rejected, _ = open_rows(given, tree, 0, length(tree.outer), np.inf, shelves)  # type: ignore[arg-type]
-    return tree, rows, bounds.step_S, shelves, tree.rejected + rejected
+    tree, known = grow(given, space(given.cluster, given.model, given.job)), Known()
+    found, rejected, _ = open_rows(given, tree, 0, length(tree.outer), np.inf, known)
+    return tree, found, known, tree.rejected + rejected
 
 
-def cut(given: Problem, rows: Rows, i: int, shelves: dict[int, object]) -> Relaxed | str:
-    layer = shelves[int(rows["head"][i])].prices.layer  # type: ignore[attr-defined]
-    return relax(given, leaf_strategy(given, rows, i), layer, int(rows["k"][i]))
+def priced(found: Leaves, i: int, known: Known) -> tuple[LayerCost, int]:
+    """Prices of a leaf's shard, and its row of them."""
+    degrees = found.degrees(i)
+    return known.shelves[degrees["head"]].prices.layer, degrees["k"]
+
+
+def cut(given: Problem, found: Leaves, i: int, known: Known) -> Relaxed | str:
+    return relax(given, leaf_strategy(given, found, i), *priced(found, i, known))
 
 
 def placed(given: Problem, found: Relaxed) -> Candidate:
@@ -71,14 +78,16 @@ def placed(given: Problem, found: Relaxed) -> Candidate:
 )
 def test_bounds_hold_and_the_winner_wins(given: Problem) -> None:
     """No bound is above what it bounds, all strategies are accounted for, and search finds what enumeration finds."""
-    tree, rows, bound, shelves, rejected = leaves(given)
-    assert tree.enumerated == length(rows) + sum(rejected.values())
+    tree, every, known, rejected = leaves(given)
+    bound = every.bounds.step_S
+    assert tree.enumerated == len(every) + sum(rejected.values())
+    assert (np.diff(bound) >= 0).all()
     outer = dict(zip(zip(*(tree.outer[n].tolist() for n in OUTER), strict=True), tree.bound_S.tolist(), strict=True))
     best = np.inf
-    for i in range(0, length(rows), max(1, length(rows) // 120)):
-        key = tuple(int(rows[n][i]) for n in OUTER)
+    for i in range(0, len(every), max(1, len(every) // 120)):
+        key = tuple(every.degrees(i)[n] for n in OUTER)
         assert outer[key] <= bound[i] * (1 + 1e-9)
-        found = cut(given, rows, i, shelves)
+        found = cut(given, every, i, known)
         if isinstance(found, str):
             continue
         assert bound[i] <= found.cost.step_s * (1 + 1e-9), found.strategy
@@ -94,14 +103,14 @@ def test_bounds_hold_and_the_winner_wins(given: Problem) -> None:
 def test_a_pace_bounds_every_leaf_of_its_shape() -> None:
     """The pipeline of one leaf, scaled, is never longer than that of another leaf of the same shape."""
     given = task(MOE, batch=8, memory=8e9)
-    _, rows, _, shelves, _ = leaves(given)
+    _, every, known, _ = leaves(given)
     paces = {}
-    for i in range(0, length(rows), max(1, length(rows) // 100)):
-        layer, k = shelves[int(rows["head"][i])].prices.layer, int(rows["k"][i])  # type: ignore[attr-defined]
-        strategy = leaf_strategy(given, rows, i)
+    for i in range(0, len(every), max(1, len(every) // 100)):
+        layer, k = priced(every, i, known)
+        strategy = leaf_strategy(given, every, i)
         shape = (strategy.schedule, strategy.pp, strategy.vpp, strategy.num_microbatches)
         paces.setdefault(shape, pace(given, strategy, layer, k))
-        found = cut(given, rows, i, shelves)
+        found = cut(given, every, i, known)
         if isinstance(found, Relaxed):
             parts = found.cost.parts_s
             pipeline = found.cost.step_s - parts["dp"] - parts["optimizer"] - parts["overhead"]

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from placement.ir import Job
-from placement.passes.strategies import cross, divisors, length, outer_rows, product, sequence_splits, space
+from placement.passes.strategies import cross, divisors, length, product, replicas, sequence_splits, space
 from placement.spec.model import lower_short
 from tests.clusters import regular
 
@@ -39,7 +39,7 @@ def test_expert_groups_stay_in_a_rack_unless_pinned() -> None:
 def test_the_batch_is_never_changed() -> None:
     """Only dp * micro_batch that divide the global batch count as even."""
     job = Job(seq_len=4096, global_batch=6)
-    rows, even = outer_rows(space(regular(2, 1, (2, 2)), MODEL, job), job)
+    rows, even = replicas(space(regular(2, 1, (2, 2)), MODEL, job), job)
     assert all(6 % (d * b) == 0 for d, b in zip(rows["dp"][even], rows["micro_batch"][even], strict=True))
 
 

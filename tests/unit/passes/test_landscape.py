@@ -6,10 +6,10 @@ import pytest
 
 from placement.ir import Job
 from placement.passes.landscape import landscape
+from placement.passes.outer import grow
 from placement.passes.problem import problem
 from placement.passes.search import search
 from placement.passes.strategies import space
-from placement.passes.tree import grow
 from placement.spec import load_cluster, load_model
 from placement.spec.catalog import efficiency
 
