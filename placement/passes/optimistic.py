@@ -151,8 +151,8 @@ class Facts:
     def pipeline_s(self, i: Whole, schedule: Whole, vpp: Whole, again_s: Floats | float = 0.0) -> Floats:
         """Least seconds of the pipelines of rows `i`; `again_s` of recompute that a microbatch costs at least."""
         return makespan_bound(
-            schedule, self.pp_I[i], vpp, self.batch_I[i], self.fwd_I[i], self.bwd_I[i] + again_s, self.full_I[i], self.last_I[i],
-            self.lead_I[i],
+            schedule, self.pp_I[i], vpp, self.batch_I[i], self.fwd_I[i], self.bwd_I[i] + again_s, self.full_I[i],
+            self.last_I[i], self.lead_I[i],
         )  # fmt: skip
 
 
