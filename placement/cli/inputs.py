@@ -141,4 +141,6 @@ def plan_cluster(loaded: LoadedPlan, topology: str | None = None) -> Cluster:
     """The cluster of a plan directory, from its own copy of the topology file."""
     from placement.ingest.anyfile import load_cluster
 
-    return load_cluster(topology or str(loaded.path / "inputs" / TOPOLOGY))
+    if topology:
+        return load_cluster(topology)
+    return load_cluster(str(loaded.path / "inputs" / TOPOLOGY), copy_of=str(loaded.json["cluster"]["name"]))

@@ -13,6 +13,7 @@ drops one silently.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 
 from placement.diag import Diagnostic, InputError, Label, Span
@@ -31,9 +32,14 @@ def detect(path: str, start: str | None = None) -> str | None:
     return next((f.name for f in FORMATS.values() if f.looks_like(path, text)), None)
 
 
-def read(path: str, format: str | None = None) -> Reading:
-    """A foreign file and every diagnostic. Raises InputError where nothing of it can be used."""
+def read(path: str, format: str | None = None, called: str = "") -> Reading:
+    """A foreign file and every diagnostic. Raises InputError where nothing of it can be used.
+
+    `called`: name of the file that this one is a copy of; what a format calls after its file keeps that name.
+    """
     source = load(path)
+    if called:
+        source = replace(source, file=called)
     name = format or detect(path, source.head)
     if name is None:
         raise refuse(
@@ -49,13 +55,16 @@ def read(path: str, format: str | None = None) -> Reading:
     return wired, (*source.diagnostics, *found)
 
 
-def read_all(paths: Sequence[str], format: str | None = None) -> Reading:
-    """Several files of one fabric as one value. Raises InputError with the findings of all that cannot be used."""
+def read_all(paths: Sequence[str], format: str | None = None, called: str = "") -> Reading:
+    """Several files of one fabric as one value; `called` as of `read`.
+
+    Raises InputError with the findings of all that cannot be used.
+    """
     read_ones: list[Reading] = []
     failed: list[Diagnostic] = []
     for path in paths:
         try:
-            read_ones.append(read(path, format))
+            read_ones.append(read(path, format, called))
         except InputError as error:
             failed.extend(error.diagnostics)
     if failed:

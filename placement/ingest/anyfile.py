@@ -31,12 +31,17 @@ def format_of(path: str) -> str:
     return found or (NATIVE if Path(path).suffix in (".yaml", ".yml") or not start.strip() else UNKNOWN)
 
 
-def load_cluster(path: str, format: str | None = None, gpu: str | None = None) -> Cluster:
-    """The cluster of any topology file. Raises InputError; what is wrong with a capture is in `Cluster.findings`."""
-    return load_clusters([path], format, gpu)
+def load_cluster(path: str, format: str | None = None, gpu: str | None = None, copy_of: str = "") -> Cluster:
+    """The cluster of any topology file. Raises InputError; what is wrong with a capture is in `Cluster.findings`.
+
+    `copy_of`: name of the cluster that the file was read as before it was copied; captures are called after their files.
+    """
+    return load_clusters([path], format, gpu, copy_of)
 
 
-def load_clusters(paths: Sequence[str], format: str | None = None, gpu: str | None = None) -> Cluster:
+def load_clusters(
+    paths: Sequence[str], format: str | None = None, gpu: str | None = None, copy_of: str = ""
+) -> Cluster:  # fmt: skip
     """The cluster that one or several files describe together. Raises InputError."""
     if len(paths) == 1 and (format or format_of(paths[0])) == NATIVE:
         from placement.spec.topology import load_cluster as load_native
@@ -44,7 +49,7 @@ def load_clusters(paths: Sequence[str], format: str | None = None, gpu: str | No
         return load_native(paths[0])
     from placement.ingest.cluster import cluster_of
 
-    wired, found = read_all(paths, format)
+    wired, found = read_all(paths, format, f"{copy_of}.topology.txt" if copy_of else "")
     cluster = cluster_of(wired, gpu)
     return replace(cluster, findings=(*found, *cluster.findings))
 

@@ -173,7 +173,8 @@ def _chip(wired: Wired, gpu: str | None, lanes: int, speed: float) -> tuple[Chip
                 ]
             )
         return known[gpu], False
-    text = " ".join([*wired.files, *wired.host.gpu_name_H[:50].tolist(), *wired.device.name_D[:2000].tolist()]).lower()
+    files = [f.rsplit("/", 1)[-1] for f in wired.files]
+    text = " ".join([*files, *wired.host.gpu_name_H[:50].tolist(), *wired.device.name_D[:2000].tolist()]).lower()
     named = [
         n for n in sorted(known, key=len, reverse=True) if re.search(rf"(?<![a-z0-9]){re.escape(n.lower())}(?![a-z0-9])", text)
     ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What single faults take from a cluster, and what they cost a step."""
+"""What single faults take from a cluster, what they cost a step, and a plan around them."""
 
 import json
 from dataclasses import fields, replace
@@ -85,3 +85,13 @@ def test_the_step_on_a_broken_fabric(fabric, tmp_path, run):
     assert steps == sorted(steps, reverse=True)
     assert all(w["loss"] >= -1e-9 for w in cost["worst"])
     assert {w["name"] for w in cost["worst"]} == {"fabric/missing-cable", "fabric/missing-host-link"}
+
+
+def test_a_plan_on_a_capture_passes_the_referee(fabric, tmp_path, run):
+    """The directory keeps the capture under another name; what is called after the file keeps its first one."""
+    path = tmp_path / "hall 7.capture.txt"
+    path.write_text(plain(without(fabric, cables_of(fabric, leaf_of(fabric), 0)[:3])), encoding="utf-8")
+    code, _, err = run("plan", "llama3-70b", path, "-o", tmp_path / "plan", "--effort", "0", "--pin", "tp=4")
+    assert code == 0, err
+    code, out, _ = run("verify", tmp_path / "plan")
+    assert (code, "all passed" in out) == (0, True), out
