@@ -120,7 +120,7 @@ def search(task: Problem, observe: Observe) -> tuple[Candidate, Search]:
         _step(task, state)
         observe("search", state.cut, budget.stages, f"{state.scored_leaves:,} strategies scored, {len(state.placed)} placed")
     if not state.placed:
-        raise Infeasible("no strategy fits this model on this cluster", _settled(state), _advice(state))
+        raise Infeasible("no strategy fits this model on this cluster", _settled(state), _advice(task, state))
     return min(state.placed, key=lambda c: (c.cost.step_s, _key(c.strategy))), _summary(state, stopped)
 
 
@@ -289,10 +289,24 @@ def _settled(state: _State) -> dict[str, int]:
     return {reason: n for reason, n in sorted(rejected.items(), key=lambda item: (-item[1], item[0])) if n}
 
 
-def _advice(state: _State) -> str:
+def _advice(task: Problem, state: _State) -> str:
+    if impossible := _impossible_pins(task):
+        return "; ".join(impossible)
     if state.rejected[MEMORY]:
         return "use more GPUs, allow more recompute or fsdp, or a precision with smaller optimizer states"
     return "loosen the pins, or ask for a global batch with more divisors"
+
+
+def _impossible_pins(task: Problem) -> list[str]:
+    """Pinned degrees that are none of this model, job and cluster, and those that are."""
+    free = space(task.cluster, task.model, replace(task.job, pins={}))
+    pinned = space(task.cluster, task.model, task.job)
+    return [
+        f"`{axis}` is pinned to {task.job.pins[axis]}, which is no degree here; known: {', '.join(map(str, known))}"
+        for axis in ("tp", "cp", "ep", "etp", "micro_batch", "pp", "dp")
+        for known in [getattr(free, axis)]
+        if axis in task.job.pins and not getattr(pinned, axis)
+    ]
 
 
 def _key(s: Strategy) -> tuple[int | str, ...]:

@@ -127,6 +127,13 @@ def test_nothing_fits_says_why() -> None:
     assert sum(failure.value.rejected.values()) == tree.enumerated
 
 
+def test_a_pin_outside_of_the_space_says_what_is_inside() -> None:
+    """A degree that no strategy has is infeasible, and the help lists those that there are."""
+    with pytest.raises(Infeasible) as failure:
+        search(task(MOE, pins={"tp": 3, "pp": 2}), lambda *_: None)
+    assert failure.value.help == "`tp` is pinned to 3, which is no degree here; known: 1, 2"
+
+
 def test_pins_are_kept() -> None:
     """A pinned degree is the degree of the plan."""
     chosen, _ = search(task(MOE, pins={"tp": 2, "pp": 2, "schedule": "1f1b"}), lambda *_: None)
