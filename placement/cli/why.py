@@ -106,12 +106,19 @@ def _node(loaded: LoadedPlan, cluster: Cluster, name: str) -> Answer:
 
 
 def _exception(loaded: LoadedPlan, host: str, rack: str) -> dict[str, str]:
-    """`where` and `reason` of the exception in the topology file that names a host or its rack; empty if none does."""
+    """`where` and `reason` of the exception in the topology file that names a host or its rack; empty if none does.
+
+    Captures have no exceptions.
+    """
     from placement.cli.inputs import TOPOLOGY
     from placement.hostlist import expand
+    from placement.ingest.anyfile import NATIVE, format_of
     from placement.spec.source import load
 
-    doc = load(loaded.path / "inputs" / TOPOLOGY, "topology")
+    path = loaded.path / "inputs" / TOPOLOGY
+    if format_of(str(path)) != NATIVE:
+        return {}
+    doc = load(path, "topology")
     for i, entry in enumerate(doc.tree.get("exceptions") or ()):
         hosts = [entry[key].partition(":")[0] for key in ("nodes", "gpus", "nics") if key in entry]
         if any(host in expand(h) for h in hosts) or ("racks" in entry and rack in expand(entry["racks"])):

@@ -95,3 +95,5 @@ def test_a_plan_on_a_capture_passes_the_referee(fabric, tmp_path, run):
     assert code == 0, err
     code, out, _ = run("verify", tmp_path / "plan")
     assert (code, "all passed" in out) == (0, True), out
+    host = str(cluster_of(fabric).host_N[0])
+    assert run("why", tmp_path / "plan", "node", host)[0] == 0
