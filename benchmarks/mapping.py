@@ -204,18 +204,21 @@ def main() -> None:
     parser.add_argument("--qaplib", type=Path, help="folder of QAPLIB's .dat and .sln")
     parser.add_argument("--sizes", type=int, nargs="+", default=list(cases.ARITY), help="GPUs of the instances")
     parser.add_argument("--random", type=int, default=100, help="number of random instances")
+    parser.add_argument(
+        "--only", nargs="+", choices=("irregular", "size", "qaplib", "random", "peers"), help="parts to measure"
+    )
     parser.add_argument("-o", "--out", type=Path, default=ROOT / "MAPPING.md")
     args = parser.parse_args()
     if args.one:
         print(json.dumps(one(args.one)))
         return
-    parts: list[Callable[[], Iterator[str]]] = [
-        irregular_table, size_table, lambda: qaplib_table(args.qaplib), lambda: random_table(args.random),
-        lambda: instances_table(args.sizes, args.peers, args.scotch),
-    ]  # fmt: skip
-    lines = ["<!-- written by `python -m benchmarks.mapping`; not edited by hand -->\n# Mapping, measured\n"]
-    for part in parts:
-        for line in part():
+    parts: dict[str, Callable[[], Iterator[str]]] = {
+        "irregular": irregular_table, "size": size_table, "qaplib": lambda: qaplib_table(args.qaplib),
+        "random": lambda: random_table(args.random), "peers": lambda: instances_table(args.sizes, args.peers, args.scotch),
+    }  # fmt: skip
+    lines = ["<!-- written by `python -m benchmarks.mapping` -->\n# Mapping, measured\n"]
+    for part in args.only or parts:
+        for line in parts[part]():
             print(line, flush=True)
             lines.append(line)
         args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
