@@ -86,6 +86,7 @@ def drawn(seed: int) -> cases.Instance:
     tp = int(rng.choice([2, 4, 8]))
     if family == "unfolded":
         ep = int(rng.choice([8, 16, 64]))
+        pp = min(pp, n // tp // ep)
         return cases.build(f"{family} {seed}", cases.tree(arity), *cases.unfolded(tp, ep, n // tp // ep // pp, pp, weight))
     if family == "context":
         return cases.build(f"{family} {seed}", cases.tree(arity), *cases.context(tp, 2, 8 // tp, n // 16 // pp, pp, weight))

@@ -91,7 +91,7 @@ def _scotch(graph: Path, where: Path | None) -> Peer:
     before = os.environ.get("LD_LIBRARY_PATH")
     os.environ.update(path)
     try:
-        done = measure.run(("timeout", str(LIMIT_S), program, "-b0", *files))
+        done = measure.run(("timeout", str(LIMIT_S), program, "-cq", *files))
     finally:
         if path and before is None:
             del os.environ["LD_LIBRARY_PATH"]
