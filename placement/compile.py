@@ -22,6 +22,7 @@ def compile_plan(cluster: Cluster, model: ModelGraph, job: Job, efficiency: Effi
     """
     from placement.cost.confidence import of_candidate
     from placement.passes.bound import certify
+    from placement.passes.longhaul import across
     from placement.passes.place import launcher_default
     from placement.passes.problem import placement_floor_s, polish, problem, realise
     from placement.passes.search import search
@@ -36,7 +37,8 @@ def compile_plan(cluster: Cluster, model: ModelGraph, job: Job, efficiency: Effi
     certificate = certify(cluster, chosen.strategy, chosen.placement, chosen.traffic, job.ragged)
     floor_s = placement_floor_s(task, chosen.strategy, chosen.stages, certificate.cell > 0)
     certificate = replace(certificate, step_s=chosen.cost.step_s, step_bound_s=min(floor_s, chosen.cost.step_s))
-    told, sure = warnings(job, default.cost, chosen.cost), of_candidate(cluster, model, job, efficiency, chosen)
+    told = (*warnings(job, default.cost, chosen.cost), *across(cluster, chosen.cost.bytes_tier))
+    sure = of_candidate(cluster, model, job, efficiency, chosen)
     return Plan(cluster, model, job, efficiency, chosen, default.cost, certificate, seen, told, sure)
 
 

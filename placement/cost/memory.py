@@ -196,6 +196,15 @@ def cut_widths(model: ModelGraph) -> Floats:
     return np.cumsum(change)[:-1]
 
 
+def boundary_widths(model: ModelGraph, strategy: Strategy, stages: Stages) -> Floats:
+    """Tensors of one hidden width in a message from each chunk to the next, (C - 1,).
+
+    Stages talk to their neighbours alone (Megatron's p2p), so what skips stages passes through each of them on its way.
+    """
+    first_C = np.searchsorted(stages.chunk_B, np.arange(1, strategy.num_chunks))
+    return cut_widths(model)[first_C]
+
+
 def end_widths(strategy: Strategy, width_C: Floats) -> Floats:
     """Widths at both ends of the chunks of each stage, from those at the C + 1 cuts of the chunks, (..., P)."""
     chunks = stage_chunks(strategy)

@@ -14,7 +14,7 @@ from placement.cost.context import Context, context
 from placement.cost.flops import flops_per_token
 from placement.cost.hardware import Hardware
 from placement.cost.layers import LayerCost
-from placement.cost.memory import stage_memory
+from placement.cost.memory import boundary_widths, stage_memory
 from placement.cost.pipeline import Timeline, simulate
 from placement.cost.price import overlapped
 from placement.cost.schedules import first_half
@@ -177,14 +177,14 @@ class Steps:
     """What one step is made of, before it is summed. Seconds.
 
     `parts_CX` of each chunk and microbatch by direction, columns `COLUMNS`; `load_PC` share of the microbatches of a chunk that
-    a stage runs; `edge_s` a message between stages; `shown_P` gradient traffic that nothing hides; `update_P` the optimizer;
-    `fixed_s` what follows: host, gradient norm, stragglers.
+    a stage runs; `message_C` from each chunk to the next, (C - 1,); `shown_P` gradient traffic that nothing hides; `update_P`
+    the optimizer; `fixed_s` what follows: host, gradient norm, stragglers.
     """
 
     timeline: Timeline
     parts_CX: Mapping[str, Floats]
     load_PC: Floats
-    edge_s: float
+    message_C: Floats
     busy_P: Floats
     dense_P: Floats
     expert_P: Floats
@@ -212,7 +212,7 @@ def steps_of(
     parts_CX = chunk_parts(model, strategy, stages, layer, k, slow_P, recompute_share)
     fwd_C, dgrad_C, wgrad_C = (parts_CX[name].sum(axis=1) for name in DIRECTIONS)
     edge_s = float(boundary_s(c, eff, spans, np.asarray(layer.edge_K[k]))[0]) if strategy.pp > 1 else 0.0
-    messages = np.full(max(strategy.num_chunks - 1, 0), edge_s)
+    messages = edge_s * boundary_widths(model, strategy, stages)
     timeline = simulate(strategy.schedule, strategy.pp, strategy.vpp, m, fwd_C, dgrad_C, wgrad_C, messages)
     load_PC = load(strategy)
     busy_P = load_PC @ (fwd_C + dgrad_C + wgrad_C)
@@ -232,7 +232,7 @@ def steps_of(
     tail = float(timeline.makespan_s) + float((shown_P + update_P).max())
     groups = strategy.edp if strategy.ep > 1 else 1
     fixed = overhead_s(job, hw, eff, world_size=strategy.world_size, num_microbatches=m, busy_s=tail, expert_groups=groups)
-    return Steps(timeline, parts_CX, load_PC, edge_s, busy_P, dense_P, expert_P, shown_P, update_P, float(fixed))
+    return Steps(timeline, parts_CX, load_PC, messages, busy_P, dense_P, expert_P, shown_P, update_P, float(fixed))
 
 
 def step_cost(
@@ -249,7 +249,7 @@ def step_cost(
     every_CX = sum((found.parts_CX[name] for name in DIRECTIONS), np.zeros_like(found.parts_CX["forward"]))
     sums = dict(zip(COLUMNS, (m * (found.load_PC[found.critical] @ every_CX)).tolist(), strict=True))
     waiting = max(float(found.timeline.makespan_s) - sum(sums.values()), 0.0)
-    pp_s = min(waiting, 2.0 * m * strategy.vpp * found.edge_s)
+    pp_s = min(waiting, 2.0 * m * strategy.vpp * float(found.message_C.max(initial=0.0)))
     parts = {
         "compute": sums["compute"], "tp": sums["tp"], "cp": sums["cp"], "ep": sums["ep"], "pp": pp_s,
         "dp": float(found.shown_P[last]) + sums["gtp"], "bubble": waiting - pp_s, "optimizer": float(found.update_P[last]),

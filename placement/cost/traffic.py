@@ -19,6 +19,7 @@ from placement.cost.crossings import (
     touch_load,
     view,
 )
+from placement.cost.memory import boundary_widths
 from placement.cost.spans import seconds_J
 from placement.ir import AXES, Cluster, Job, ModelGraph, Placement, Stages, Strategy, Term, Traffic
 from placement.ir._array import Floats
@@ -32,9 +33,9 @@ KINDS = {"ep": "clique", "pp": "path"}  # every other axis runs rings
 def traffic(model: ModelGraph, job: Job, strategy: Strategy, stages: Stages, layer: LayerCost, k: int = 0) -> Traffic:
     """Terms of a step, by axis, zero ones left out: bytes one rank sends, one direction, by stage.
 
-    tp, cp, ep, etp, gtp, egtp: `layer.sent_KYA` of the blocks of a stage, times microbatches. pp: `layer.edge_K` for every
-    chunk boundary. dp, edp: gradient reduce-scatter and parameter all-gather, a ring sends (n-1)/n of the payload (Thakur et
-    al. 2005).
+    tp, cp, ep, etp, gtp, egtp: `layer.sent_KYA` of the blocks of a stage, times microbatches. pp: `layer.edge_K` times the
+    tensors that cross, for every chunk boundary. dp, edp: gradient reduce-scatter and parameter all-gather, a ring sends
+    (n-1)/n of the payload (Thakur et al. 2005).
     """
     count_PY = _blocks(model, strategy, stages)
     sent_PA = count_PY @ layer.sent_KYA[k] * strategy.num_microbatches
@@ -43,7 +44,7 @@ def traffic(model: ModelGraph, job: Job, strategy: Strategy, stages: Stages, lay
     for axis, params_PY in (("dp", layer.dense_KY), ("edp", layer.expert_KY)):
         n = strategy.size(axis)
         bytes_by_axis[axis] = count_PY @ params_PY[k] * per_param * (n - 1) / n
-    bytes_by_axis["pp"] = _boundary_bytes(strategy, float(layer.edge_K[k]))
+    bytes_by_axis["pp"] = _boundary_bytes(strategy, float(layer.edge_K[k]) * boundary_widths(model, strategy, stages))
     terms = [Term(a, KINDS.get(a, "ring"), b) for a, b in bytes_by_axis.items() if strategy.size(a) > 1 and b.any()]
     return Traffic(tuple(terms))
 
@@ -121,10 +122,12 @@ def _reduced_bytes(job: Job, strategy: Strategy) -> float:
     }[strategy.sharding]  # fmt: skip
 
 
-def _boundary_bytes(strategy: Strategy, edge_bytes: float) -> Floats:
+def _boundary_bytes(strategy: Strategy, bytes_C: Floats) -> Floats:
     """Bytes of activations that a rank of each stage sends to the next one (cyclic) in a step. (P,)
 
     Along a V the second arm runs backwards, so its gradients take the forward direction: the same bytes.
     """
+    stage_C = strategy.chunk_stage
     source_E = np.array([a for a, _ in chunk_edges(strategy)], np.int64)
-    return np.asarray(np.bincount(source_E, minlength=strategy.pp) * edge_bytes * strategy.num_microbatches, float)
+    bytes_E = bytes_C[stage_C[1:] != stage_C[:-1]]
+    return np.asarray(np.bincount(source_E, bytes_E, strategy.pp) * strategy.num_microbatches, float)

@@ -25,6 +25,7 @@ from placement.cost.layers import LayerCost
 from placement.cost.step import dp_windows
 from placement.diag import Infeasible
 from placement.ir import DEGREES, SCHEDULES, SHARDING, Candidate, Search, Strategy
+from placement.passes.descent import descend
 from placement.passes.leaves import BOUND, MEMORY, Leaves
 from placement.passes.outer import Tree, grow
 from placement.passes.place import in_order, place
@@ -37,6 +38,7 @@ OUTER_BATCH = 512  # outer rows opened at a time, once a plan says what is too s
 FIRST_BATCH = 32  # before that
 SLACK = 1e-5  # ideal spans keep more members on NVLink than any placement, whose share of a ring costs microseconds more
 PROBE = 0.9  # a relaxed strategy this much faster than the best plan is placed at once, in plain order
+MISLED = 1.2  # times the bound of what is open: then bounds say little of where to look
 NEAR = 1e-4  # what placing by structure could still gain over plain order, when it is not worth the search's time
 
 
@@ -109,7 +111,8 @@ def search(task: Problem, observe: Observe) -> tuple[Candidate, Search]:
 
     Raises Infeasible with the histogram of rejections if nothing fits.
     """
-    tree = grow(task, space(task.cluster, task.model, task.job))
+    choices = space(task.cluster, task.model, task.job)
+    tree = grow(task, choices)
     state = _State(tree, Counter(tree.rejected))
     budget = BUDGETS[task.job.effort]
     stopped = ""
@@ -121,7 +124,13 @@ def search(task: Problem, observe: Observe) -> tuple[Candidate, Search]:
         observe("search", state.cut, budget.stages, f"{state.scored_leaves:,} strategies scored, {len(state.placed)} placed")
     if not state.placed:
         raise Infeasible("no strategy fits this model on this cluster", _settled(state), _advice(task, state))
-    return min(state.placed, key=lambda c: (c.cost.step_s, _key(c.strategy))), _summary(state, stopped)
+    if stopped and _best(state).cost.step_s > MISLED * min(state.bound_s, state.floor_s):
+        state.placed += descend(task, choices, _best(state), budget.places)
+    return _best(state), _summary(state, stopped)
+
+
+def _best(state: _State) -> Candidate:
+    return min(state.placed, key=lambda c: (c.cost.step_s, _key(c.strategy)))
 
 
 def _step(task: Problem, state: _State) -> None:

@@ -103,9 +103,9 @@ def _pieces(found: Steps, ep_hidden: float) -> Iterator[_Some]:
 def _messages(found: Steps, strategy: Strategy) -> Iterator[_Some]:
     """What a stage hands on: activations after a forward, gradients after an input gradient."""
     t, chunks = found.timeline, strategy.num_chunks
-    for kinds, name, last in (((FORWARD,), SEND, chunks - 1), ((BACKWARD, DGRAD), BACK, 0)):
+    for kinds, name, last, way in (((FORWARD,), SEND, chunks - 1, 0), ((BACKWARD, DGRAD), BACK, 0, -1)):
         at = np.flatnonzero(np.isin(t.kind, kinds) & (t.chunk != last))
-        yield _Some(BETWEEN, name, t.stage[at], t.end_s[at], found.edge_s, t.chunk[at], t.microbatch[at])
+        yield _Some(BETWEEN, name, t.stage[at], t.end_s[at], found.message_C[t.chunk[at] + way], t.chunk[at], t.microbatch[at])
 
 
 def _tail(found: Steps) -> Iterator[_Some]:

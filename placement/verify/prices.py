@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -70,8 +71,10 @@ def stage_bytes(pricing: Pricing) -> dict[str, list[float]]:
             if layer.experts:
                 copies = copies_of_token(d.ep, layer.experts.topk, layer.experts.num) * (d.ep - 1) / d.ep
                 sent["ep"][p] += m * sum(layer.ep_bytes) * copies
-    for a, _ in stage_pairs(case):
-        sent["pp"][a] += pricing.edge_bytes * m
+    for c, (a, b) in enumerate(pairwise(case.chunk_stage), 1):
+        if a != b:
+            back = d.schedule in ("zb-v", "dualpipev")  # the second arm of a V sends over the pairs of the first
+            sent["pp"][min(a, b) if back else a] += pricing.edge_bytes * pricing.width(c) * m
     return sent
 
 

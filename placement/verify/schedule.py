@@ -10,7 +10,7 @@ W weight gradient. Sources: Narayanan et al. 2021 (1F1B, interleaved); Qi et al.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from placement.verify.case import Degrees
 
@@ -196,8 +196,12 @@ def _trim(items: list[Item], m: int) -> list[Item]:
     return [item for item in kept if item]
 
 
-def makespan_s(d: Degrees, forward: list[float], inputs: list[float], weights: list[float], message_s: float) -> float:
-    """End of the last item. Seconds by chunk; a message between stages takes `message_s`, inside a stage nothing."""
+def makespan_s(
+    d: Degrees, forward: list[float], inputs: list[float], weights: list[float], message_s: Sequence[float]
+) -> float:
+    """End of the last item. Seconds by chunk; from chunk c to the next, or back, a message takes `message_s[c]`, inside a stage
+    nothing.
+    """
     seconds = {"F": forward, "I": inputs, "W": weights, "B": [a + b for a, b in zip(inputs, weights, strict=True)]}
     lists = orders(d)
     done: dict[tuple[bool, int, int], tuple[float, int]] = {}  # (forward?, chunk, microbatch) -> end, stage
@@ -223,7 +227,12 @@ def makespan_s(d: Degrees, forward: list[float], inputs: list[float], weights: l
 
 
 def _start(
-    item: Item, done: dict[tuple[bool, int, int], tuple[float, int]], clock: float, stage: int, last: int, message_s: float
+    item: Item,
+    done: dict[tuple[bool, int, int], tuple[float, int]],
+    clock: float,
+    stage: int,
+    last: int,
+    message_s: Sequence[float],
 ) -> tuple[float, tuple[bool, int, int] | None]:
     """When an item can start, or the result that it waits for."""
     start = clock
@@ -234,7 +243,7 @@ def _start(
         if before not in done:
             return 0.0, before
         end, other = done[before]
-        start = max(start, end + (message_s if other != stage else 0.0))
+        start = max(start, end + (message_s[min(chunk, before[1])] if other != stage else 0.0))
     return start, None
 
 

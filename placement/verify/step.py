@@ -117,9 +117,10 @@ class Pricing:
         case, d, eff, s = self.case, self.case.degrees, self.case.efficiency, self.setting
         m = d.num_microbatches
         parts_C = [self._chunk(c) for c in range(d.pp * d.vpp)]
-        message = boundary_s(s.m, eff, s.lies["pp"], self.edge_bytes) * s.shown(eff["p2p_exposed"]) if d.pp > 1 else 0.0
+        each = boundary_s(s.m, eff, s.lies["pp"], self.edge_bytes) * s.shown(eff["p2p_exposed"]) if d.pp > 1 else 0.0
+        messages = [each * self.width(c) for c in range(1, d.pp * d.vpp)]
         forward, inputs, weights = ([math.fsum(parts[i].values()) for parts in parts_C] for i in range(3))
-        span = makespan_s(d, forward, inputs, weights, message)
+        span = makespan_s(d, forward, inputs, weights, messages)
         busy_C = [forward[c] + inputs[c] + weights[c] for c in range(len(parts_C))]
         busy_P = [math.fsum(share * busy_C[c] for c, share in self.runs(p).items()) for p in range(d.pp)]
         reduce_P = [self._reduce_s(p, busy_P[p]) for p in range(d.pp)]
@@ -131,7 +132,7 @@ class Pricing:
             for name in sums:
                 sums[name] += m * share * sum(parts[name] for parts in parts_C[c])
         waiting = max(span - math.fsum(sums.values()), 0.0)
-        sending = min(waiting, 2.0 * m * d.vpp * message)
+        sending = min(waiting, 2.0 * m * d.vpp * max(messages, default=0.0))
         fixed = self._overhead_s(span + reduce_P[last] + update_P[last])
         derived = {
             "compute": sums["compute"], "tp": sums["tp"], "cp": sums["cp"], "ep": sums["ep"], "pp": sending,
@@ -230,7 +231,7 @@ class Pricing:
         states = held(d)[stage]
         most = max(math.fsum(count * kept_C[c] for c, count in state.items()) for state in states)
         scratch = max((self._kept(kind, mode)[1] for kind in kinds), default=0.0)
-        ends = math.fsum(self._width(c) + self._width(c + 1) for c in chunks)
+        ends = math.fsum(self.width(c) + self.width(c + 1) for c in chunks)
         buffers = 2.0 * self.edge_bytes * ends + max((self._gathered(kind) for kind in kinds), default=0.0)
         return static | {"activations": most + scratch, "buffers": buffers, "reserve": 0.0}
 
@@ -280,7 +281,7 @@ class Pricing:
         whole = layer.dense * (d.gtp > 1 or fsdp) + layer.expert * (d.egtp > 1 or fsdp)
         return (2.0 * (COPIES[job.precision] or 2.0) + job.optimizer.grad_reduce_bytes) * whole
 
-    def _width(self, chunk: int) -> float:
+    def width(self, chunk: int) -> float:
         """Tensors of one hidden width that cross the start of a chunk: an output travels once, to its last reader."""
         start = sum(len(kinds) for kinds in self.types_C[:chunk])
         crossing = [width for source, (last, width) in self._readers.items() if source < start <= last]

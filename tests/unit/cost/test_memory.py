@@ -4,7 +4,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from placement.cost.memory import cut_widths, limit_bytes, stage_memory
+from placement.cost.memory import boundary_widths, cut_widths, limit_bytes, stage_memory
+from placement.cost.traffic import traffic
 from placement.ir import MEMORY, Job, Stages
 from tests.clusters import strategy
 from tests.layers import chain, hardware, layer_costs, with_head
@@ -132,3 +133,14 @@ def test_a_reserve_has_its_own_column() -> None:
     model, layer = chain([0, 0], types=1), layer_costs([[1, 1, 1]])
     memory = stage_memory(model, JOB, strategy(), Stages(np.array([0, 0]), ("none",)), layer, reserve_bytes=3.0)
     assert memory[0].tolist() == [0, 0, 0, 0, 0, 3.0]
+
+
+def test_what_skips_stages_rides_in_every_message_on_its_way() -> None:
+    """Block 0 is read by blocks 1 and 3, one block a stage: its output leaves stage 0 once, and
+    passes through stages 1 and 2 beside theirs. Tensors of 5 bytes, two microbatches."""
+    model, s = chain([0, 0, 0, 0], skips=[(0, 3)]), strategy(pp=4, num_microbatches=2)
+    stages = Stages(np.arange(4), ("none",) * 4)
+    assert boundary_widths(model, s, stages).tolist() == [1, 2, 2]
+    layer = layer_costs(ONES[:1], dense_Y=[100], edge=5.0)
+    (term,) = [t for t in traffic(model, JOB, s, stages, layer).terms if t.axis == "pp"]
+    assert term.bytes_P.tolist() == [10, 20, 20, 0]

@@ -224,7 +224,7 @@ def test_schedules_agree_with_the_simulation() -> None:
             d = Degrees(1, 1, 1, 1, 1, 1, 1, pp, vpp, 1, m, schedule, "none", "zero1")
             forward, inputs, weights = ([1.0 + (7 * i + j) % 5 / 8 for i in range(pp * vpp)] for j in range(3))
             message = [0.125] * max(pp * vpp - 1, 0)
-            assert makespan_s(d, forward, inputs, weights, 0.125) == pytest.approx(
+            assert makespan_s(d, forward, inputs, weights, message) == pytest.approx(
                 simulate(schedule, pp, vpp, m, forward, inputs, weights, message).makespan_s, rel=1e-12
             )
             assert all(min(state.values()) >= 0 for states in held(d) for state in states)
