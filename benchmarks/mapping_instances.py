@@ -20,6 +20,7 @@ from placement.ir._array import Bools, Floats, Ints
 
 DISTANCE = (1.0, 3.0, 10.0, 30.0, 100.0)  # same tray, same rack, same leaf, same pod, across
 WEIGHT = {"tp": 52.0, "ep": 7.0, "pp": 4.0, "dp": 58.0, "cp": 20.0}
+TRAY = 4  # GPUs of a tray, the node of every machine here
 ARITY = {576: (4, 18, 8), 4608: (4, 18, 8, 8), 18432: (4, 18, 8, 32), 73728: (4, 18, 8, 32, 4), 220032: (4, 18, 8, 382)}
 FIT = {576: (8, 9, 1, 8), 4608: (8, 9, 4, 16), 18432: (8, 9, 16, 16), 73728: (8, 9, 64, 16), 220032: (8, 9, 191, 16)}
 MISFIT = {576: (8, 8, 3, 3), 4608: (8, 8, 9, 8), 18432: (8, 8, 18, 16), 73728: (8, 8, 72, 16), 220032: (8, 8, 191, 18)}
@@ -92,7 +93,7 @@ def build(name: str, machine: tuple[list[Ints], Bools], strategy: Strategy, traf
     """An instance on a machine: groups of every GPU by tier from the tray outwards, and which GPUs are healthy."""
     domains, healthy = machine
     rise = np.diff(DISTANCE[: len(domains) + 1])
-    trays, racks = _cluster(domains, healthy, rise), _cluster(domains[1:], healthy, rise[1:])
+    trays, racks = _cluster(domains, healthy, rise, 1), _cluster(domains[1:], healthy, rise[1:], TRAY)
     return Instance(name, racks, trays, strategy, traffic, rise, DISTANCE[0] * _total(strategy, traffic), strategy.tp)
 
 
@@ -129,21 +130,22 @@ def irregular(
     return [tray, rack, rack // per_leaf, rack // per_leaf // per_pod], healthy
 
 
-def _cluster(domains: Sequence[Ints], healthy: Bools, rise: Floats) -> Cluster:
-    """Nodes of one GPU, so that any GPU may be used; uplinks so that seconds of evenly spread load are bytes x distance."""
-    n = len(healthy)
+def _cluster(domains: Sequence[Ints], healthy: Bools, rise: Floats, width: int) -> Cluster:
+    """Nodes of `width` GPUs, any of which may be used; uplinks so that seconds of evenly spread load are bytes x distance."""
+    ok_NG = healthy.reshape(-1, width)
+    n = len(ok_NG)
     tiers = [
-        Tier(f"t{t}", 1e-6, g, np.full(int(g.max()) + 1, 1.0 / d / (int(g.max()) + 1)))
+        Tier(f"t{t}", 1e-6, g[::width], np.full(int(g.max()) + 1, 1.0 / d / (int(g.max()) + 1)))
         for t, (g, d) in enumerate(zip(domains, rise, strict=True))
     ]
     tiers.append(Tier("top", 1e-6, np.zeros(n, np.int64), np.array([np.inf])))
     chip = Chip("any", "blackwell_ultra", "nvl72", {"bf16": 1e15}, 1e11, 1e12, 1e12, True)
     return Cluster(
-        name="instance", chips=(chip,), gpus_per_node=1, tiers=tuple(tiers), chip_N=np.zeros(n, np.int64),
-        state_N=np.where(healthy, int(State.OK), int(State.FAILED)), gpu_ok_NG=healthy[:, None], nic_Bps_N=np.ones(n),
+        name="instance", chips=(chip,), gpus_per_node=width, tiers=tuple(tiers), chip_N=np.zeros(n, np.int64),
+        state_N=np.where(ok_NG.any(axis=1), int(State.OK), int(State.FAILED)), gpu_ok_NG=ok_NG, nic_Bps_N=np.ones(n),
         speed_N=np.ones(n), host_N=np.char.mod("g%07d", np.arange(n)),
-        domain_name_J=np.char.mod("d%06d", np.arange(int(domains[0].max()) + 1)), rail_G=np.zeros(1, np.int64), num_planes=1,
-        rails_connected=True, design=FabricDesign({}, {}),
+        domain_name_J=np.char.mod("d%06d", np.arange(int(domains[0].max()) + 1)), rail_G=np.zeros(width, np.int64),
+        num_planes=1, rails_connected=True, design=FabricDesign({}, {}),
     )  # fmt: skip
 
 

@@ -81,12 +81,14 @@ def order_cells(sizes: Sequence[int], chain: Sequence[Sequence[int]], fast: Sequ
     for size in sizes:
         coord_DC.append(rest_C % size)
         rest_C = rest_C // size
-    keys: list[Ints] = []
+    key_C, radix = np.zeros(len(coord_DC[0]), np.int64), 1  # one number for all keys, the first the least: sorted once
     inner: Sequence[int] = (1,) * len(sizes)
     for box in (*chain, sizes):
-        keys += [coord_DC[d] % box[d] // inner[d] for d in fast if box[d] > inner[d]]
+        for d in (d for d in fast if box[d] > inner[d]):
+            key_C += coord_DC[d] % box[d] // inner[d] * radix
+            radix *= -(-box[d] // inner[d])
         inner = box
-    return np.lexsort([*keys, _ends(coord_DC, sizes, chain)])
+    return np.argsort(key_C + _ends(coord_DC, sizes, chain) * radix, kind="stable")
 
 
 def _ends(coord_DC: Sequence[Ints], sizes: Sequence[int], chain: Sequence[Sequence[int]]) -> Ints:

@@ -25,6 +25,7 @@ from placement.passes.candidates import Workshop, launcher_cells, named_cells
 from placement.passes.rails import rail_conflicts
 from placement.passes.refine import refined
 from placement.passes.sites import Sites, degraded, expand, launcher_default, sites_of
+from placement.passes.truncate import seated, seats
 
 __all__ = ["BYTES", "STEP_TIME", "Aim", "capacity", "cell_size", "cells", "in_order", "launcher_default", "place", "score"]
 
@@ -89,13 +90,27 @@ def _best_cells(cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: S
     """
     launcher_C = launcher_cells(cluster, strategy, sites, job)
     fixed = [named_cells(cluster, strategy, sites), *([] if launcher_C is None else [launcher_C])]
-    found = [(score_cells(cluster, strategy, traffic, sites, c, aim), i, c) for i, c in enumerate(fixed)]
-    limit = math.inf if launcher_C is None or not aim.busiest else found[-1][0][2]
+    tight = seats(cluster, strategy, traffic, sites)
+    if tight is not None:
+        unit_C = _searched(cluster, strategy, traffic, tight.sites, aim, [], math.inf)
+        fixed.insert(0, seated(tight, strategy, traffic, unit_C))
+    limit = math.inf
+    if launcher_C is not None and aim.busiest:
+        limit = score_cells(cluster, strategy, traffic, sites, launcher_C, aim)[2]
+    return _searched(cluster, strategy, traffic, sites, aim, fixed, limit)
+
+
+def _searched(
+    cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: Sites, aim: Aim, fixed: Sequence[Ints], limit: float
+) -> Ints:  # fmt: skip
+    """The best of `fixed`, of all layouts and of what exchanges make of it, by score; busiest uplinks at most `limit`."""
     shop = Workshop(cluster, strategy, traffic, sites)
+    found: list[tuple[CellScore, int, Ints]] = []
 
     def scored(made: Sequence[Ints]) -> list[tuple[CellScore, int, Ints]]:
         return [(score_cells(cluster, strategy, traffic, sites, c, aim), len(found) + i, c) for i, c in enumerate(made)]
 
+    found += scored(fixed)
     plain = shop.plain()
     first = scored([shop.cells(layout) for layout in plain])
     ranking = sorted(range(len(plain)), key=lambda i: first[i][:2])

@@ -16,10 +16,10 @@ from placement.ir._array import Bools, Ints
 
 @dataclass(frozen=True)
 class Sites:
-    """`gpu_G` usable GPUs sorted by domain, those of `avoid_N` nodes last in each; `first_D` where a domain starts; rooms in
-    cells.
+    """`gpu_G` usable GPUs sorted by domain, those of weak nodes, then of nodes that lack GPUs, last in each.
 
-    `parent_TD` group of each domain at every tier. `block` cells fill whole nodes.
+    `first_D` where a domain starts; rooms in cells. `parent_TD` group of each domain at every tier. `block` cells fill whole
+    nodes.
     """
 
     cell: int
@@ -45,7 +45,8 @@ def sites_of(cluster: Cluster, strategy: Strategy, job: Job, avoid_N: Bools | No
     gpu_G = np.flatnonzero((cluster.usable_NG & usable_N[:, None]).ravel())
     node_G = gpu_G // cluster.gpus_per_node
     domain_G = domain_N[node_G]
-    gpu_G = gpu_G[np.lexsort((degraded(cluster)[node_G], domain_G))]
+    whole_N = cluster.usable_NG.sum(axis=1)
+    gpu_G = gpu_G[np.lexsort((-whole_N[node_G], degraded(cluster)[node_G], domain_G))]
     chip_D = np.zeros(num, np.int64)
     np.maximum.at(chip_D, domain_N, cluster.chip_N)
     first_D = np.concatenate([[0], np.cumsum(np.bincount(domain_G, minlength=num))[:-1]])
