@@ -78,17 +78,19 @@ def _stages(loaded: LoadedPlan, fmt: TableFormat) -> None:
 
 def _traffic(loaded: LoadedPlan, fmt: TableFormat) -> None:
     from placement.cli.inputs import plan_cluster
-    from placement.report.traffic import link_rows, links_text, traffic_rows, traffic_text
+    from placement.report.traffic import hop_rows, hops_text, link_rows, links_text, traffic_rows, traffic_text
 
     rows = traffic_rows(loaded.json)
     if fmt is TableFormat.CSV:
         output.stream(_csv(rows))
         return
-    links = link_rows(plan_cluster(loaded), loaded.json, loaded.strategy, loaded.placement)
+    cluster = plan_cluster(loaded)
+    links = link_rows(cluster, loaded.json, loaded.strategy, loaded.placement)
+    hops = hop_rows(cluster, loaded.strategy, loaded.placement)
     if fmt is TableFormat.JSON:
-        output.result_json({"traffic": rows, "links": links})
+        output.result_json({"traffic": rows, "links": links, "hops": hops})
     else:
-        output.plain(traffic_text(loaded.json) + "\n" + links_text(links))
+        output.plain(traffic_text(loaded.json) + "\n" + links_text(links) + hops_text(cluster, hops))
 
 
 def _memory(loaded: LoadedPlan, fmt: TableFormat) -> None:

@@ -27,13 +27,17 @@ class Links:
     fast: Floats  # 1 from Blackwell on (fifth NVLink generation)
 
 
-def ring_s(links: Links, eff: Efficiency, size: Floats, members_T: Floats, ring_spB_T: Floats, payload_B: Floats) -> Floats:
+def ring_s(
+    links: Links, eff: Efficiency, size: Floats, members_T: Floats, ring_spB_T: Floats, payload_B: Floats,
+    hop: Floats | float = 0.0,
+) -> Floats:  # fmt: skip
     """All-gather or reduce-scatter of `payload_B` (the whole tensor, the same on every member): seconds.
 
-    Each of n ring edges carries payload (n - 1) / n (Thakur et al. 2005). NCCL has no hierarchical form of either.
+    Each of n ring edges carries payload (n - 1) / n (Thakur et al. 2005). NCCL has no hierarchical form of either. `hop` of it
+    also passes through a GPU on another rail.
     """
     carried = payload_B * (size - 1) / np.maximum(size, 1)
-    nvlink = np.where(members_T[..., 0] > 1, carried / (links.nvlink_Bps * eff["nvlink_ring"]), 0.0)
+    nvlink = (np.where(members_T[..., 0] > 1, 1.0, 0.0) + hop) * carried / (links.nvlink_Bps * eff["nvlink_ring"])
     network = carried * _ring_network(links, eff, size, members_T, ring_spB_T)
     return np.where(size > 1, join(nvlink, network) + 0.5 * latency_s(eff, size, members_T[..., 0]), 0.0)
 
@@ -70,15 +74,16 @@ def all_to_all_s(links: Links, eff: Efficiency, size: Floats, members_T: Floats,
     return np.where(size > 1, join(nvlink, network) + 0.5 * latency_s(eff, local, local), 0.0)
 
 
-def point_to_point_s(links: Links, eff: Efficiency, spB_T: Floats, sent_B: Floats) -> Floats:
+def point_to_point_s(links: Links, eff: Efficiency, spB_T: Floats, sent_B: Floats, hop: Floats | float = 0.0) -> Floats:
     """Each rank sends to the next stage. Where no boundary leaves a domain it runs on NVLink: seconds.
 
-    A message that leaves uses the NIC of its GPU, however few others do; where many share an uplink, that decides.
+    A message that leaves uses the NIC of its GPU, however few others do; where many share an uplink, that decides. A message to
+    another rail goes through a GPU there, which passes on `hop` of them; both ways run as a pipeline.
     """
     away = spB_T.max(axis=-1) > 0
     nvlink = sent_B / (links.nvlink_Bps * eff["nvlink_ring"])
     network = sent_B * np.maximum(spB_T.max(axis=-1), 1.0 / links.nic_Bps) / eff["nic_ring"]
-    return np.where(away, network, nvlink)
+    return np.where(away, np.where(np.asarray(hop) > 0, join(hop * nvlink, network), network), nvlink)
 
 
 def clique_efficiency(links: Links, eff: Efficiency) -> Floats:

@@ -115,7 +115,7 @@ def leading(spans: Spans) -> Spans:
     """Spans with one leading dimension: (K or 1, A, T)."""
     if spans.members.ndim == 3:
         return spans
-    return Spans(spans.members[None], spans.ring_spB[None], spans.a2a_spB[None])
+    return Spans(spans.members[None], spans.ring_spB[None], spans.a2a_spB[None], None if spans.hop is None else spans.hop[None])
 
 
 def edge_bytes(model: ModelGraph, job: Job, shards: Shards) -> Floats:

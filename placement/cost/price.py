@@ -246,8 +246,9 @@ def _ring_terms(c: Context, eff: Efficiency, size: Floats, spans: Spans, axis: s
     """Seconds per payload byte and per call of a ring along an axis, (S,) or (1,)."""
     members, ring, _ = spans.axis(axis)
     links, zero = _links(c), np.zeros_like(size)
-    start = net.ring_s(links, eff, size, members, ring, zero)
-    return net.ring_s(links, eff, size, members, ring, zero + 1.0) - start, start
+    hop = spans.hops(axis)
+    start = net.ring_s(links, eff, size, members, ring, zero, hop)
+    return net.ring_s(links, eff, size, members, ring, zero + 1.0, hop) - start, start
 
 
 def _links(c: Context) -> net.Links:

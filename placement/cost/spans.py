@@ -7,6 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from placement.cost.crossings import Axis, along, boundaries, clique_load, fewest_members, path_load, ring_load, view
+from placement.cost.forward import forwarding
 from placement.cost.ideal import ideal_spans
 from placement.ir import AXES, Cluster, Placement, Spans, State, Strategy
 from placement.ir._array import Floats
@@ -19,7 +20,8 @@ def spans_of(cluster: Cluster, strategy: Strategy, placement: Placement) -> Span
 
     `ring_spB` counts directed ring edges (member i to i+1, closed) that leave a group; as many enter it. For `pp` the edges are
     the stage boundaries (`crossings.boundaries`), and the larger of those that leave and those that enter counts, because
-    gradients take the way back at the same time. A group without uplink that has traffic gives inf.
+    gradients take the way back at the same time. A group without uplink that has traffic gives inf. Where rails are apart, the
+    NICs of GPUs that forward count too (`forward.forwarding`).
     """
     members_AT = np.array([[strategy.size(a)] * len(cluster.tiers) for a in AXES], float)
     ring_AT, a2a_AT = np.zeros(members_AT.shape), np.zeros(members_AT.shape)
@@ -33,7 +35,9 @@ def spans_of(cluster: Cluster, strategy: Strategy, placement: Placement) -> Span
             members_AT[a, t] = fewest_members(axis)
             ring_AT[a, t] = worst_s(_edges(axis, strategy, name), uplink_Bps_J)
             a2a_AT[a, t] = worst_s(clique_load(axis), uplink_Bps_J)
-    return Spans(members_AT, ring_AT, a2a_AT)
+    found = forwarding(cluster, strategy, placement)
+    ring_AT[:, 0] = np.maximum(ring_AT[:, 0], found.nic_spB_A)
+    return Spans(members_AT, ring_AT, a2a_AT, found.hop_A if found.hop_A.any() else None)
 
 
 def paced_uplinks(cluster: Cluster, placement: Placement) -> Floats:

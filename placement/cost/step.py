@@ -111,7 +111,8 @@ def _group_s(
     members = np.minimum(members, np.maximum(size, 1.0)[..., None])
     buckets = np.maximum(1.0, params / np.maximum(BUCKET_PARAMS, 1e6 * size))
     start = net.ring_s(links, eff, size, members, ring, np.zeros_like(params))
-    seconds = net.ring_s(links, eff, size, members, ring, params * element_bytes) + (buckets - 1.0) * start
+    payload, hop = params * element_bytes, spans.hops(axis)
+    seconds = net.ring_s(links, eff, size, members, ring, payload, hop) + (buckets - 1.0) * start
     return np.asarray(np.where(params > 0, seconds, 0.0))
 
 
@@ -168,7 +169,7 @@ def boundary_s(c: Context, eff: Efficiency, spans: Spans, edge_bytes: Floats) ->
     """Seconds that one message between two stages delays its receiver."""
     _, ring, _ = spans.axis("pp")
     links = net.Links(c.nvlink_Bps, c.nic_Bps, c.domain, c.nvls.astype(float), (c.generation == 2).astype(float))
-    seconds = net.point_to_point_s(links, eff, ring, edge_bytes)
+    seconds = net.point_to_point_s(links, eff, ring, edge_bytes, spans.hops("pp"))
     return np.asarray((c.naive + (1.0 - c.naive) * eff["p2p_exposed"]) * seconds)
 
 

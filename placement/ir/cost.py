@@ -26,11 +26,13 @@ class Spans:
                0 where no communicator leaves a tier-t group. For `pp` the edges are the stage boundaries.
     `a2a_spB`  the same for all-to-all: max over j of sum over members in j of (share of its peers outside j) / uplink_Bps_J[j],
                per byte that each member sends in total.
+    `hop`      (..., A) bytes that the busiest GPU forwards over NVLink to another rail, per byte of payload; None: no hops.
     """
 
     members: Floats
     ring_spB: Floats
     a2a_spB: Floats
+    hop: Floats | None = None
 
     def __post_init__(self) -> None:
         freeze(self)
@@ -41,6 +43,10 @@ class Spans:
         """`members`, `ring_spB`, `a2a_spB` of one axis, each (..., T)."""
         i = AXES.index(name)
         return self.members[..., i, :], self.ring_spB[..., i, :], self.a2a_spB[..., i, :]
+
+    def hops(self, name: str) -> Floats:
+        """`hop` of one axis, (...)."""
+        return np.zeros(self.members.shape[:-2]) if self.hop is None else self.hop[..., AXES.index(name)]
 
 
 @dataclass(frozen=True)

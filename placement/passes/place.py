@@ -190,4 +190,5 @@ def _require_rails(cluster: Cluster, strategy: Strategy, placement: Placement) -
     broken = {axis: n for axis, n in rail_conflicts(cluster, strategy, placement).items() if n}
     if broken:
         text = ", ".join(f"{n} of {axis}" for axis, n in broken.items())
-        raise Infeasible(f"rails are not connected and communicators would need a path between them: {text}", {"rails": 1})
+        reason = "rails are not connected, and no member on the right rail could forward (PXN)"
+        raise Infeasible(f"{reason}: {text}", {"rails": 1})

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from placement.cost.forward import forwarding
 from placement.cost.traffic import hottest_links
-from placement.ir import Cluster, Placement, Strategy
+from placement.ir import AXES, Cluster, Placement, Strategy
 from placement.report.text import change, percent, seconds, si, table
 from placement.report.why_link import link_name, traffic
 
@@ -58,6 +59,24 @@ def link_rows(cluster: Cluster, tree: Tree, strategy: Strategy, placement: Place
         {"link": link_name(cluster, at[name], j), "tier": name, "bytes": n, "busy_s": s,
          "share": s / tree["predicted"]["step_time_s"]} for name, j, n, s in found
     ]  # fmt: skip
+
+
+def hop_rows(cluster: Cluster, strategy: Strategy, placement: Placement) -> list[dict[str, Any]]:
+    """Axes that hop to another rail over NVLink, and what the busiest GPU passes on for each byte that a rank sends."""
+    hop_A = forwarding(cluster, strategy, placement).hop_A
+    return [{"axis": axis, "forwarded": float(h)} for axis, h in zip(AXES, hop_A.tolist(), strict=True) if h > 0]
+
+
+def hops_text(cluster: Cluster, rows: list[dict[str, Any]]) -> str:
+    """A line for each axis that hops, where rails are apart."""
+    if cluster.rails_connected:
+        return ""
+    said = [f"{r['axis']} messages hop to another rail over NVLink (PXN): {forwarded_text(r['forwarded'])}" for r in rows]
+    return "\n".join(["", "", *(said or ["rails are not joined; no message hops to another rail"])])
+
+
+def forwarded_text(forwarded: float) -> str:
+    return f"the busiest GPU forwards {forwarded:.3g} x what a rank sends"
 
 
 def links_text(rows: list[dict[str, Any]]) -> str:

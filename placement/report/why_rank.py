@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from placement.ir import AXES, Cluster, Strategy
+from placement.ir import AXES, Cluster, Placement, Strategy
 from placement.ir._array import Ints
 from placement.report.groups import meeting_tier
 from placement.report.places import place
 from placement.report.stages import layer_names
 from placement.report.strategy import layers_text
 from placement.report.text import ranges, si, table
+from placement.report.traffic import forwarded_text, hop_rows
 from placement.report.why_trade import node_rows
 
 Tree = Mapping[str, Any]
@@ -26,7 +27,10 @@ def rank_facts(cluster: Cluster, tree: Tree, strategy: Strategy, gpu_R: Ints, ra
     node, slot = divmod(int(gpu_R[rank]), cluster.gpus_per_node)
     stage = tree["stages"][rank // strategy.stage_ranks]
     at = strategy.coordinates(np.array([rank]))
-    groups = [_group(cluster, tree, strategy, gpu_R, rank, a) for a in AXES if strategy.size(a) > 1]
+    hops = {row["axis"]: row["forwarded"] for row in hop_rows(cluster, strategy, Placement(gpu_R))}
+    groups = [
+        _group(cluster, tree, strategy, gpu_R, rank, a) | {"forwarded": hops.get(a, 0.0)} for a in AXES if strategy.size(a) > 1
+    ]
     return {
         "rank": rank,
         "host": str(cluster.host_N[node]),
@@ -91,5 +95,11 @@ def rank_text(f: Mapping[str, Any]) -> str:
         "",
         *table([["group", "members", "ranks", "hosts", "domains", "meets at", "sends a step"], *rows], "<><>><>"),
     ]
+    hops = [
+        f"  {g['axis']} hops to another rail over NVLink: {forwarded_text(g['forwarded'])}"
+        for g in f["groups"]
+        if g["forwarded"]
+    ]
+    lines += hops
     lines += ["", *node_rows(f)] if f["elsewhere"] else []
     return "\n".join([*lines, *([f"  --> {f['where']}"] if f["where"] else [])])

@@ -10,6 +10,8 @@ import numpy as np
 
 from placement.verify.case import COMMUNICATORS, MEMBERS, NOBODY, Array, Case
 from placement.verify.findings import Findings
+from placement.verify.forward import lost, stranded
+from placement.verify.links import stage_pairs
 
 # A communicator runs along some axes: its members are the ranks that agree in every other coordinate.
 DENSE, EXPERT = ("tp", "cp", "dp", "pp"), ("etp", "ep", "edp", "pp")
@@ -128,6 +130,15 @@ def _room(case: Case, cell: int) -> int:
     return sum(free // unit * (unit // cell) for free in gpus.values())
 
 
+def _paths(case: Case, found: Findings, name: str) -> None:
+    """Communicators of rings leave their domains on rails that all of these have, on fabrics that do not join rails."""
+    group = _group_ids(case, name)
+    first_R = np.empty(case.degrees.world, np.int64)
+    first_R[group] = group[:, :1]
+    if alone := stranded(case, name, first_R):
+        found.broken(f"domains of {name} communicators have no rail in common", objects=[f"rank {r}" for r in alone])
+
+
 def rails(case: Case, found: Findings) -> None:
     """Neighbours of data-parallel and pipeline groups in different domains sit on the same rail where the fabric needs it.
 
@@ -151,6 +162,11 @@ def rails(case: Case, found: Findings) -> None:
         if changes[name] and not case.cluster.rails_connected and block % slots == 0:
             victims = [f"rank {r}" for r in group[change].tolist()]
             found.broken(f"neighbours along {name} sit on different rails, which this fabric does not join", objects=victims)
+    for name in ALONG:
+        if "_" not in name and name not in ("pp", "world"):
+            _paths(case, found, name)
+    if alone := lost(case, list(dict.fromkeys(stage_pairs(case)))):
+        found.broken("no member on the right rail forwards messages between stages", objects=[f"rank {r}" for r in alone])
     listed = ", ".join(f"{name} {count:,}" for name, count in changes.items() if count)
     joined = "rails are joined" if case.cluster.rails_connected else "rails are not joined"
     found.detail = (

@@ -11,6 +11,7 @@ import numpy as np
 
 from placement.ir import Chip, Efficiency, State
 from placement.verify.case import Array, Case, Degrees
+from placement.verify.forward import messages, rings
 
 AXES = ("tp", "cp", "gtp", "dp", "pp", "etp", "ep", "egtp", "edp")
 
@@ -42,6 +43,7 @@ class Lie:
     members_T: tuple[int, ...]
     ring_T: tuple[float, ...]
     clique: float
+    hop: float = 0.0  # of a byte, what the busiest GPU passes on to another rail over NVLink
 
     @property
     def members(self) -> int:
@@ -72,7 +74,10 @@ def _lie(case: Case, axis: str, node_R: Array) -> Lie:
         members.append(int(together_R.min()))
         ring.append(_worst(_ring_load(case, axis, group_R, tier.num_groups), uplink_Bps_J))
         clique.append(_worst(np.bincount(group_R, outside_R, tier.num_groups), uplink_Bps_J))
-    return Lie(size, tuple(members), tuple(ring), max(clique))
+    pairs = list(dict.fromkeys(stage_pairs(case))) if axis == "pp" else []
+    hop, nic = messages(case, node_R, pairs) if pairs else rings(case, node_R, axis, place_in_group(d, axis)[1])
+    ring[0] = max(ring[0], nic)
+    return Lie(size, tuple(members), tuple(ring), max(clique), hop)
 
 
 def domain_uplinks(case: Case, node_R: Array) -> Array:
@@ -170,7 +175,7 @@ def ring_s(case_m: Machine, eff: Efficiency, lie: Lie, payload: float) -> float:
     if n <= 1:
         return 0.0
     passed = payload * (n - 1) / n
-    inside = passed / (case_m.chip.nvlink_Bps * eff["nvlink_ring"]) if lie.members > 1 else 0.0
+    inside = passed * ((lie.members > 1) + lie.hop) / (case_m.chip.nvlink_Bps * eff["nvlink_ring"])
     outside = 0.0
     if n > lie.members:
         alone = 1.0 / (min(lie.members, eff["ring_nics"]) * case_m.nic_Bps)
@@ -191,6 +196,8 @@ def together(inside: float, outside: float) -> float:
 
 def boundary_s(m: Machine, eff: Efficiency, lie: Lie, message: float) -> float:
     """A message to the next stage: over the NIC where any boundary leaves a domain, else over NVLink."""
+    local = message / (m.chip.nvlink_Bps * eff["nvlink_ring"])
     if lie.ring > 0:
-        return message * max(lie.ring, 1.0 / m.nic_Bps) / eff["nic_ring"]
-    return message / (m.chip.nvlink_Bps * eff["nvlink_ring"])
+        network = message * max(lie.ring, 1.0 / m.nic_Bps) / eff["nic_ring"]
+        return together(lie.hop * local, network) if lie.hop else network
+    return local

@@ -163,7 +163,7 @@ class Pricing:
             r / max(cp.members_T[t], 1) if r > 0 else cp.ring_T[t] / max(dp.members_T[t], 1) for t, r in enumerate(dp.ring_T)
         ]
         members = [max(1, min(a * b, size)) for a, b in zip(dp.members_T, cp.members_T, strict=True)]
-        return Lie(size, tuple(members), tuple(ring), 0.0)
+        return Lie(size, tuple(members), tuple(ring), 0.0, dp.hop)
 
     def _gather_s(self, params: float, lie: Lie, element: float) -> float:
         """All parameters through a group once, in Megatron's buckets of max(40M, 1M x ranks) parameters."""

@@ -102,14 +102,12 @@ def test_peers_sit_on_the_same_rail() -> None:
 def test_rails_that_are_apart_refuse_crossed_communicators() -> None:
     """Cells of 6 on nodes of 4: every other cell starts at slot 2, so its peers sit on other rails."""
     strategy = clusters.strategy(tp=6, dp=4)
-    moved = ring(strategy, dp=1.0)
     joined, apart = (clusters.regular(4, 3, (2,), rails_connected=c) for c in (True, False))
-    crossed = rail_conflicts(joined, strategy, Placement(np.roll(np.arange(24).reshape(4, 6), 1, axis=0).ravel()))
+    crossed = rail_conflicts(apart, strategy, Placement(np.roll(np.arange(24).reshape(4, 6), 1, axis=0).ravel()))
     assert crossed["dp"] == 0  # two cells a domain cover the same rails, however they are shifted
-    with_spare = clusters.strategy(tp=6, dp=2)
-    moved = ring(with_spare, dp=1.0)
-    assert len(place(joined, with_spare, moved, JOB).gpu_R) == 12
-    assert rail_conflicts(joined, with_spare, Placement(np.r_[0:6, 14:20]))["dp"] == 6
+    with_spare, shifted = clusters.strategy(tp=6, dp=2), Placement(np.r_[0:6, 14:20])
+    assert len(place(joined, with_spare, ring(with_spare, dp=1.0), JOB).gpu_R) == 12
+    assert (rail_conflicts(apart, with_spare, shifted)["dp"], rail_conflicts(joined, with_spare, shifted)["dp"]) == (6, 0)
     assert len(place(apart, strategy, ring(strategy, dp=1.0), JOB).gpu_R) == 24
 
 

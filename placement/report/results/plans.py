@@ -61,7 +61,9 @@ PLANS: Mapping[str, tuple[str, Shape]] = {
     ),
     "show-traffic": (
         "`show DIR traffic`: bytes a step by axis and tier.",
-        {"traffic": [{"axis": "str", "tier": "str", "bytes": "float", "default_bytes": "float: in the default order"}]},
+        {"traffic": [{"axis": "str", "tier": "str", "bytes": "float", "default_bytes": "float: in the default order"}],
+         "links": [{"link": "str", "tier": "str", "bytes": "float: a step", "busy_s": "float", "share": "float: of the step"}],
+         "hops": [{"axis": "str", "forwarded": "float: what the busiest GPU passes on to another rail, for each byte sent"}]},
     ),
     "show-memory": (
         "`show DIR memory`: bytes of the fullest GPU of each stage by kind.",
@@ -89,6 +91,7 @@ PLANS: Mapping[str, tuple[str, Shape]] = {
                 {
                     "axis": "str", "members": ["int"], "hosts": "int: how many", "domains": "int: NVLink domains",
                     "tier": "str: where its members meet", "bytes_per_step": "float: that this rank sends",
+                    "forwarded": "float: what the busiest GPU passes on to another rail, for each byte that a rank sends",
                 }
             ],
         },
