@@ -37,10 +37,19 @@ def forwarding(cluster: Cluster, strategy: Strategy, placement: Placement) -> Fo
     hop_A, nic_A, broken_A = np.zeros(len(AXES)), np.zeros(len(AXES)), np.zeros(len(AXES), np.int64)
     if not cluster.rails_connected:
         for a, axis in enumerate(AXES):
-            if strategy.size(axis) > 1:
+            if strategy.size(axis) > 1 and not _straight(strategy.stride(axis), cluster, placement):
                 paths = _messages(cluster, strategy, placement) if axis == "pp" else _rings(cluster, strategy, placement, axis)
                 hop_A[a], nic_A[a], broken_A[a] = paths
     return Forwarding(hop_A, nic_A, broken_A)
+
+
+def _straight(stride: int, cluster: Cluster, placement: Placement) -> bool:
+    """Whether ranks this far apart sit on the same slot of their hosts anyway: whole hosts in order, and whole hosts apart."""
+    slots = cluster.gpus_per_node
+    if stride % slots:
+        return False
+    slot_R = placement.gpu_R % slots
+    return bool((slot_R[: len(slot_R) // slots * slots].reshape(-1, slots) == np.arange(slots)).all())
 
 
 def _rings(cluster: Cluster, strategy: Strategy, placement: Placement, axis: str) -> tuple[float, float, int]:
@@ -48,13 +57,13 @@ def _rings(cluster: Cluster, strategy: Strategy, placement: Placement, axis: str
     members carry what all could: each forwards and sends 1 / k of the payload. All-to-all between unequal rails has no path
     from every member to every peer.
     """
-    group_QM = strategy.groups(axis)
-    domain_QM = cluster.tiers[0].group_N[placement.gpu_R // cluster.gpus_per_node][group_QM]
-    bit_QM = np.left_shift(1, cluster.rail_G[placement.gpu_R % cluster.gpus_per_node].astype(np.int64))[group_QM]
-    odd_Q = (domain_QM != domain_QM[:, :1]).any(axis=1) & (bit_QM != bit_QM[:, :1]).any(axis=1)
-    if not odd_Q.any():
+    shape = (-1, strategy.size(axis), strategy.stride(axis))
+    domain_HnX = cluster.tiers[0].group_N[placement.gpu_R // cluster.gpus_per_node].reshape(shape)
+    bit_HnX = np.left_shift(1, cluster.rail_G[placement.gpu_R % cluster.gpus_per_node].astype(np.int64)).reshape(shape)
+    odd_HX = (bit_HnX != bit_HnX[:, :1]).any(axis=1) & (domain_HnX != domain_HnX[:, :1]).any(axis=1)
+    if not odd_HX.any():
         return 0.0, 0.0, 0
-    domain_QM, bit_QM = domain_QM[odd_Q], bit_QM[odd_Q]
+    domain_QM, bit_QM = np.moveaxis(domain_HnX, 1, 2)[odd_HX], np.moveaxis(bit_HnX, 1, 2)[odd_HX]
     order = np.argsort(domain_QM, axis=1, kind="stable")
     domain_QM, bit_QM = np.take_along_axis(domain_QM, order, 1), np.take_along_axis(bit_QM, order, 1)
     first = np.ones(domain_QM.shape, bool)
