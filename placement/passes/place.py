@@ -25,6 +25,7 @@ from placement.passes.candidates import Workshop, launcher_cells, named_cells
 from placement.passes.rails import rail_conflicts
 from placement.passes.refine import refined
 from placement.passes.sites import Sites, degraded, expand, launcher_default, sites_of
+from placement.passes.sweep import swept
 from placement.passes.truncate import seated, seats
 
 __all__ = ["BYTES", "STEP_TIME", "Aim", "capacity", "cell_size", "cells", "in_order", "launcher_default", "place", "score"]
@@ -85,30 +86,38 @@ def in_order(cluster: Cluster, strategy: Strategy, job: Job) -> Placement:
 def _best_cells(cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: Sites, job: Job, aim: Aim) -> Ints:
     """The layout of smallest score; one whose busiest uplinks are worse than the launcher's is none.
 
-    Plain layouts of all box chains are compared first, then the variants of the best of them, then what exchanges of whole
-    groups make of the winner.
+    Plain layouts of all box chains are compared first, then the variants of the best of them, bands swept over the regions,
+    or units cut to fit where whole ones do not; then what exchanges of whole groups make of the winner.
     """
     launcher_C = launcher_cells(cluster, strategy, sites, job)
     fixed = [named_cells(cluster, strategy, sites), *([] if launcher_C is None else [launcher_C])]
     tight = seats(cluster, strategy, traffic, sites)
+    others = swept(strategy, sites if tight is None else tight.sites)
     if tight is not None:
-        unit_C = _searched(cluster, strategy, traffic, tight.sites, aim, [], math.inf)
-        fixed.insert(0, seated(tight, strategy, traffic, unit_C))
+        unit_C = _searched(cluster, strategy, traffic, tight.sites, aim, others, [], math.inf)
+        others = [seated(tight, strategy, traffic, unit_C)]
     limit = math.inf
     if launcher_C is not None and aim.busiest:
         limit = score_cells(cluster, strategy, traffic, sites, launcher_C, aim)[2]
-    return _searched(cluster, strategy, traffic, sites, aim, fixed, limit)
+    return _searched(cluster, strategy, traffic, sites, aim, fixed, others, limit)
 
 
 def _searched(
-    cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: Sites, aim: Aim, fixed: Sequence[Ints], limit: float
+    cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: Sites, aim: Aim, fixed: Sequence[Ints],
+    others: Sequence[Ints], limit: float,
 ) -> Ints:  # fmt: skip
-    """The best of `fixed`, of all layouts and of what exchanges make of it, by score; busiest uplinks at most `limit`."""
+    """The best, by score, of `fixed` and all layouts and of `others`, and of what exchanges make of the best of both.
+
+    Busiest uplinks are at most `limit` where anything keeps to that. Both are refined: the better start may end worse.
+    """
     shop = Workshop(cluster, strategy, traffic, sites)
     found: list[tuple[CellScore, int, Ints]] = []
 
     def scored(made: Sequence[Ints]) -> list[tuple[CellScore, int, Ints]]:
         return [(score_cells(cluster, strategy, traffic, sites, c, aim), len(found) + i, c) for i, c in enumerate(made)]
+
+    def best() -> tuple[CellScore, int, Ints]:
+        return min((f for f in found if f[0][2] <= limit), key=lambda f: f[:2])
 
     found += scored(fixed)
     plain = shop.plain()
@@ -117,9 +126,12 @@ def _searched(
     found += first
     for i in ranking[:REFINED]:
         found += scored([shop.cells(layout) for layout in shop.variants(plain[i])])
-    best = min((f for f in found if f[0][2] <= limit), key=lambda f: f[:2])
-    found += scored(refined(cluster, strategy, traffic, sites, best[2]))
-    return min((f for f in found if f[0][2] <= limit), key=lambda f: f[:2])[2]
+    starts = [best()]
+    found += scored(others)
+    starts += [best()] if best()[1] != starts[0][1] else []
+    for start in starts:
+        found += scored(refined(cluster, strategy, traffic, sites, start[2]))
+    return best()[2]
 
 
 def score(cluster: Cluster, strategy: Strategy, traffic: Traffic, placement: Placement) -> Score:
