@@ -136,16 +136,20 @@ def deal(
     parts: list[list[Run]] = [[] for _ in target]
     left = list(target)
     rest = runs
-    for unit in [u for u in reversed(ladder) if u <= max(left, default=0) * (2 if trim else 1)]:
+    for unit in reversed(ladder):
         if not rest:
             break
+        if unit > max(left, default=0) * (2 if trim else 1):
+            continue
         whole, rest = _aligned(rest, unit)
         if middle and unit > 1:
             whole, over = _hollow(whole, sum(room // unit * unit for room in left), unit)
             rest = sorted(rest + over)
         for k, room in enumerate(left):
+            if not whole:
+                break
             amount = room // unit * unit
-            if amount and whole:
+            if amount:
                 taken, whole = _take(whole, amount)
                 parts[k] += taken
                 left[k] -= sum(length for _, length in taken)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 
@@ -112,9 +113,16 @@ def _searched(
     """
     shop = Workshop(cluster, strategy, traffic, sites)
     found: list[tuple[CellScore, int, Ints]] = []
+    known: dict[bytes, CellScore] = {}  # by what was laid: on regular groups many layouts come to the same
+
+    def score_of(domain_C: Ints) -> CellScore:
+        key = blake2b(np.ascontiguousarray(domain_C, np.int32).tobytes()).digest()
+        if key not in known:
+            known[key] = score_cells(cluster, strategy, traffic, sites, domain_C, aim)
+        return known[key]
 
     def scored(made: Sequence[Ints]) -> list[tuple[CellScore, int, Ints]]:
-        return [(score_cells(cluster, strategy, traffic, sites, c, aim), len(found) + i, c) for i, c in enumerate(made)]
+        return [(score_of(c), len(found) + i, c) for i, c in enumerate(made)]
 
     def best() -> tuple[CellScore, int, Ints]:
         return min((f for f in found if f[0][2] <= limit), key=lambda f: f[:2])
@@ -124,8 +132,8 @@ def _searched(
     first = scored([shop.cells(layout) for layout in plain])
     ranking = sorted(range(len(plain)), key=lambda i: first[i][:2])
     found += first
-    for i in ranking[:REFINED]:
-        found += scored([shop.cells(layout) for layout in shop.variants(plain[i])])
+    more = dict.fromkeys(layout for i in ranking[:REFINED] for layout in shop.variants(plain[i]))
+    found += scored([shop.cells(layout) for layout in more if layout not in plain])
     starts = [best()]
     found += scored(others)
     starts += [best()] if best()[1] != starts[0][1] else []
