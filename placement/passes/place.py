@@ -23,7 +23,7 @@ from placement.diag import Infeasible
 from placement.ir import Cluster, Job, Placement, Strategy, Traffic
 from placement.ir._array import Ints
 from placement.passes.candidates import Workshop, launcher_cells, named_cells
-from placement.passes.rails import rail_conflicts
+from placement.passes.rails import RAILS, rail_conflicts
 from placement.passes.refine import refined
 from placement.passes.sites import Sites, degraded, expand, launcher_default, sites_of
 from placement.passes.sweep import swept
@@ -211,4 +211,4 @@ def _require_rails(cluster: Cluster, strategy: Strategy, placement: Placement) -
     if broken:
         text = ", ".join(f"{n} of {axis}" for axis, n in broken.items())
         reason = "rails are not connected, and no member on the right rail could forward (PXN)"
-        raise Infeasible(f"{reason}: {text}", {"rails": 1})
+        raise Infeasible(f"{reason}: {text}", {RAILS: 1})

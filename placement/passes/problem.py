@@ -14,6 +14,7 @@ from placement.cost.shards import shards_of
 from placement.cost.spans import spans_of
 from placement.cost.step import step_cost
 from placement.cost.traffic import tier_bytes, traffic
+from placement.diag import Infeasible
 from placement.ir import (
     AXES,
     RECOMPUTE,
@@ -191,7 +192,10 @@ DEEP = 5_000_000  # candidate x node steps that polishing may simulate: about a 
 
 def polish(task: Problem, found: Candidate) -> Candidate:
     """The same strategy, placed by structure and with stages cut more carefully than the search had time for; never slower."""
-    placement = place(task.cluster, found.strategy, found.traffic, task.job)
+    try:
+        placement = place(task.cluster, found.strategy, found.traffic, task.job)
+    except Infeasible:  # structure crosses rails that are apart; the order that was found does not
+        return _recut(task, found)
     placed = realise(task, found.strategy, found.stages, placement)
     return _recut(task, placed if placed.cost.step_s <= found.cost.step_s else found)
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 from placement.cost.forward import forwarding
 from placement.ir import AXES, Cluster, Placement, Strategy
 
+RAILS = "no path between rails"  # why a strategy is rejected
+
 
 def rail_conflicts(cluster: Cluster, strategy: Strategy, placement: Placement) -> dict[str, int]:
     """Of each axis, what has no path on rails that are apart: communicators whose domains share no rail, and messages between

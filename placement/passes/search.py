@@ -24,12 +24,13 @@ import numpy as np
 from placement.cost.layers import LayerCost
 from placement.cost.step import dp_windows
 from placement.diag import Infeasible
-from placement.ir import DEGREES, SCHEDULES, SHARDING, Candidate, Search, Strategy
+from placement.ir import DEGREES, SCHEDULES, SHARDING, Candidate, Placement, Search, Strategy
 from placement.passes.descent import descend
 from placement.passes.leaves import BOUND, MEMORY, Leaves
 from placement.passes.outer import Tree, grow
 from placement.passes.place import in_order, place
 from placement.passes.problem import Pace, Problem, Relaxed, lean_pace, pace, realise, relax
+from placement.passes.rails import RAILS
 from placement.passes.strategies import space
 from placement.passes.tree import Known, allowed_recompute, open_rows
 
@@ -248,17 +249,32 @@ def _cut(task: Problem, state: _State, leaves: _Open, bound_s: float) -> None:
     bound_s = max(found.cost.step_s, bound_s)
     state.push(bound_s, RELAXED, found)
     if bound_s < PROBE * state.upper_s:  # much better than all before: what it costs in plain order prunes the rest
-        state.placed.append(realise(task, found.strategy, found.stages, in_order(task.cluster, found.strategy, task.job)))
+        plain = _placed(task, found, lambda: in_order(task.cluster, found.strategy, task.job))
+        state.placed += [plain] if plain else []
 
 
 def _place(task: Problem, state: _State, relaxed: Relaxed, bound_s: float) -> None:
     """Price a relaxed strategy exactly; plain order is tried first and is enough where it is as good as ideal spans."""
-    found = realise(task, relaxed.strategy, relaxed.stages, in_order(task.cluster, relaxed.strategy, task.job))
-    if found.cost.step_s > relaxed.cost.step_s * (1.0 + NEAR):
-        placement = place(task.cluster, relaxed.strategy, relaxed.traffic, task.job)
-        found = min(found, realise(task, relaxed.strategy, relaxed.stages, placement), key=lambda c: c.cost.step_s)
+    strategy, job = relaxed.strategy, task.job
+    found = _placed(task, relaxed, lambda: in_order(task.cluster, strategy, job))
+    if found is None or found.cost.step_s > relaxed.cost.step_s * (1.0 + NEAR):
+        other = _placed(task, relaxed, lambda: place(task.cluster, strategy, relaxed.traffic, job))
+        found = min((c for c in (found, other) if c), key=lambda c: c.cost.step_s, default=None)
+    if found is None:
+        state.rejected[RAILS] += 1
+        return
     state.placed.append(found)
     state.floor_s = min(state.floor_s, bound_s, found.cost.step_s)
+
+
+def _placed(task: Problem, relaxed: Relaxed, how: Callable[[], Placement]) -> Candidate | None:
+    """A relaxed strategy priced on a placement; None where rails that are apart leave no path."""
+    try:
+        return realise(task, relaxed.strategy, relaxed.stages, how())
+    except Infeasible as why:
+        if RAILS not in why.rejected:
+            raise
+        return None
 
 
 def leaf_strategy(task: Problem, leaves: Leaves, i: int) -> Strategy:

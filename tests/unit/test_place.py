@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -109,6 +111,16 @@ def test_rails_that_are_apart_refuse_crossed_communicators() -> None:
     assert len(place(joined, with_spare, ring(with_spare, dp=1.0), JOB).gpu_R) == 12
     assert (rail_conflicts(apart, with_spare, shifted)["dp"], rail_conflicts(joined, with_spare, shifted)["dp"]) == (6, 0)
     assert len(place(apart, strategy, ring(strategy, dp=1.0), JOB).gpu_R) == 24
+
+
+def test_a_rail_out_of_service_where_it_is_needed_is_infeasible() -> None:
+    """Two hosts of two GPUs, each with another one dead: rail 0 here and rail 1 there, and nobody to forward."""
+    dead, pair = [(0, 1), (1, 0)], clusters.strategy(dp=2)
+    joined, apart = (clusters.regular(2, 1, (2,), failed_gpus=dead, rails_connected=c) for c in (True, False))
+    ragged = replace(JOB, ragged=True)
+    assert sorted(place(joined, pair, ring(pair, dp=1.0), ragged).gpu_R.tolist()) == [0, 3]
+    with pytest.raises(Infeasible, match="no member on the right rail could forward"):
+        place(apart, pair, ring(pair, dp=1.0), ragged)
 
 
 def test_the_launcher_counts_like_people() -> None:
