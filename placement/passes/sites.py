@@ -19,7 +19,7 @@ class Sites:
     """`gpu_G` usable GPUs sorted by domain, those of weak nodes, then of nodes that lack GPUs, last in each.
 
     `first_D` where a domain starts; rooms in cells. `parent_TD` group of each domain at every tier. `block` cells fill whole
-    nodes.
+    nodes of `node` GPUs.
     """
 
     cell: int
@@ -29,6 +29,7 @@ class Sites:
     room_D: Ints
     parent_TD: Ints
     chip_D: Ints
+    node: int = 1
 
 
 def sites_of(cluster: Cluster, strategy: Strategy, job: Job, avoid_N: Bools | None = None, cell: int = 0) -> Sites:
@@ -50,7 +51,16 @@ def sites_of(cluster: Cluster, strategy: Strategy, job: Job, avoid_N: Bools | No
     chip_D = np.zeros(num, np.int64)
     np.maximum.at(chip_D, domain_N, cluster.chip_N)
     first_D = np.concatenate([[0], np.cumsum(np.bincount(domain_G, minlength=num))[:-1]])
-    return Sites(cell, int(granule(cluster, cell, loose)) // cell, gpu_G, first_D, room_D, cluster.parent_TJ, chip_D)
+    return Sites(
+        cell,
+        int(granule(cluster, cell, loose)) // cell,
+        gpu_G,
+        first_D,
+        room_D,
+        cluster.parent_TJ,
+        chip_D,
+        cluster.gpus_per_node,
+    )
 
 
 def degraded(cluster: Cluster) -> Bools:
@@ -62,12 +72,25 @@ def degraded(cluster: Cluster) -> Bools:
 
 
 def expand(sites: Sites, domain_C: Ints) -> Placement:
-    """Ranks in ascending order over the GPUs of each domain, so that the local rank on a node ascends with the GPU slot."""
-    order = np.argsort(domain_C, kind="stable")
+    """Ranks in ascending order over the GPUs of each domain, so that the local rank on a node ascends with the GPU slot.
+
+    Runs of ranks that fill a node come before what is left of others, which would push them across nodes.
+    """
+    order = np.lexsort((~_runs(domain_C, sites.node // sites.cell), domain_C))
     sorted_D = domain_C[order]
     slot_C = np.empty(len(domain_C), np.int64)
     slot_C[order] = (np.arange(len(order)) - np.searchsorted(sorted_D, sorted_D, side="left")) * sites.cell
     return Placement(sites.gpu_G[(sites.first_D[domain_C] + slot_C)[:, None] + np.arange(sites.cell)].ravel())
+
+
+def _runs(domain_C: Ints, length: int) -> Bools:
+    """Which cells are in an aligned run of `length` that has one domain. (C,)"""
+    whole_C = np.ones(len(domain_C), bool)
+    if length > 1:
+        end = len(domain_C) // length * length
+        rows = domain_C[:end].reshape(-1, length)
+        whole_C[:end] = np.repeat((rows == rows[:, :1]).all(axis=1), length)
+    return whole_C
 
 
 def launcher_default(cluster: Cluster, strategy: Strategy, job: Job) -> Placement:

@@ -201,7 +201,11 @@ def _ends_last(found: Seats, strategy: Strategy, traffic: Traffic, domain_U: Int
         common_U += np.bincount(b[near], weights=weight[near], minlength=len(common_U))
     held_U = _held(found, domain_U)
     seats_order = np.lexsort((np.arange(len(held_U)), -held_U, leaf_U))
-    units_order = np.lexsort((np.arange(len(held_U)), -common_U, leaf_U))
+    # Every other group gives its first unit instead of its last: tails of neighbours lie side by side, in one group.
+    first_J = np.full(int(leaf_D.max()) + 1, len(leaf_U))
+    np.minimum.at(first_J, leaf_U, np.arange(len(leaf_U)))
+    odd_U = (np.argsort(np.argsort(first_J, kind="stable"), kind="stable") % 2 == 1)[leaf_U]
+    units_order = np.lexsort((np.where(odd_U, -1, 1) * np.arange(len(held_U)), -np.round(common_U, 6), leaf_U))
     moved_U, kept_U = np.empty_like(domain_U), np.empty_like(held_U)
     moved_U[units_order], kept_U[units_order] = domain_U[seats_order], held_U[seats_order]
     return moved_U, kept_U

@@ -14,7 +14,7 @@ from placement.passes.candidates import Workshop
 from placement.passes.fill import deal, fill, tree_of
 from placement.passes.place import launcher_default, place, score
 from placement.passes.rails import rail_conflicts
-from placement.passes.sites import sites_of
+from placement.passes.sites import expand, sites_of
 from placement.solve.boxchain import box_chains, boxes
 from tests import clusters
 
@@ -170,3 +170,11 @@ def test_cells_that_share_nodes_leave_no_node_half_used() -> None:
     layouts = [v for layout in shop.plain() for v in shop.variants(layout)]
     assert sites.block == 2 and len(layouts) > 10
     assert all((np.bincount(shop.cells(layout)) % 2 == 0).all() for layout in layouts)
+
+
+def test_runs_that_fill_a_node_come_before_fragments() -> None:
+    """Nodes of four, ranks 1-3 and 4-7 in one rack: 4-7 take the first node, so that no node holds two groups."""
+    cluster, strategy = clusters.regular(4, 2, (2,)), clusters.strategy(dp=8)
+    sites = sites_of(cluster, strategy, Job(seq_len=1, global_batch=1, ragged=True), cell=1)
+    found = expand(sites, np.array([1, 0, 0, 0, 0, 0, 0, 0]))
+    assert found.gpu_R.tolist() == [8, 4, 5, 6, 0, 1, 2, 3]
