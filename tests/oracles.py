@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 
-from placement.ir import AXES, Cluster, Placement, Strategy, Traffic
+from placement.ir import AXES, Cluster, Placement, State, Strategy, Traffic
 
 
 def directed_edges(strategy: Strategy, axis: str) -> list[tuple[int, int]]:
@@ -47,10 +48,19 @@ def spans(cluster: Cluster, strategy: Strategy, placement: Placement) -> tuple[n
                     share[group[r]] += sum(group[x] != group[r] for x in row) / max(len(row) - 1, 1)
             for j in range(tier.num_groups):
                 edges = max(leave[j], enter[j])
-                up = float(tier.uplink_Bps_J[j])
+                up = _paced(cluster, j, node) if t == 0 else float(tier.uplink_Bps_J[j])
                 ring[a, t] = max(ring[a, t], edges / up if edges else 0.0)
                 a2a[a, t] = max(a2a[a, t], share[j] / up if share[j] else 0.0)
     return members, ring, a2a
+
+
+def _paced(cluster: Cluster, domain: int, used: list[int]) -> float:
+    """Uplink of a domain whose adapters all wait for the slowest of those that ranks use."""
+    tier, here = cluster.tiers[0], [n for n in range(cluster.num_nodes) if cluster.tiers[0].group_N[n] == domain]
+    slowest = min((float(cluster.nic_Bps_N[n]) for n in here if n in used), default=math.inf)
+    present = sum(cluster.state_N[n] in (State.OK, State.RESERVED) for n in here)
+    paced, up = slowest * max(present, 1) * cluster.gpus_per_node, float(tier.uplink_Bps_J[domain])
+    return paced if paced < up * (1 - 1e-9) else up
 
 
 def pair_bytes(strategy: Strategy, traffic: Traffic) -> np.ndarray:

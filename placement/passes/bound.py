@@ -72,6 +72,8 @@ def _kept(
     if small is None or bool((domain_R.reshape(-1, cell) != domain_R[::cell, None]).any()):
         return 0, {}, 0.0
     room_J = domain_cells(cluster, cell, may_split(cluster, strategy.world_size, ragged))
+    if room_J.sum() < strategy.world_size // cell:  # it keeps cells, but parts nodes, which those placements do not
+        return 0, {}, 0.0
     rooms = [
         np.bincount(parent_J, weights=room_J, minlength=t.num_groups).astype(np.int64)
         for t, parent_J in zip(cluster.tiers, cluster.parent_TJ, strict=True)

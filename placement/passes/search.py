@@ -40,12 +40,13 @@ FIRST_BATCH = 32  # before that
 SLACK = 1e-5  # ideal spans keep more members on NVLink than any placement, whose share of a ring costs microseconds more
 PROBE = 0.9  # a relaxed strategy this much faster than the best plan is placed at once, in plain order
 MISLED = 1.2  # times the bound of what is open: then bounds say little of where to look
+SCOUTS = 48  # one pipeline in so many is cut ahead of its turn
 NEAR = 1e-4  # what placing by structure could still gain over plain order, when it is not worth the search's time
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Counted effort: strategies cut into stages, and strategies placed."""
+    """Counted effort: pipelines cut into stages (of strategies, and of the paces that bound many), and strategies placed."""
 
     stages: int
     places: int
@@ -69,12 +70,18 @@ class _State:
     known: Known = field(default_factory=Known)
     paces: dict[tuple[object, ...], Pace] = field(default_factory=dict)
     seen: Counter[tuple[object, ...]] = field(default_factory=Counter)
+    done: set[tuple[int | str, ...]] = field(default_factory=set)  # strategies that were cut ahead of their turn
     floor_s: float = np.inf  # least relaxed cost of the strategies that were placed
     any_stages_s: float = np.inf  # least bound in closed form of all leaves
 
     def push(self, bound_s: float, kind: int, payload: object) -> None:
         self.serial += 1
         heapq.heappush(self.heap, (bound_s, kind, self.serial, payload))
+
+    @property
+    def pipelines(self) -> int:
+        """Pipelines that were cut into stages."""
+        return self.cut + len(self.paces)
 
     @property
     def upper_s(self) -> float:
@@ -117,12 +124,17 @@ def search(task: Problem, observe: Observe) -> tuple[Candidate, Search]:
     state = _State(tree, Counter(tree.rejected))
     budget = BUDGETS[task.job.effort]
     stopped = ""
+    _scout(task, state, budget.stages // SCOUTS)
     while state.bound_s < state.upper_s:
-        if state.cut >= budget.stages or len(state.placed) >= budget.places:
+        if state.pipelines >= budget.stages or len(state.placed) >= budget.places:
             stopped = "budget"
             break
         _step(task, state)
-        observe("search", state.cut, budget.stages, f"{state.scored_leaves:,} strategies scored, {len(state.placed)} placed")
+        observe(
+            "search", state.pipelines, budget.stages, f"{state.scored_leaves:,} strategies scored, {len(state.placed)} placed"
+        )
+    if stopped:
+        _place_waiting(task, state, max(budget.places // 2, 2))
     if not state.placed:
         raise Infeasible("no strategy fits this model on this cluster", _settled(state), _advice(task, state))
     if stopped and _best(state).cost.step_s > MISLED * min(state.bound_s, state.floor_s):
@@ -132,6 +144,43 @@ def search(task: Problem, observe: Observe) -> tuple[Candidate, Search]:
 
 def _best(state: _State) -> Candidate:
     return min(state.placed, key=lambda c: (c.cost.step_s, _key(c.strategy)))
+
+
+def _scout(task: Problem, state: _State, most: int) -> None:
+    """Cut promising leaves of some outer rows of every depth ahead of their turn, smallest microbatches first.
+
+    Bounds of large microbatches know the memory only roughly, so that they promise steps that no stages keep; a good plan of
+    small ones prunes them before thousands are cut.
+    """
+    pp_S, mbs_S = state.tree.outer["pp"], state.tree.outer["micro_batch"]
+    _, first_Y = np.unique(np.stack([pp_S, mbs_S], axis=1), axis=0, return_index=True)
+    order = first_Y[np.lexsort((state.tree.bound_S[first_Y], mbs_S[first_Y]))]
+    for row in order[:most].tolist():
+        found, _, _ = open_rows(task, state.tree, row, row + 1, state.upper_s, state.known)
+        for at in _spread(found):
+            leaf = _Open(found, at)
+            if leaf.bound_s < state.upper_s:
+                state.done.add(_key(leaf_strategy(task, found, at)))
+                _cut(task, state, leaf, leaf.bound_s)
+    _place_waiting(task, state, 1)
+
+
+def _spread(found: Leaves) -> list[int]:
+    """The best leaf of all, and those with few chunks a stage, which hold fewer microbatches."""
+    vpp_S = found.column("vpp") if len(found) else np.zeros(0, np.int64)
+    firsts = [np.flatnonzero(vpp_S == v)[:1] for v in (1, 2)]
+    return sorted({*range(min(len(found), 1)), *np.concatenate(firsts).tolist()})
+
+
+def _place_waiting(task: Problem, state: _State, most: int) -> None:
+    """Place, ahead of their turn, the best of those that were cut and promise to be better than the best plan."""
+    waiting = sorted(node for node in state.heap if node[1] == RELAXED)[:most]
+    state.heap = [node for node in state.heap if node not in waiting]
+    heapq.heapify(state.heap)
+    for bound_s, _, _, relaxed in waiting:
+        if bound_s < state.upper_s:
+            assert isinstance(relaxed, Relaxed)
+            _place(task, state, relaxed, bound_s)
 
 
 def _step(task: Problem, state: _State) -> None:
@@ -180,6 +229,8 @@ def _pace(task: Problem, state: _State, leaves: _Open) -> None:
     """Sharpen the bound of the best leaf of a batch by pipelines of its shape and family; the rest of the batch goes back."""
     _push_rest(state, leaves)
     strategy = leaf_strategy(task, leaves.leaves, leaves.at)
+    if _key(strategy) in state.done:
+        return
     bound_s = leaves.bound_s
     for known in _known_paces(task, state, strategy, leaves):
         if np.isinf(known):
