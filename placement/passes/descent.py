@@ -56,7 +56,8 @@ def _priced(task: Problem, strategy: Strategy, upper_s: float) -> Candidate | No
         if isinstance(relaxed, str) or relaxed.cost.step_s >= upper_s:
             return None
         strategy, stages = relaxed.strategy, relaxed.stages
-        placements = in_order(task.cluster, strategy, task.job), place(task.cluster, strategy, relaxed.traffic, task.job)
+        found = place(task.cluster, strategy, relaxed.traffic, task.job, refine=False)
+        placements = in_order(task.cluster, strategy, task.job), found
     except Infeasible:
         return None
     return min((realise(task, strategy, stages, p) for p in placements), key=lambda c: c.cost.step_s)
