@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import typer
 
 EXAMPLES: Mapping[str, tuple[str, ...]] = {
-    "plan": ("placement plan llama3-70b gb200-su --pin tp=4 --effort 0 -o plan",),
+    "plan": ("placement plan llama3-70b gb200-su --pin tp=4 --pin dp=128 --effort 0 -o plan",),
     "verify": ("placement verify plan",),
     "show": ("placement show plan", "placement show plan ranks --format csv"),
     "why": ("placement why plan rank 137", "placement why plan stage 0", "placement why plan axis tp"),

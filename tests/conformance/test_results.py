@@ -21,7 +21,7 @@ __all__ = ["folder"]  # the files that examples name
 ROOT = Path(__file__).resolve().parents[2]
 BROKEN = "name: x\ngpu: H1000\nnode: {gpus: 2, nics: 2, nic_speed: 400}\nracks:\n  - {count: 0}\n"
 WRITES = {  # what later commands read, in this order
-    "plan": "plan llama3-70b gb200-su --pin tp=4 --effort 0 -o plan",
+    "plan": "plan llama3-70b gb200-su --pin tp=4 --pin dp=128 --effort 0 -o plan",
     "repair": "repair plan --failed su1-r1-t02 -o repaired",
     "fleet-plan": "fleet plan fleet.yaml --effort 0 -o fleet",
 }
