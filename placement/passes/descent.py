@@ -17,7 +17,7 @@ from typing import Any
 from placement.cost.schedules import misfit
 from placement.diag import Infeasible
 from placement.ir import Candidate, Job, Strategy
-from placement.passes.place import in_order, place
+from placement.passes.place import QUICK, in_order, place
 from placement.passes.problem import Problem, realise, relax
 from placement.passes.strategies import Space
 from placement.passes.tree import allowed_recompute
@@ -56,7 +56,7 @@ def _priced(task: Problem, strategy: Strategy, upper_s: float) -> Candidate | No
         if isinstance(relaxed, str) or relaxed.cost.step_s >= upper_s:
             return None
         strategy, stages = relaxed.strategy, relaxed.stages
-        found = place(task.cluster, strategy, relaxed.traffic, task.job, refine=False)
+        found = place(task.cluster, strategy, relaxed.traffic, task.job, aim=QUICK)
         placements = in_order(task.cluster, strategy, task.job), found
     except Infeasible:
         return None

@@ -29,7 +29,19 @@ from placement.passes.sites import Sites, degraded, expand, launcher_default, si
 from placement.passes.sweep import swept
 from placement.passes.truncate import seated, seats
 
-__all__ = ["BYTES", "STEP_TIME", "Aim", "capacity", "cell_size", "cells", "in_order", "launcher_default", "place", "score"]
+__all__ = [
+    "BYTES",
+    "QUICK",
+    "STEP_TIME",
+    "Aim",
+    "capacity",
+    "cell_size",
+    "cells",
+    "in_order",
+    "launcher_default",
+    "place",
+    "score",
+]
 
 CellScore = tuple[int, float, float]
 Score = tuple[float, int, float, float]
@@ -38,13 +50,17 @@ REFINED = 2  # plain layouts whose variants are tried
 
 @dataclass(frozen=True)
 class Aim:
-    """Weights of what is minimised: seconds of the busiest uplinks, and seconds of all uplinks if loads were spread evenly."""
+    """Weights of what is minimised: seconds of the busiest uplinks, and seconds of all uplinks if loads were spread evenly.
+
+    `refine`: whether exchanges refine the best layouts; a search that only compares strategies does without.
+    """
 
     busiest: float = 1.0
     even: float = 0.1
+    refine: bool = True
 
 
-STEP_TIME, BYTES = Aim(), Aim(busiest=0.0, even=1.0)
+STEP_TIME, BYTES, QUICK = Aim(), Aim(busiest=0.0, even=1.0), Aim(refine=False)
 
 
 def cells(cluster: Cluster, strategy: Strategy, job: Job) -> tuple[int, int]:
@@ -137,7 +153,7 @@ def _searched(
     starts = [best()]
     found += scored(others)
     starts += [best()] if best()[1] != starts[0][1] else []
-    for start in starts:
+    for start in starts if aim.refine else ():
         found += scored(refined(cluster, strategy, traffic, sites, start[2]))
     return best()[2]
 

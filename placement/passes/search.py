@@ -28,7 +28,7 @@ from placement.ir import DEGREES, SCHEDULES, SHARDING, Candidate, Placement, Sea
 from placement.passes.descent import descend
 from placement.passes.leaves import BOUND, MEMORY, Leaves
 from placement.passes.outer import Tree, grow
-from placement.passes.place import in_order, place
+from placement.passes.place import QUICK, in_order, place
 from placement.passes.problem import Pace, Problem, Relaxed, lean_pace, pace, realise, relax
 from placement.passes.rails import RAILS
 from placement.passes.strategies import space
@@ -309,7 +309,7 @@ def _place(task: Problem, state: _State, relaxed: Relaxed, bound_s: float) -> No
     strategy, job = relaxed.strategy, task.job
     found = _placed(task, relaxed, lambda: in_order(task.cluster, strategy, job))
     if found is None or found.cost.step_s > relaxed.cost.step_s * (1.0 + NEAR):
-        other = _placed(task, relaxed, lambda: place(task.cluster, strategy, relaxed.traffic, job))
+        other = _placed(task, relaxed, lambda: place(task.cluster, strategy, relaxed.traffic, job, aim=QUICK))
         found = min((c for c in (found, other) if c), key=lambda c: c.cost.step_s, default=None)
     if found is None:
         state.rejected[RAILS] += 1
