@@ -107,7 +107,8 @@ def _bounds(tree: Tree) -> Iterator[str]:
     if not bound["proven"] and stopped:
         verdict += f", the search stopped at its {stopped}"
     distance = "" if gap is None else "; this plan reaches it" if gap < REACHED else f"; this plan takes {percent(gap)} more"
-    rows = [["strategy", verdict], ["bound", f"no strategy can take less than {seconds(bound['step_time_s'])}{distance}"]]
+    least = f"no strategy, its layers cut as here, takes less than {seconds(bound['step_time_s'])}"
+    rows = [["strategy", verdict], ["bound", least + distance]]
     certificate = tree["certificate"]
     if certificate["tiers"]:
         known = [t for t in tree["cluster"]["tiers"] if t in certificate["tiers"]]
