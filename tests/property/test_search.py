@@ -18,6 +18,7 @@ from placement.passes.problem import Problem, Relaxed, pace, problem, realise, r
 from placement.passes.search import leaf_strategy, search
 from placement.passes.strategies import length, space
 from placement.passes.tree import Known, open_rows
+from placement.spec import load_cluster, load_job, load_model
 from placement.spec.catalog import efficiency
 from placement.spec.model import lower_short
 from tests.clusters import chip, regular
@@ -138,3 +139,15 @@ def test_pins_are_kept() -> None:
     """A pinned degree is the degree of the plan."""
     chosen, _ = search(task(MOE, pins={"tp": 2, "pp": 2, "schedule": "1f1b"}), lambda *_: None)
     assert (chosen.strategy.tp, chosen.strategy.pp, chosen.strategy.schedule) == (2, 2, "1f1b")
+
+
+@pytest.mark.full
+def test_small_microbatches_are_found_where_bounds_promise_large_ones() -> None:
+    """On a tight memory the counted search ends at its default effort, no worse than one that was told where to look."""
+    cluster, (model, defaults) = load_cluster("gb200-su"), load_model("deepseek-v3")
+    free, told = (
+        search(problem(cluster, model, load_job(None, defaults, pins), efficiency()), lambda *_: None)
+        for pins in ({}, {"micro_batch": "1", "pp": "4", "tp": "1", "ep": "64"})
+    )
+    assert free[1].stopped_by == "budget"
+    assert free[0].cost.step_s <= told[0].cost.step_s * 1.02
