@@ -24,7 +24,6 @@ from placement.ir import Placement
 from placement.ir._array import Floats, Ints
 from placement.passes.refine import cell_edges
 
-LIMIT_S = 300
 WORKER = Path(__file__).with_name("mapping_worker.py")
 
 
@@ -50,32 +49,37 @@ def edges_of(case: Instance) -> tuple[Ints, Ints, Floats]:
     return pair // n, pair % n, np.asarray(np.bincount(which, weights=w[keep]), float)
 
 
-def run(case: Instance, arity: Sequence[int], tools: Sequence[str], python: Path | None, scotch: Path | None) -> list[Peer]:
-    """Every tool on one perfect hierarchy; arity from the inside out."""
+def run(
+    case: Instance, arity: Sequence[int], tools: Sequence[str], python: Path | None, scotch: Path | None, limit_s: int
+) -> list[Peer]:
+    """Every tool on one perfect hierarchy, each for `limit_s` seconds at most; arity from the inside out."""
     a, b, w = edges_of(case)
     with tempfile.TemporaryDirectory() as scratch:
         graph = Path(scratch) / "graph.npz"
         np.savez(graph, a=a, b=b, w=w, n=case.strategy.world_size, arity=np.array(arity))
-        return [_scotch(graph, scotch) if tool == "scotch" else _multisection(tool, graph, python) for tool in tools]
+        return [
+            _scotch(graph, scotch, limit_s) if tool == "scotch" else _multisection(tool, graph, python, limit_s)
+            for tool in tools
+        ]
 
 
-def _multisection(tool: str, graph: Path, python: Path | None) -> Peer:
+def _multisection(tool: str, graph: Path, python: Path | None, limit_s: int) -> Peer:
     """Exact sizes, level by level from the outside, by a partitioner that knows nothing of the hierarchy."""
     if python is None or not python.exists():
         return Peer(tool, None, 0.0, "no Python with it was given (--peers)")
     out = graph.with_suffix(f".{tool}.npy")
-    done = measure.run(("timeout", str(LIMIT_S), python, WORKER, tool, graph, out))
+    done = measure.run(("timeout", str(limit_s), python, WORKER, tool, graph, out))
     if done.code or not out.exists():
         return Peer(
             tool,
             None,
             done.cpu_s,
-            f"over {LIMIT_S} s" if done.code == 124 else (done.stderr.strip().splitlines() or ["failed"])[-1],
+            f"over {limit_s} s" if done.code == 124 else (done.stderr.strip().splitlines() or ["failed"])[-1],
         )
     return Peer(tool, Placement(np.load(out)), float(json.loads(done.stdout)["cpu_s"]))
 
 
-def _scotch(graph: Path, where: Path | None) -> Peer:
+def _scotch(graph: Path, where: Path | None, limit_s: int) -> Peer:
     """`gmap` of the graph onto a tree of leafs (`tleaf`) with the distances of the hierarchy."""
     program = None if where is None else next((p for p in (where / "scotch_gmap", where / "gmap") if p.exists()), None)
     if program is None:
@@ -91,12 +95,12 @@ def _scotch(graph: Path, where: Path | None) -> Peer:
     before = os.environ.get("LD_LIBRARY_PATH")
     os.environ.update(path)
     try:
-        done = measure.run(("timeout", str(LIMIT_S), program, "-cq", *files))
+        done = measure.run(("timeout", str(limit_s), program, "-cq", *files))
     finally:
         if path and before is None:
             del os.environ["LD_LIBRARY_PATH"]
     if done.code:
-        return Peer("scotch", None, done.cpu_s, f"over {LIMIT_S} s" if done.code == 124 else done.stderr.strip()[-80:])
+        return Peer("scotch", None, done.cpu_s, f"over {limit_s} s" if done.code == 124 else done.stderr.strip()[-80:])
     pairs = np.loadtxt(files[2], dtype=np.int64, skiprows=1)
     return Peer("scotch", Placement(bijection(pairs[np.argsort(pairs[:, 0]), 1], n)), done.cpu_s)
 
