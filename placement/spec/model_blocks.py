@@ -8,7 +8,7 @@ matrices (query-key-value, gate-up) are one `Matmul`, as Megatron-LM runs them.
 from __future__ import annotations
 
 from placement.ir import Attention, BlockType, Experts, Matmul, Op, Pointwise, Vocab
-from placement.spec.model_types import DenseLayer, Layer, LinearAttention, Mla, Transformer, Vision
+from placement.spec.model_types import DenseLayer, Layer, LinearAttention, Mamba, Mla, Transformer, Vision
 
 
 def head_dim(spec: DenseLayer) -> int:
@@ -68,6 +68,28 @@ def routed_ops(spec: Layer) -> tuple[tuple[Op, ...], int]:
     gate = (Matmul(spec.hidden, 1, "none"), Pointwise(spec.hidden, "act", "sp")) if spec.shared_gate else ()
     routed = Experts(spec.experts, spec.topk, spec.hidden, spec.moe_ffn, spec.gated_mlp, spec.groups_limit)
     return (*_enter(spec), *shared, *gate, routed, *_leave(spec)), _around(spec)
+
+
+def half_types(spec: Transformer) -> dict[str, BlockType]:
+    """Block types of the letters of a pattern: each is one half of a usual layer, with its own norm and residual."""
+    made: dict[str, BlockType] = {}
+    for letter in dict.fromkeys(spec.pattern or ""):
+        ops, norms = _half(spec, letter)
+        made[letter] = BlockType(HALVES[letter], ops, spec.hidden, norms)
+    return made
+
+
+HALVES = {"M": "mamba", "*": "attention", "-": "feed-forward", "E": "moe"}
+
+
+def _half(spec: Transformer, letter: str) -> tuple[tuple[Op, ...], int]:
+    if letter == "M":
+        assert spec.mamba
+        core, out, norms = _mamba_core(spec, spec.mamba)
+        return (*_enter(spec), *core, Matmul(out, spec.hidden, "row"), *_leave(spec)), norms + _around(spec)
+    if letter == "*":
+        return attention_ops(spec, causal=True)
+    return dense_ops(spec) if letter == "-" else routed_ops(spec)
 
 
 def embedding_type(spec: Transformer) -> BlockType:
@@ -173,3 +195,19 @@ def _linear_core(spec: DenseLayer, linear: LinearAttention) -> tuple[tuple[Op, .
         Pointwise(2 * values, "norm", "tp"),
     )
     return ops, values, norm_params(spec, linear.value_dim)
+
+
+def _mamba_core(spec: DenseLayer, mamba: Mamba) -> tuple[tuple[Op, ...], int, int]:
+    """Mamba-2 (arXiv 2405.21060, section 7): one projection to gate, values, state reads and writes, and a step for each head.
+
+    The state of a head is updated and read like that of linear attention. Three scalars a head (step bias, decay, skip), the
+    taps of the convolution with their bias, and the norm are not matmuls: they count with the norms.
+    """
+    values, mixed = mamba.heads * mamba.head_dim, mamba.heads * mamba.head_dim + 2 * mamba.groups * mamba.state
+    ops = (
+        Matmul(spec.hidden, values + mixed + mamba.heads, "col"),
+        Pointwise(mixed, "act", "tp"),
+        Attention(mamba.heads, mamba.groups, mamba.state, mamba.head_dim, linear=True),
+        Pointwise(2 * values, "norm", "tp"),
+    )
+    return ops, values, values + mixed * (mamba.conv + 1) + 3 * mamba.heads

@@ -31,6 +31,7 @@ def check_transformer(tree: Mapping[str, Any], path: tuple[str | int, ...] = ())
     yield from check_layer(tree, path)
     yield from _check_feed_forward(tree, path)
     yield from _check_attention_pattern(tree, path)
+    yield from _check_letters(tree, path)
     vision = tree.get("vision")
     if isinstance(vision, Mapping):
         yield from check_heads(vision, (*path, "vision"))
@@ -102,10 +103,33 @@ def _check_experts(tree: Mapping[str, Any], path: tuple[str | int, ...]) -> Iter
             )
 
 
-_NEUTRAL = {"shared_experts": 0, "dense_first_layers": 0, "moe_every": 1}
+_NEUTRAL = {"shared_experts": 0, "dense_first_layers": 0, "moe_every": 1, "mtp_layers": 0}
+
+
+def _check_letters(tree: Mapping[str, Any], path: tuple[str | int, ...]) -> Iterator[Finding]:
+    """A pattern of half layers: its length, and what each letter needs."""
+    pattern, layers = tree.get("pattern"), number(tree, "layers")
+    if not isinstance(pattern, str):
+        if given(tree, "mamba"):
+            message = "mamba is given, but no pattern says which layers it mixes"
+            yield finding((*path, "mamba"), "pattern", message, "write `pattern: M-M*-`, one letter a layer")
+        return
+    if layers and layers != len(pattern):
+        message = f"the pattern has {len(pattern)} letters, the model {layers} layers"
+        yield finding((*path, "pattern"), "pattern", message, f"write `layers: {len(pattern)}`")
+    for letter, key, example in (("M", "mamba", "{heads: 64, head_dim: 64}"), ("-", "ffn", "16384"), ("E", "experts", "128")):
+        if letter in pattern and not given(tree, key):
+            message = f"the pattern has `{letter}`, but {key} is not given"
+            yield finding((*path, "pattern"), "pattern", message, f"write `{key}: {example}`")
+    for key in ("sliding_window", "linear_attention", "full_attention_every", "mtp_layers", "dense_first_layers", "moe_every"):
+        if given(tree, key) and number(tree, key) != _NEUTRAL.get(key):
+            message = f"{key} and a pattern exclude each other"
+            yield finding((*path, key), "pattern", message, "say it in letters, or leave the pattern out")
 
 
 def _check_feed_forward(tree: Mapping[str, Any], path: tuple[str | int, ...]) -> Iterator[Finding]:
+    if given(tree, "pattern"):
+        return
     layers, dense_first = number(tree, "layers"), number(tree, "dense_first_layers") or 0
     if layers and dense_first > layers:
         message = f"dense_first_layers {dense_first} is more than the {layers} layers"

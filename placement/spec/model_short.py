@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from placement.ir import BlockType, ModelGraph
-from placement.spec.model_blocks import embedding_type, head_type, layer_type, mtp_type, vision_types
+from placement.spec.model_blocks import embedding_type, half_types, head_type, layer_type, mtp_type, vision_types
 from placement.spec.model_types import Transformer
 
 
@@ -83,6 +83,9 @@ def lower_transformer(spec: Transformer, name: str, hypothetical: bool) -> Model
 
 def layer_types(spec: Transformer) -> list[BlockType]:
     """Block type of each decoder layer, in order."""
+    if spec.pattern:
+        halves = half_types(spec)
+        return [halves[letter] for letter in spec.pattern]
     made: dict[tuple[bool, bool], BlockType] = {}
     kinds = []
     for i in range(spec.layers):

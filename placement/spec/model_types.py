@@ -29,6 +29,7 @@ Width = Annotated[Count, _at_most(2**24)]
 Number = Annotated[Count, _at_most(2**20)]
 Layers = Annotated[Count, _at_most(20_000)]
 Some = Annotated[Whole, _at_most(20_000)]
+LayerPattern = Annotated[str, Field(pattern=r"^[M*E-]+$", max_length=20_000)]
 Ratio = Annotated[Positive, _at_most(10**6)]
 
 
@@ -53,6 +54,18 @@ class LinearAttention(Schema):
     value_heads: Number = Field(description="Heads of values; each has its own state")
     key_dim: Width = Field(description="Width of a query or key head")
     value_dim: Width = Field(description="Width of a value head")
+
+
+class Mamba(Schema):
+    """A Mamba-2 mixer (state-space duality, arXiv 2405.21060): a state of fixed size, a short convolution and a gate."""
+
+    model_config = ConfigDict(title="mamba")
+
+    heads: Number = Field(description="Heads, each with its own state")
+    head_dim: Width = Field(description="Width of a head; heads * head_dim is the inner width")
+    groups: Number = Field(1, description="Groups of heads that share what is written to and read from their states")
+    state: Width = Field(128, description="Size of the state for each element of a head")
+    conv: Number = Field(4, description="Taps of the convolution along the sequence")
 
 
 class DenseLayer(Schema):
@@ -129,6 +142,12 @@ class Transformer(Layer):
         None, description="Every n-th layer sees the whole sequence, the others are windowed or linear; absent: none does"
     )
     linear_attention: LinearAttention | None = Field(None, description="Linear attention of hybrid models")
+    mamba: Mamba | None = Field(None, description="Mamba-2 mixers, for the `M` of a pattern")
+    pattern: LayerPattern | None = Field(
+        None,
+        description="Layers that are half of a usual one, a letter each, as Megatron-LM's hybrid models: `M` Mamba-2, "
+        "`*` attention, `-` dense feed-forward, `E` experts. As many letters as layers",
+    )
     vision: Vision | None = Field(None, description="Vision tower in front of the language model")
 
 

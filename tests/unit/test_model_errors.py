@@ -133,6 +133,22 @@ def test_files_that_are_no_model(text: str, expected: str) -> None:
             {"sliding_window": 8, "sliding_window_every": 2, "full_attention_every": 2},
             "model/attention-kinds | sliding_window_every and full_attention_every exclude each other | keep one of them",
         ),
+        ({"pattern": "-*-"}, "model/pattern | the pattern has 3 letters, the model 4 layers | write `layers: 3`"),
+        (
+            {"pattern": "M-M-"},
+            "model/pattern | the pattern has `M`, but mamba is not given | write `mamba: {heads: 64, head_dim: 64}`",
+        ),
+        (
+            {"pattern": "*-*-", "sliding_window": 8},
+            "model/pattern | sliding_window and a pattern exclude each other | say it in letters, or leave the pattern out",
+        ),
+        (
+            {"mamba": {"heads": 4, "head_dim": 32}},
+            (
+                "model/pattern | mamba is given, but no pattern says which layers it mixes"
+                " | write `pattern: M-M*-`, one letter a layer"
+            ),
+        ),
         ({"layers": 0}, "model/not-positive | a count must be at least 1, found 0 | "),
         ({"layers": -4}, "model/not-positive | a count must be at least 1, found -4 | "),
         ({"layers": 10**9}, "model/absurd-number | 1,000,000,000 is impossibly large here | at most 20,000"),

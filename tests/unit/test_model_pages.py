@@ -9,7 +9,8 @@ from pathlib import Path
 import placement.spec
 from placement.report.pages import names, page_of, parse
 
-SOURCES = [*sorted(Path(placement.spec.__file__).parent.glob("model_*.py")), Path(placement.spec.__file__).with_name("hf.py")]
+ROOM = Path(placement.spec.__file__).parent
+SOURCES = [*sorted(ROOM.glob("model_*.py")), *sorted(ROOM.glob("hf*.py"))]
 
 
 def raised() -> set[str]:

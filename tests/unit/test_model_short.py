@@ -61,6 +61,31 @@ def test_gpt_oss_windows_every_other_layer() -> None:
     assert windows == [128, None, 128, None]
 
 
+MAMBA = {"heads": 4, "head_dim": 32, "groups": 2, "state": 16}
+
+
+def test_a_pattern_makes_half_layers() -> None:
+    """Letters name mixers, attention, feed-forward networks and experts; each has its own norm."""
+    model = lower_short(ROUTED | {"pattern": "M*-E", "mamba": MAMBA})
+    assert kinds(model)[1:-1] == ["mamba", "attention", "feed-forward", "moe"]
+    whole = lower_short(ROUTED | {"layers": 1})
+    halves = {t.name: t for t in model.types}
+    moe = next(t for t in whole.types if t.name == "moe")
+    assert halves["attention"].ops + halves["moe"].ops == moe.ops
+    assert halves["attention"].norm_params + halves["moe"].norm_params == moe.norm_params
+
+
+def test_parameters_of_a_mixer() -> None:
+    """Mamba-2 by hand: projections in and out, a convolution of four taps with bias, three scalars a head, two norms."""
+    model = lower_short(SMALL | {"layers": 1, "pattern": "M", "mamba": MAMBA})
+    inner, mixed = 4 * 32, 4 * 32 + 2 * 2 * 16
+    by_hand = 64 * (inner + mixed + 4) + inner * 64 + mixed * (4 + 1) + 3 * 4 + inner + 64
+    (mixer,) = (t for t in model.types if t.name == "mamba")
+    assert mixer.dense_params == by_hand
+    (core,) = (op for op in mixer.ops if isinstance(op, Attention))
+    assert (core.heads, core.qk_dim, core.v_dim, core.linear) == (4, 16, 32, True)
+
+
 def test_prediction_module_takes_and_passes_on_the_states() -> None:
     """Each prediction module hands the states of all depths so far to the head, and shares the embedding."""
     model = lower_short(SMALL | {"mtp_layers": 2})
