@@ -13,7 +13,7 @@ Report = Mapping[str, Any]
 
 def screen(report: Report) -> str:
     """The text of `placement accuracy`: nothing is left out, runs without a prediction come with their reason."""
-    sections = (_runs(report), _without(report), _pairs(report), _summary(report))
+    sections = (_runs(report), _without(report), _nearest(report), _pairs(report), _summary(report))
     return "\n\n".join("\n".join(lines) for lines in map(list, sections) if lines)
 
 
@@ -42,6 +42,17 @@ def _without(report: Report) -> Iterator[str]:
     if rows:
         yield f"{counted(len(rows), 'run')} of {report['total']:,} not compared:"
         yield from table(rows)
+
+
+NEAREST = ("hardware", "precision", "offload", "n_gpus", "model")  # other fields that a row leaves open have a usual value
+
+
+def _nearest(report: Report) -> Iterator[str]:
+    """Predicted rows with fields that were read as something else than they say."""
+    rows = [[r["id"], ", ".join(f for f in NEAREST if f in r["assumed"])] for r in report["runs"] if r["predicted_step_time_s"]]
+    if told := [row for row in rows if row[1]]:
+        yield f"{counted(len(told), 'run')} predicted as the nearest that the cost model knows:"
+        yield from table(told)
 
 
 def _pairs(report: Report) -> Iterator[str]:

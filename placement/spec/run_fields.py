@@ -18,7 +18,13 @@ SCHEDULE_NAMES = ("dualpipev", "dualpipe", "zb-v", "zb-h1", "interleaved", "1f1b
 FP8_GATHER_SINCE = 2024.0  # `fp8_params` of NeMo 1.23 and Transformer Engine's quantised weights
 OVERLAPPED_EXPERTS_SINCE = 2026.0  # Megatron-Bridge performance recipes: moe_a2a_overlap where experts span hosts
 INTERLEAVED = 2  # chunks of a stage where a run is called interleaved and does not say: torchtitan's default
-_NO_RECOMPUTE = {"none", "false", "no", "off", "0", "n/a"}
+NOTHING = {"none", "false", "no", "off", "0", "n/a"}
+_WIDE = re.compile(r"fp32|tf32|fp64|float32")
+_KNOWN = re.compile(r"bf16|fp16|bfloat16|float16|fp8|mx|fp4|int8|half")
+_SHARDING = {  # words without signs: of DeepSpeed, PyTorch and Megatron
+    "zero3": "fsdp", "fsdp1": "fsdp", "fsdp2": "fsdp", "hsdp": "fsdp", "fullshard": "fsdp", "megatronfsdp": "fsdp",
+    "shardgradop": "zero2", "ddp": "none", "noshard": "none", "distributedoptimizer": "zero1", "distopt": "zero1",
+}  # fmt: skip
 
 
 class CannotExpressError(Exception):
@@ -28,7 +34,23 @@ class CannotExpressError(Exception):
 def precision_name(text: str) -> str:
     """`bf16`, `fp8`, `mxfp8` or `nvfp4` for the many names of recipes (fp8_cs, fp8_delayed, nvfp4 ...)."""
     lower = text.lower()
+    if _WIDE.search(lower) and not _KNOWN.search(lower):
+        raise CannotExpressError(f"matmuls in {text} are not modelled")
     return "nvfp4" if "fp4" in lower else "mxfp8" if "mx" in lower else "fp8" if "fp8" in lower or "int8" in lower else "bf16"
+
+
+def known_precision(text: str) -> bool:
+    """Whether the name of a precision says what its matmuls run in."""
+    return bool(_KNOWN.search(text.lower()))
+
+
+def refuse_other_tasks(row: Mapping[str, Any]) -> None:
+    """Raise CannotExpressError for what is no training of all weights: the cost model has a whole backward pass."""
+    words = f"{row.get('task') or ''} {row.get('peft') or ''}".lower()
+    if "lora" in words or "peft" in words or "adapter" in words:
+        raise CannotExpressError("training of adapters alone (LoRA) is not modelled")
+    if re.search(r"infer|decode|prefill|serving|generat", words):
+        raise CannotExpressError(f"`{row.get('task')}` is no training")
 
 
 def stack_of(software: str) -> str:
@@ -84,7 +106,7 @@ def recompute_of(row: Mapping[str, Any], model: ModelGraph) -> tuple[str, float]
         found = re.search(r"block:(\d+)", text)  # layers of each chunk of a stage, as Megatron's --recompute-num-layers
         layers = sum(name.startswith("layer") for name in model.block_names) / (degree(row, "pp") * degree(row, "vpp"))
         return "full", min(1.0, int(found[1]) / max(1.0, layers)) if found else 1.0
-    return ("none", 1.0) if text in _NO_RECOMPUTE else ("selective", 1.0)  # all other words name modules
+    return ("none", 1.0) if text in NOTHING else ("selective", 1.0)  # all other words name modules
 
 
 def label_of(row: Mapping[str, Any]) -> str:
@@ -98,9 +120,11 @@ def runs_eager(row: Mapping[str, Any], stack: str) -> bool:
 
 
 def sharding_of(row: Mapping[str, Any], stack: str) -> str:
-    given = str(row.get("sharding") or "")
-    if given in SHARDING:
-        return given
+    given = re.sub(
+        r"[^a-z0-9]", "", str(row.get("sharding") or (f"zero{row['zero']}" if positive(row.get("zero")) else "")).lower()
+    )
+    if (known := _SHARDING.get(given, given)) in SHARDING:
+        return known
     fsdp = row.get("fsdp")
     if (
         stack in ("composer", "torchtitan")

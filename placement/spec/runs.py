@@ -19,18 +19,17 @@ from placement.ir import (
     Chip,
     Job,
     ModelGraph,
-    Pointwise,
     Run,
     Software,
     Strategy,
 )
 from placement.spec.catalog import chips
-from placement.spec.model import lower_short
-from placement.spec.model_types import Mla, Transformer
 from placement.spec.run_fields import (
     INTERLEAVED,
+    NOTHING,
     CannotExpressError,
     degree,
+    known_precision,
     mapping,
     micro_batches,
     named_schedule,
@@ -39,6 +38,7 @@ from placement.spec.run_fields import (
     positive,
     precision_name,
     recompute_of,
+    refuse_other_tasks,
     release_year,
     runs_eager,
     schedule_of,
@@ -46,6 +46,8 @@ from placement.spec.run_fields import (
     stack_of,
     whole,
 )
+from placement.spec.run_measured import step_seconds, step_seconds_from_rates
+from placement.spec.run_models import model_of
 from placement.spec.source import Document, load
 from placement.spec.synthetic import synthetic_cluster
 
@@ -57,6 +59,8 @@ NEAREST = {  # parts of the same silicon under other names; a row that says more
     "A100": "A100-80GB", "A800": "A800", "H100": "H100", "H200": "H200", "H800": "H800", "H20": "H20", "GH200": "GH200",
     "B200": "B200", "GB200": "GB200", "B300": "B300", "GB300": "GB300",
 }  # fmt: skip
+OTHER_MEMORY = 0.15  # GB and GiB differ by 7 %
+OTHER_FORM = re.compile(r"PCI-?E|NVL(?!\d)|CNX")  # boards with less power and NVLink than those of the catalogue
 _NULL = {"", "~", "null", "none", "n/a", "na", "unknown"}
 
 
@@ -101,13 +105,12 @@ def read_run(row: Any, index: int, models: dict[str, ModelGraph] | None = None) 
     if not isinstance(row, Mapping):
         return Run(f"row {index}", "?", "?", "?", False, None, "the row is no mapping")
     spec = mapping(row.get("model"))
-    derived, measured = mapping(row.get("derived")), mapping(row.get("measured"))
-    step_s = next((float(v) for v in (derived.get("step_time_s"), measured.get("step_time_s")) if positive(v)), None)
     kind = "moe" if spec.get("kind") == "moe" or positive(spec.get("experts")) else "dense"
     head = Run(
         id=str(row.get("id", f"row {index}")), model_key=str(spec.get("key") or spec.get("name") or "?"), kind=kind,
         hardware=str(row.get("hardware") or "?"),
-        core=row.get("core") is True, measured_step_s=step_s, reason=None, peak_bytes=_peak_bytes(measured),
+        core=row.get("core") is True, measured_step_s=step_seconds(row), reason=None,
+        peak_bytes=_peak_bytes(mapping(row.get("measured"))),
     )  # fmt: skip
     try:
         return _expressed(head, row, spec, {} if models is None else models)
@@ -125,6 +128,7 @@ def _peak_bytes(measured: Mapping[str, Any]) -> float | None:
 
 
 def _expressed(head: Run, row: Mapping[str, Any], spec: Mapping[str, Any], models: dict[str, ModelGraph]) -> Run:
+    refuse_other_tasks(row)
     chip = find_chip(head.hardware, str(row.get("notes") or ""))
     world = _world(row)
     seq_len = whole(spec.get("seq_len") or row.get("seq_len"), "seq_len")
@@ -137,13 +141,14 @@ def _expressed(head: Run, row: Mapping[str, Any], spec: Mapping[str, Any], model
         software=Software(stack, year, overlaps_experts(row, year, _domain(row, chip, world)), runs_eager(row, stack)),
         expert_imbalance=REAL_ROUTER if "real router" in str(row.get("moe_routing")).lower() else 1.0,
     )  # fmt: skip
-    model = _model(spec, row, models)
+    model, rough = model_of(spec, row, models)
     mode, share = recompute_of(row, model)
     strategy, assumed = _strategy(row, model, job, world, mode, sharding, chip.hbm_bytes)
+    step_s = head.measured_step_s or step_seconds_from_rates(row, model, chip, seq_len, job.global_batch, world)
     cluster = synthetic_cluster(chip, strategy.world_size, _domain(row, chip, world), _nic_Bps(row, chip))
     return dataclasses.replace(
         head, cluster=cluster, model=model, job=job, strategy=strategy, recompute_share=share, num_gpus=strategy.world_size,
-        assumed=assumed,
+        assumed=(*assumed, *_unsure(row, chip, precision, rough, strategy.world_size != world)), measured_step_s=step_s,
     )  # fmt: skip
 
 
@@ -157,57 +162,26 @@ def find_chip(hardware: str, notes: str = "") -> Chip:
     if exact is not None:
         return exact
     found = re.search(r"(GB300|GB200|GH200|B300|B200|H800|H200|H100|H20|A100|A800)", hardware.upper())
-    if found is None:
-        raise CannotExpressError(f"no GPU like `{hardware}` in the catalogue")
+    if found is None or OTHER_FORM.search(hardware.upper()):
+        also = f"; its {NEAREST[found[1]]} is another board" if found else ""
+        raise CannotExpressError(f"no GPU like `{hardware}` in the catalogue{also}")
     if found[1] == "A100" and "40" in hardware:
         return known["A100-40GB"]
     return known[NEAREST[found[1]]]
 
 
-def _model(spec: Mapping[str, Any], row: Mapping[str, Any], models: dict[str, ModelGraph]) -> ModelGraph:
-    fields = {k: v for k, v in spec.items() if k in Transformer.model_fields and v is not None}
-    if isinstance(fields.get("mla"), Mapping):
-        fields["mla"] = {k: v for k, v in fields["mla"].items() if k in Mla.model_fields and v is not None}
-    if spec.get("route_groups_limit"):
-        fields["groups_limit"] = spec["route_groups_limit"]
-    if spec.get("kind") == "dense":
-        fields = {k: v for k, v in fields.items() if k not in _ROUTED}
-    if fields.get("experts") and "ffn" in fields:
-        fields.setdefault("moe_ffn", fields["ffn"])  # where all layers are routed, some tables give one width
-    if "w/o MTP" in str(row.get("notes")):
-        fields.pop("mtp_layers", None)
-    key = repr(sorted(fields.items(), key=lambda kv: kv[0]))
-    if key not in models:
-        text = {k: ({a: str(b) for a, b in v.items()} if isinstance(v, Mapping) else _text(v)) for k, v in fields.items()}
-        graph = lower_short(text, str(spec.get("key") or "model"))
-        models[key] = graph if spec.get("gated_mlp", True) or not spec.get("tied_embeddings") else without_rotation(graph)
-    return models[key]
-
-
-def without_rotation(model: ModelGraph) -> ModelGraph:
-    """GPT-3 and its kin (plain MLP, tied embeddings) have learned positions or ALiBi: no rotary kernels."""
-    types = tuple(
-        dataclasses.replace(t, ops=tuple(o for o in t.ops if not (isinstance(o, Pointwise) and o.kind == "rope")))
-        for t in model.types
-    )
-    return dataclasses.replace(model, types=types)
-
-
-_ROUTED = (
-    "experts",
-    "topk",
-    "moe_ffn",
-    "shared_experts",
-    "shared_ffn",
-    "dense_first_layers",
-    "moe_every",
-    "groups_limit",
-    "shared_gate",
-)
-
-
-def _text(value: Any) -> Any:
-    return ("true" if value else "false") if isinstance(value, bool) else str(value)
+def _unsure(row: Mapping[str, Any], chip: Chip, precision: str, rough: bool, cut: bool) -> tuple[str, ...]:
+    """Fields that are read as the nearest that the cost model knows."""
+    said = str(row.get("precision") or "bf16")
+    size = re.search(r"\b(\d+) ?GB", str(row.get("hardware")).replace("-", " "))
+    unsure = {
+        "model": rough,
+        "n_gpus": cut,  # its degrees use fewer
+        "hardware": size is not None and abs(float(size[1]) * 1e9 / chip.hbm_bytes - 1.0) > OTHER_MEMORY,
+        "precision": not known_precision(said) or (precision != "bf16" and chip.peak(precision) == chip.peak("bf16")),
+        "offload": str(row.get("offload") or "none").lower() not in NOTHING,
+    }
+    return tuple(name for name, is_so in unsure.items() if is_so)
 
 
 def _strategy(
