@@ -101,7 +101,8 @@ class Experts(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, S, hidden) of this rank's tokens -> the same."""
         n, e, k = x.shape[0] * x.shape[1], self.shape.experts, self.shape.topk
-        flat, score = x.flatten(0, 1), self.router(x).flatten(0, 1).softmax(-1)
+        flat = x.flatten(0, 1)
+        score = self.router(flat[None])[0].softmax(-1)  # one sequence: a router sharded along it can't flatten several
         token = torch.arange(n, device=x.device)
         expert = (token[:, None] + torch.arange(k, device=x.device)) % e
         order = expert.flatten().argsort(stable=True)
