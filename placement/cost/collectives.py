@@ -39,7 +39,12 @@ def ring_s(
     carried = payload_B * (size - 1) / np.maximum(size, 1)
     nvlink = (np.where(members_T[..., 0] > 1, 1.0, 0.0) + hop) * carried / (links.nvlink_Bps * eff["nvlink_ring"])
     network = carried * _ring_network(links, eff, size, members_T, ring_spB_T)
-    return np.where(size > 1, join(nvlink, network) + 0.5 * latency_s(eff, size, members_T[..., 0]), 0.0)
+    return np.where(size > 1, join(nvlink, network) + ring_start_s(eff, size, members_T), 0.0)
+
+
+def ring_start_s(eff: Efficiency, size: Floats, members_T: Floats) -> Floats:
+    """`ring_s` of nothing: what it takes before the first byte."""
+    return np.where(size > 1, 0.5 * latency_s(eff, size, members_T[..., 0]), 0.0)
 
 
 def all_reduce_s(

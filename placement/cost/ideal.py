@@ -17,7 +17,7 @@ import numpy as np
 
 from placement.cost.cells import cell_sizes, domain_gpus, largest_domain
 from placement.ir import AXES, Cluster, Spans
-from placement.ir._array import Bools, Floats, Ints
+from placement.ir._array import Bools, Floats, Ints, distinct
 
 
 @dataclass(frozen=True)
@@ -30,24 +30,26 @@ class _Room:
 
 
 def ideal_spans(
-    cluster: Cluster, degrees: Mapping[str, Ints], *, cells: bool = True, ragged: bool = False, axes: Collection[str] = AXES
-) -> Spans:
+    cluster: Cluster, degrees: Mapping[str, Ints], *, cells: bool = True, ragged: bool = False, axes: Collection[str] = AXES,
+    cell_S: Ints | None = None,
+) -> Spans:  # fmt: skip
     """Optimistic spans (S, A, T) of strategies given by `degrees` (tp, cp, gtp, dp, pp, etp, ep, egtp, edp: (S,)).
 
     No entry costs more than the same entry of `spans_of`: `members` is never lower, `ring_spB` and `a2a_spB` never higher. With
     `cells` this holds for every placement that keeps each cell in one NVLink domain, the only ones `place` makes; without, for
     every placement at all. `ragged`: as in the job, nodes may give a part of their GPUs. Axes not among `axes` are left as
-    if they had a single member.
+    if they had a single member. `cell_S`: ranks of the cells, where they are known already.
     """
     size = {k: np.asarray(v, np.int64) for k, v in degrees.items()}
     world_S = size["tp"] * size["cp"] * size["dp"] * size["pp"]
     small_S = world_S < cluster.gpus_per_node
     if small_S.any() and not ragged:
         return _merged(cluster, size, small_S, cells, axes)
-    cell_S = cell_sizes(size, largest_domain(cluster, ragged)) if cells else np.ones(len(world_S), np.int64)
+    if cell_S is None:
+        cell_S = cell_sizes(size, largest_domain(cluster, ragged)) if cells else np.ones(len(world_S), np.int64)
     stride = _strides(size)
-    shape = (len(world_S), len(AXES), len(cluster.tiers))
-    members_SAT, ring_SAT, a2a_SAT = np.ones(shape), np.zeros(shape), np.zeros(shape)
+    shape = (len(AXES), len(cluster.tiers), len(world_S))
+    members_ATS, ring_ATS, a2a_ATS = np.ones(shape), np.zeros(shape), np.zeros(shape)
     rooms = _rooms(cluster, cell_S, ragged or not cells)
     cell, num_cells = cell_S.astype(float), world_S / cell_S
     for a, name in enumerate(AXES):
@@ -55,12 +57,12 @@ def ideal_spans(
             continue
         n = size[name].astype(float)
         inside = np.minimum(n, np.ceil(cell_S / stride[name]))
-        members_SAT[:, a] = n[:, None]
+        members_ATS[a] = n
         if (inside == n).all():
             continue
         for t, room in enumerate(rooms):
-            members_SAT[:, a, t], ring_SAT[:, a, t], a2a_SAT[:, a, t] = _ideal(room, n, inside, cell, num_cells)
-    return Spans(members_SAT, ring_SAT, a2a_SAT)
+            members_ATS[a, t], ring_ATS[a, t], a2a_ATS[a, t] = _ideal(room, n, inside, cell, num_cells)
+    return Spans(*(np.moveaxis(x, -1, 0) for x in (members_ATS, ring_ATS, a2a_ATS)))
 
 
 def _merged(cluster: Cluster, size: Mapping[str, Ints], small_S: Bools, cells: bool, axes: Collection[str]) -> Spans:
@@ -101,7 +103,7 @@ def _strides(size: Mapping[str, Ints]) -> dict[str, Ints]:
 
 def _rooms(cluster: Cluster, cell_S: Ints, ragged: bool) -> list[_Room]:
     gpus_J = domain_gpus(cluster, ragged)
-    sizes_K, which_S = _distinct(cell_S)
+    sizes_K, which_S = distinct(cell_S)
     cells_KJ = gpus_J // sizes_K[:, None]
     rooms = []
     for tier, parent_J in zip(cluster.tiers, cluster.parent_TJ, strict=True):
@@ -112,9 +114,3 @@ def _rooms(cluster: Cluster, cell_S: Ints, ragged: bool) -> list[_Room]:
             float(tier.uplink_Bps_J.max(initial=0.0, where=usable_J)) or np.inf,
         ))  # fmt: skip
     return rooms
-
-
-def _distinct(values_S: Ints) -> tuple[Ints, Ints]:
-    """np.unique with inverse for small positive integers, without sorting."""
-    seen = np.bincount(values_S) > 0
-    return np.flatnonzero(seen), (np.cumsum(seen) - 1)[values_S]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,9 +47,13 @@ class LayerCost:
     def __post_init__(self) -> None:
         freeze(self)
 
+    def at(self, index: Ints | slice) -> LayerCost:
+        """Rows by index."""
+        return LayerCost(**{f.name: getattr(self, f.name)[index] for f in dataclasses.fields(self)})
+
     def row(self, k: int) -> LayerCost:
         """Row `k` alone."""
-        return LayerCost(**{f.name: getattr(self, f.name)[k : k + 1] for f in dataclasses.fields(self)})
+        return self.at(slice(k, k + 1))
 
     @property
     def exposed_KYD(self) -> Floats:
@@ -59,6 +64,13 @@ class LayerCost:
     def total_KYD(self) -> Floats:
         """Compute and exposed communication, without recompute."""
         return self.compute_KYD + self.exposed_KYD
+
+
+def join_layers(parts: Sequence[LayerCost]) -> LayerCost:
+    """Costs one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return LayerCost(**{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in dataclasses.fields(LayerCost)})
 
 
 def layer_cost(model: ModelGraph, job: Job, hw: Hardware, eff: Efficiency, shards: Shards, spans: Spans) -> LayerCost:

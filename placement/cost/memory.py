@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # P stage   V chunk of a stage   Y block type   C recompute mode (RECOMPUTE order)   R held row   S strategy
 # ... any leading shape
-"""Memory of one GPU of every pipeline stage, and a lower bound of the fullest one for any partition.
+"""Memory of one GPU of every pipeline stage.
 
 Everything is a function of how many blocks of each type a chunk has, so that the partitioner asks about thousands at once.
 
@@ -20,7 +20,6 @@ A matrix tied between two blocks of one stage counts once; between two stages ea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,7 @@ import numpy.typing as npt
 
 from placement.cost.context import logit_bytes
 from placement.cost.pipeline import held
-from placement.ir import MEMORY, RECOMPUTE, SCHEDULES, SHARDING, Job, Matmul, ModelGraph, Stages, Strategy, Vocab
+from placement.ir import MEMORY, RECOMPUTE, SHARDING, Job, Matmul, ModelGraph, Stages, Strategy, Vocab
 
 if TYPE_CHECKING:
     from placement.cost.hardware import Hardware
@@ -117,7 +116,7 @@ def _static(
     """Bytes of weights, gradients and optimizer states of one block, (Y, 3), and of its gather buffers, (Y,)."""
     dense_M, expert_M = (parameter_bytes(job, np.array(sharding), np.array(n), np.array(twice)) for n in (shard, shard_expert))
     static_YM = dense_Y[:, None] * dense_M + expert_Y[:, None] * expert_M
-    static_YM[:, 0] += _copies(job, np.array(sharding)) * (dense_Y * dense_quantised_Y(model) + expert_Y)
+    static_YM[:, 0] += copy_bytes(job, np.array(sharding)) * (dense_Y * dense_quantised_Y(model) + expert_Y)
     fsdp = sharding == SHARDING.index("fsdp")
     whole_Y = dense_Y * gtp * (gtp > 1 or fsdp) + expert_Y * egtp * (egtp > 1 or fsdp)
     gathered = 2 * (QUANTISED_BYTES[job.precision] / 2 or WEIGHT_BYTES) + job.optimizer.grad_reduce_bytes
@@ -132,7 +131,7 @@ def parameter_bytes(job: Job, sharding: Ints, shard: Floats, twice: Bools) -> tu
     return weight, gradient, states
 
 
-def _copies(job: Job, sharding: Ints) -> Floats:
+def copy_bytes(job: Job, sharding: Ints) -> Floats:
     """Bytes of the quantised copies of one quantised parameter."""
     return np.where(sharding == SHARDING.index("fsdp"), 0.0, QUANTISED_BYTES[job.precision])
 
@@ -218,117 +217,3 @@ def _tied_savings(strategy: Strategy, chunk_B: npt.NDArray[np.integer], table: M
         both = (chunks == chunk_B[a]).any(axis=1) & (chunks == chunk_B[b]).any(axis=1)
         out += both[:, None] * bytes_M
     return out
-
-
-def memory_bound(
-    model: ModelGraph, job: Job, layer: LayerCost, k_S: Ints, *, schedule_S: Ints, sharding_S: Ints, pp_S: Ints,
-    num_microbatches_S: Ints, dp_S: Ints, cp_S: Ints, edp_S: Ints, gtp_S: Ints, egtp_S: Ints, tp_S: Ints, micro_batch_S: Ints,
-    modes: Sequence[str] | None = None,
-) -> Floats:  # fmt: skip
-    """Bytes that the fullest GPU has under any partition and any recompute of `modes` (`job.recompute`), (S,).
-
-    `schedule_S`, `sharding_S` index SCHEDULES and SHARDING; `k_S` the row of `layer`.
-
-    Proof. Stage s holds at least x_s microbatches of each of its chunks at some moment, where x_s runs through
-    min(m, 1), min(m, 2) ... min(m, p) in some order (zb-h1: always min(m, p); DualPipe: p/2 pairs of stages with the same
-    content, m/2 microbatches a direction): tested against `held`. A block of type y costs sigma_y + x_s a_y there. For weights
-    lambda_s >= 0 of sum 1, max >= sum_s lambda_s bytes_s >= sum_y n_y min_s lambda_s (sigma_y + x_s a_y). We take lambda_s
-    proportional to 1 / (sigma + x_s a) of the mean block; the quotient of two linear functions of x has its minimum at an end.
-    The sum of 1 / (sigma + x a) over x = 1..q is at most its first term plus the integral from 1 to q. Also the largest block
-    lies somewhere.
-    """
-    spread, block = _memory_bounds(
-        model, job, layer, k_S, schedule_S, sharding_S, pp_S, num_microbatches_S, dp_S * cp_S / gtp_S, edp_S / egtp_S,
-        micro_batch_S / cp_S / tp_S, modes or job.recompute,
-    )  # fmt: skip
-    return np.maximum(spread, block)
-
-
-def recompute_bound_s(
-    model: ModelGraph, job: Job, layer: LayerCost, k_S: Ints, limit: float, *, schedule_S: Ints, sharding_S: Ints, pp_S: Ints,
-    num_microbatches_S: Ints, dp_S: Ints, cp_S: Ints, edp_S: Ints, gtp_S: Ints, egtp_S: Ints, tp_S: Ints, micro_batch_S: Ints,
-    modes: Sequence[str],
-) -> Floats:  # fmt: skip
-    """Seconds of recompute that one microbatch costs at least, over all stages, so that `limit` bytes are enough, (S,).
-
-    Proof. In the weighted sum of `memory_bound` (weights lambda_s, stages that hold x_s microbatches) the weak modes alone
-    need B. A block in a stronger mode takes lambda_s x_s delta off, delta being the bytes it then no longer keeps, so the
-    deltas of the blocks in stronger modes sum to (B - limit) / max lambda_s x_s at least, and lambda_s x_s <= top / deep: no
-    term of the sum of 1 / (sigma + x a) is less than the last one. Each byte costs no less than the best quotient of seconds
-    and delta.
-    """
-    allowed = sorted(RECOMPUTE.index(mode) for mode in modes)
-    sequences_S = micro_batch_S / cp_S / tp_S
-    sequences_K = np.zeros(len(layer.edge_K))
-    sequences_K[k_S] = sequences_S
-    kept_KYC = np.maximum(layer.act_KYC - logits_YC(model, job, sequences_K), 0.0)
-    top = np.minimum(pp_S, num_microbatches_S) / pp_S
-    least = np.zeros(len(k_S))
-    for i in range(1, len(allowed)):
-        spread, _ = _memory_bounds(
-            model, job, layer, k_S, schedule_S, sharding_S, pp_S, num_microbatches_S, dp_S * cp_S / gtp_S, edp_S / egtp_S,
-            sequences_S, [RECOMPUTE[c] for c in allowed[:i]],
-        )  # fmt: skip
-        saved_KYC = kept_KYC[:, :, allowed[:i]].min(axis=2)[:, :, None] - kept_KYC[:, :, allowed[i:]]
-        price_KYC = np.where(saved_KYC > 0, layer.recompute_KYC[:, :, allowed[i:]] / np.maximum(saved_KYC, 1e-30), np.inf)
-        price_S = price_KYC.min(axis=(1, 2))[k_S]
-        again = np.maximum(spread - limit, 0.0) / top * np.where(np.isfinite(price_S), price_S, 0.0)
-        np.maximum(least, again, out=least)
-    return least
-
-
-def _memory_bounds(
-    model: ModelGraph, job: Job, layer: LayerCost, k_S: Ints, schedule_S: Ints, sharding_S: Ints, pp_S: Ints,
-    num_microbatches_S: Ints, replicas_S: Floats, expert_replicas_S: Floats, sequences_S: Floats, modes: Sequence[str],
-) -> tuple[Floats, Floats]:  # fmt: skip
-    """The two bounds of `memory_bound`: the weighted sum over stages, and the largest block."""
-    k, sharding = np.asarray(k_S), np.asarray(sharding_S)
-    dual = (np.asarray(schedule_S) == SCHEDULES.index("dualpipe")) & (pp_S > 1)
-    dense, expert = (sum(parameter_bytes(job, sharding, n, dual)) for n in (replicas_S, expert_replicas_S))
-    copies = _copies(job, sharding)
-    share_Y, count_Y = dense_quantised_Y(model), _own_counts(model)
-    sequences_K = np.zeros(len(layer.edge_K))
-    sequences_K[k] = sequences_S  # the same for all strategies of a row
-    kept_KY = _least_kept(model, job, layer, sequences_K, modes)
-    halves = np.where(dual, 2, 1)
-    deep, batch = pp_S / halves, num_microbatches_S // halves
-    level = np.asarray(schedule_S) == SCHEDULES.index("zb-h1")
-    types = [
-        (n, layer.dense_KY[k, y] * (dense + share * copies) + layer.expert_KY[k, y] * (expert + copies), kept_KY[k, y])
-        for y, (n, share) in enumerate(zip(count_Y.tolist(), share_Y.tolist(), strict=True))
-        if n > 0
-    ]
-    return _spread(types, deep, np.minimum(deep, batch), level)
-
-
-def _own_counts(model: ModelGraph) -> Floats:
-    """Blocks of each type, without those whose matrix is tied to a larger one: they may cost nothing of their own."""
-    count_Y = model.count_Y.astype(float)
-    for a, b in model.tied:
-        count_Y[min(model.type_B[a], model.type_B[b], key=lambda y: model.types[y].dense_params)] -= 1
-    return count_Y
-
-
-def _least_kept(model: ModelGraph, job: Job, layer: LayerCost, sequences_K: Floats, modes: Sequence[str]) -> Floats:
-    """Bytes kept of a microbatch in the thriftiest mode, (K, Y), without logits."""
-    allowed = [RECOMPUTE.index(mode) for mode in modes]
-    kept_KYC = layer.act_KYC - logits_YC(model, job, sequences_K)
-    return np.asarray(np.maximum(kept_KYC[:, :, allowed].min(axis=2), 0.0))
-
-
-def _spread(
-    types: list[tuple[float, Floats, Floats]], deep: Floats, top: Floats, level: Bools
-) -> tuple[Floats, Floats]:  # fmt: skip
-    """`_memory_bounds` from (blocks, static bytes, bytes kept of a microbatch) by type; `deep` stages hold 1 to `top`."""
-    few = np.where(level, top, np.minimum(top, 1.0))
-    mean, slope = (np.asarray(sum(row[0] * row[i] for row in types)) for i in (1, 2))
-    low, high = mean + few * slope, mean + top * slope
-    share, block = np.zeros_like(low), np.zeros_like(low)
-    for n, static, kept in types:
-        first = static + few * kept
-        np.maximum(block, first, out=block)
-        share += n * np.minimum(first / low, (static + top * kept) / high)
-    ratio = (high - low) / low
-    stretch = np.where(ratio > 1e-12, np.log1p(ratio) / np.maximum(ratio, 1e-12), 1.0)
-    inverse = np.where(level, deep / high, (deep - top) / high + (1.0 + (top - 1.0) * stretch) / low)
-    return np.asarray(share / inverse), block

@@ -9,23 +9,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from placement.ir import SCHEDULES
-
 Floats = npt.NDArray[np.float64]
 
 
 def makespan_bound(
-    schedule: str | npt.NDArray[np.int64], pp: Any, vpp: Any, num_microbatches: Any, total_fwd_s: Any, total_bwd_s: Any,
+    schedule: str, pp: Any, vpp: Any, num_microbatches: Any, total_fwd_s: Any, total_bwd_s: Any,
     max_block_s: Any = 0.0, last_block_s: Any = 0.0, lead_s: Any = 0.0, *, min_fwd_share: float = 0.0,
 ) -> Floats:  # fmt: skip
-    """Seconds that no split of the totals over the chunks can beat, any p2p time >= 0; all arguments broadcast.
+    """Seconds that no split of the totals over the chunks can beat, any p2p time >= 0; all arguments but `schedule` broadcast.
 
-    `schedule` is a name, or an array of indices into `SCHEDULES`. `total_fwd_s`, `total_bwd_s` (input and weight gradient): one
-    microbatch through the whole model; either may be less than true, never more. `max_block_s`: forward + backward that some
-    stage (DualPipe: some chunk) surely has: a block that is not cut, or ceil(n / pp) of n equal blocks. `last_block_s`: of the
-    block that the last chunk holds at least (the head). `lead_s`: mean over stages s of the time, forward + backward, of the
-    first s blocks of the model (`lead_weights`); only interleaving needs it. `min_fwd_share`: no block spends a smaller share
-    of its time in the forward pass (0 is always true; a larger one only helps zb-h1).
+    `total_fwd_s`, `total_bwd_s` (input and weight gradient): one microbatch through the whole model; either may be less than
+    true, never more. `max_block_s`: forward + backward that some stage (DualPipe: some chunk) surely has: a block that is not
+    cut, or ceil(n / pp) of n equal blocks. `last_block_s`: of the block that the last chunk holds at least (the head).
+    `lead_s`: mean over stages s of the time, forward + backward, of the first s blocks of the model (`lead_weights`); only
+    interleaving needs it. `min_fwd_share`: no block spends a smaller share of its time in the forward pass (0 is always true; a
+    larger one only helps zb-h1).
 
     Proof. Write p, m, W = F + B for the totals, L_s for the load of stage s, P_s and Q_s for the loads before and after it, u =
     W/p.
@@ -59,30 +57,19 @@ def makespan_bound(
     """
     given = (pp, vpp, num_microbatches, total_fwd_s, total_bwd_s, max_block_s, last_block_s, lead_s)
     arrays = [np.asarray(x, dtype=float) for x in given]
-    if isinstance(schedule, str):
-        return _bound(schedule, arrays, min_fwd_share)
-    which, *wide = np.broadcast_arrays(np.asarray(schedule), *arrays)
-    out = np.zeros(which.shape)
-    for i in np.unique(which).tolist():
-        here = which == i
-        out[here] = _bound(SCHEDULES[i], [x[here] for x in wide], min_fwd_share)
-    return out
-
-
-def _bound(schedule: str, arrays: list[Floats], share: float) -> Floats:
     p, v, m, fwd, bwd, block, last, lead = arrays
     total = fwd + bwd
     unit = total / p
     if schedule == "1f1b":
         return _one_forward_one_backward(p, m, fwd, bwd, block, last)
     if schedule == "interleaved":
-        plain = _one_forward_one_backward(p, m, fwd, bwd, block, last)
-        return np.where(v == 1, plain, _interleaved(p, v, m, total, block, last, lead))
+        chunked = _interleaved(p, v, m, total, block, last, lead)
+        return np.where(v == 1, _one_forward_one_backward(p, m, fwd, bwd, block, last), chunked) if np.any(v == 1) else chunked
     if schedule == "zb-h1":
-        return _zb_h1(p, m, fwd, total, block, last, share)
+        return _zb_h1(p, m, fwd, total, block, last, min_fwd_share)
     uses = np.ceil(m / 2) if schedule == "dualpipe" else m
     both = np.maximum(uses * np.maximum(block, last), m * unit)
-    return np.maximum(np.where(p == 1, m * total, both), fwd)
+    return np.asarray(np.maximum(np.where(p == 1, m * total, both), fwd))
 
 
 def _one_forward_one_backward(p: Floats, m: Floats, fwd: Floats, bwd: Floats, block: Floats, last: Floats) -> Floats:

@@ -245,10 +245,8 @@ def overlapped(seconds: Floats, window: Floats, floor: Floats | float) -> Floats
 def _ring_terms(c: Context, eff: Efficiency, size: Floats, spans: Spans, axis: str) -> tuple[Floats, Floats]:
     """Seconds per payload byte and per call of a ring along an axis, (S,) or (1,)."""
     members, ring, _ = spans.axis(axis)
-    links, zero = _links(c), np.zeros_like(size)
-    hop = spans.hops(axis)
-    start = net.ring_s(links, eff, size, members, ring, zero, hop)
-    return net.ring_s(links, eff, size, members, ring, zero + 1.0, hop) - start, start
+    start = net.ring_start_s(eff, size, members)
+    return net.ring_s(_links(c), eff, size, members, ring, np.ones_like(size), spans.hops(axis)) - start, start
 
 
 def _links(c: Context) -> net.Links:

@@ -110,7 +110,7 @@ def _group_s(
         members, ring = np.minimum(members * local, size[..., None]), joined
     members = np.minimum(members, np.maximum(size, 1.0)[..., None])
     buckets = np.maximum(1.0, params / np.maximum(BUCKET_PARAMS, 1e6 * size))
-    start = net.ring_s(links, eff, size, members, ring, np.zeros_like(params))
+    start = net.ring_start_s(eff, size, members)
     payload, hop = params * element_bytes, spans.hops(axis)
     seconds = net.ring_s(links, eff, size, members, ring, payload, hop) + (buckets - 1.0) * start
     return np.asarray(np.where(params > 0, seconds, 0.0))

@@ -17,10 +17,10 @@ from typing import Any
 from placement.cost.schedules import misfit
 from placement.diag import Infeasible
 from placement.ir import Candidate, Job, Strategy
+from placement.passes.optimistic import allowed_recompute
 from placement.passes.place import QUICK, in_order, place
 from placement.passes.problem import Problem, realise, relax
 from placement.passes.strategies import Space
-from placement.passes.tree import allowed_recompute
 
 FACTORS = (2, 3)  # a degree gives one of these to another
 AXES = ("tp", "cp", "dp", "pp")

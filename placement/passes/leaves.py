@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from placement.cost.context import context
-from placement.cost.memory import limit_bytes, memory_bound, recompute_bound_s
+from placement.cost.memory import limit_bytes
+from placement.cost.memory_bound import Stores, memory_bounds
 from placement.cost.schedules import misfit
 from placement.cost.step import dp_windows, optimizer_s, shown_s
 from placement.ir import SCHEDULES, SHARDING
@@ -155,12 +156,11 @@ class _Below:
 
 
 def bounded(
-    task: Problem, rows: Rows, fans: Sequence[Fan], fan_I: Whole, prices: Prices, modes: Sequence[str], upper_s: float,
-    rejected: Counter[str],
+    task: Problem, rows: Rows, fans: Sequence[Fan], fan_I: Whole, prices: Prices, upper_s: float, rejected: Counter[str]
 ) -> tuple[Leaves, int]:  # fmt: skip
     """Leaves below inner rows (every column of one, `k` a row of `prices`) that may beat `upper_s` and may fit the memory.
 
-    `modes`: recompute modes allowed. Also how many leaves were bounded; `rejected` counts those that fell.
+    Also how many leaves were bounded; `rejected` counts those that fell.
     """
     below = _below(task, rows, prices, spread(fans, fan_I))
     out = below.spread
@@ -170,7 +170,7 @@ def bounded(
     leaf = np.arange(len(out.row_S))
     step_S, shown_S = _steps(below, leaf, pipeline_S, windows_S)
     leaf = _quick(leaf, step_S, upper_s, rejected)
-    leaf, again_S = _holding(below, leaf, modes, rejected)
+    leaf, again_S = _holding(below, leaf, rejected)
     more = leaf[again_S > 0]
     pipeline_S[more] = below.facts.pipeline_s(
         out.row_S[more], out.schedule_F[out.shape_S[more]], out.vpp_F[out.shape_S[more]], again_S[again_S > 0]
@@ -219,24 +219,22 @@ def _steps(below: _Below, leaf: Whole, pipeline_S: Floats, windows_S: Floats) ->
 
 
 def _quick(leaf: Whole, step_S: Floats, upper_s: float, rejected: Counter[str]) -> Whole:
-    quick = step_S[leaf] < upper_s
-    rejected[BOUND] += int((~quick).sum())
-    return leaf[quick]
+    quick = leaf[step_S[leaf] < upper_s]
+    rejected[BOUND] += len(leaf) - len(quick)
+    return quick
 
 
-def _holding(below: _Below, leaf: Whole, modes: Sequence[str], rejected: Counter[str]) -> tuple[Whole, Floats]:
+def _holding(below: _Below, leaf: Whole, rejected: Counter[str]) -> tuple[Whole, Floats]:
     """Leaves that may fit the memory, and the seconds of recompute that a microbatch of each costs at least."""
-    out, job, rows = below.spread, below.task.job, below.rows
+    out, of, task = below.spread, below.facts, below.task
     store = np.flatnonzero(np.bincount(out.store_S[leaf], minlength=len(out.row_G)))
-    names = ("pp", "num_microbatches", "dp", "cp", "edp", "gtp", "egtp", "tp", "micro_batch")
-    given = {f"{n}_S": rows[n][out.row_G[store]] for n in names}
-    given |= {"schedule_S": out.schedule_G[store], "sharding_S": out.sharding_G[store]}
-    k, layer, limit = rows["k"][out.row_G[store]], below.prices.layer, limit_bytes(job, below.task.hw)
+    i, limit = out.row_G[store], limit_bytes(task.job, task.hw)
+    stores = Stores(
+        below.rows["k"][i], out.schedule_G[store], out.sharding_G[store], of.pp_I[i], of.batch_I[i], of.dp_cp_I[i], of.edp_I[i]
+    )
+    bytes_G, again_s = memory_bounds(task.model, task.job, below.prices.held, stores, limit)
     again_G = np.full(len(out.row_G), np.inf)
-    if len(store):
-        fits = memory_bound(below.task.model, job, layer, k, **given, modes=modes) <= limit
-        again_s = recompute_bound_s(below.task.model, job, layer, k, limit, **given, modes=modes)
-        again_G[store] = np.where(fits, again_s, np.inf)
+    again_G[store] = np.where(bytes_G <= limit, again_s, np.inf)
     again_S = again_G[out.store_S[leaf]]
     fits_S: Bools = again_S < np.inf
     rejected[MEMORY] += int((~fits_S).sum())

@@ -15,25 +15,26 @@ import numpy as np
 
 from placement.cost.context import context
 from placement.cost.ideal import ideal_spans
-from placement.cost.layers import LayerCost, layer_cost
+from placement.cost.layers import LayerCost, join_layers, layer_cost
+from placement.cost.memory_bound import Held, held_of, join_held
 from placement.cost.pipeline_bound import lead_weights, makespan_bound
 from placement.cost.shards import Shards
 from placement.cost.step import all_params_s, overhead_s
-from placement.ir import AXES, Cluster, Spans
+from placement.ir import AXES, SCHEDULES, Cluster, Job, Spans
 from placement.ir._array import Floats, Ints
 from placement.passes.problem import Problem
-from placement.passes.strategies import Rows, Whole, length
+from placement.passes.strategies import Rows, Whole, length, take
 
 
 @dataclass(frozen=True)
 class Prices:
-    """Shards priced on ideal spans: `layer` as `layer_cost` gives it, and totals over all blocks for one microbatch.
+    """What bounds read of shards priced on ideal spans: totals over all blocks for one microbatch, and memory.
 
     `block_KY` a block of each type, `last_K` the last block (the head), forward and backward; `dense_K`, `expert_K`
     parameters that one rank would hold if there were a single stage. Seconds and counts.
     """
 
-    layer: LayerCost
+    held: Held
     fwd_K: Floats
     bwd_K: Floats
     block_KY: Floats
@@ -47,11 +48,9 @@ class Prices:
 
     def at(self, index: Ints) -> Prices:
         """Rows by index."""
-        rest = {f: getattr(self, f)[index] for f in _TOTALS}
-        return Prices(LayerCost(**{f: getattr(self.layer, f)[index] for f in _LAYER}), **rest)
+        return Prices(self.held.at(np.asarray(index, np.int64)), *(getattr(self, f)[index] for f in _TOTALS))
 
 
-_LAYER = tuple(LayerCost.__dataclass_fields__)
 _TOTALS = ("fwd_K", "bwd_K", "block_KY", "last_K", "dense_K", "expert_K")
 
 
@@ -59,34 +58,40 @@ def join_prices(parts: Sequence[Prices]) -> Prices:
     """Prices one after the other."""
     if len(parts) == 1:
         return parts[0]
-    rest = {f: np.concatenate([getattr(p, f) for p in parts]) for f in _TOTALS}
-    return Prices(LayerCost(**{f: np.concatenate([getattr(p.layer, f) for p in parts]) for f in _LAYER}), **rest)
+    return Prices(join_held([p.held for p in parts]), *(np.concatenate([getattr(p, f) for p in parts]) for f in _TOTALS))
 
 
 CHUNK = 16_384  # shards priced at a time, so that the tables of a chunk stay small
 
 
-def prices(task: Problem, shards: Rows) -> Prices:
+def prices(task: Problem, shards: Rows) -> tuple[Prices, LayerCost]:
     """Price shards (columns tp, cp, ep, etp, gtp, egtp, micro_batch), chunk by chunk."""
-    return join_prices([
-        _prices(task, {k: v[i : i + CHUNK] for k, v in shards.items()}) for i in range(0, length(shards), CHUNK)
-    ])  # fmt: skip
-
-
-def _prices(task: Problem, rows: Rows) -> Prices:
-    model = task.model
     names = ("tp", "cp", "ep", "etp", "gtp", "egtp", "micro_batch")
-    layer = layer_cost(
-        model, task.job, task.hw, task.efficiency, Shards(*(rows[n] for n in names)), shard_spans(task.cluster, rows)
-    )
-    count_Y = model.count_Y
+    parts = []
+    for i in range(0, length(shards), CHUNK):
+        rows = take(shards, slice(i, i + CHUNK))
+        some = Shards(*(rows[n] for n in names))
+        layer = layer_cost(task.model, task.job, task.hw, task.efficiency, some, shard_spans(task.cluster, rows))
+        parts.append((_totals(task, rows, layer), layer))
+    return join_prices([p for p, _ in parts]), join_layers([layer for _, layer in parts])
+
+
+def _totals(task: Problem, rows: Rows, layer: LayerCost) -> Prices:
+    model, count_Y = task.model, task.model.count_Y
     total_KYD = layer.total_KYD
     block_KY = total_KYD.sum(axis=2)
     tied = sum((np.minimum(layer.dense_KY[:, model.type_B[a]], layer.dense_KY[:, model.type_B[b]]) for a, b in model.tied), 0.0)
+    sequences_K = rows["micro_batch"] / rows["cp"] / rows["tp"]
     return Prices(
-        layer, fwd_K=total_KYD[:, :, 0] @ count_Y, bwd_K=total_KYD[:, :, 1:].sum(axis=2) @ count_Y, block_KY=block_KY,
+        held_of(model, task.job, layer, sequences_K, allowed_recompute(task.job)),
+        fwd_K=total_KYD[:, :, 0] @ count_Y, bwd_K=total_KYD[:, :, 1:].sum(axis=2) @ count_Y, block_KY=block_KY,
         last_K=block_KY[:, model.type_B[-1]], dense_K=layer.dense_KY @ count_Y - tied, expert_K=layer.expert_KY @ count_Y,
     )  # fmt: skip
+
+
+def allowed_recompute(job: Job) -> tuple[str, ...]:
+    """Recompute modes of the job, narrowed by its pin."""
+    return tuple(m for m in job.recompute if str(job.pins.get("recompute", m)) == m)
 
 
 def shard_spans(cluster: Cluster, rows: Rows) -> Spans:
@@ -116,7 +121,7 @@ def fullest_params(task: Problem, prices: Prices, rows: Rows) -> tuple[Floats, F
     dense, expert = prices.dense_K[k] / pp, prices.expert_K[k] / pp
     for y, n in enumerate(task.model.count_Y.tolist()):
         most = -(-n // pp)
-        dense_y, expert_y = most * prices.layer.dense_KY[k, y], most * prices.layer.expert_KY[k, y]
+        dense_y, expert_y = most * prices.held.dense_KY[k, y], most * prices.held.expert_KY[k, y]
         more = dense_y + expert_y > dense + expert
         dense, expert = np.where(more, dense_y, dense), np.where(more, expert_y, expert)
     return dense, expert
@@ -150,10 +155,15 @@ class Facts:
 
     def pipeline_s(self, i: Whole, schedule: Whole, vpp: Whole, again_s: Floats | float = 0.0) -> Floats:
         """Least seconds of the pipelines of rows `i`; `again_s` of recompute that a microbatch costs at least."""
-        return makespan_bound(
-            schedule, self.pp_I[i], vpp, self.batch_I[i], self.fwd_I[i], self.bwd_I[i] + again_s, self.full_I[i],
-            self.last_I[i], self.lead_I[i],
-        )  # fmt: skip
+        out, again = np.empty(len(i)), np.broadcast_to(again_s, i.shape)
+        for s in np.flatnonzero(np.bincount(schedule)).tolist():
+            here = np.flatnonzero(schedule == s)
+            at = i[here]
+            out[here] = makespan_bound(
+                SCHEDULES[s], self.pp_I[at], vpp[here], self.batch_I[at], self.fwd_I[at], self.bwd_I[at] + again[here],
+                self.full_I[at], self.last_I[at], self.lead_I[at],
+            )  # fmt: skip
+        return out
 
 
 def facts(task: Problem, prices: Prices, rows: Rows) -> Facts:
@@ -165,7 +175,8 @@ def facts(task: Problem, prices: Prices, rows: Rows) -> Facts:
     job, hw, eff, k = task.job, task.hw, task.efficiency, rows["k"]
     dense, expert = fullest_params(task, prices, rows)
     dp_cp, edp = rows["dp"] * rows["cp"] // rows["gtp"], rows["edp"] // rows["egtp"]
-    spans = ideal_spans(task.cluster, rows, axes=("cp", "dp", "edp"))  # those that gradients travel along
+    known = None if job.ragged else rows["cell"]
+    spans = ideal_spans(task.cluster, rows, axes=("cp", "dp", "edp"), cell_S=known)  # those that gradients travel along
 
     def alone_s(element_bytes: float) -> Floats:
         sizes = np.asarray(dp_cp, float), np.asarray(edp, float)

@@ -109,7 +109,7 @@ def _least(task: Problem, space: Space, head: Rows, experts: Rows) -> _Least:
     """Weight gathers of dense layers are left out, those of experts count from their cheapest form (egtp 2) on."""
     plain = take(experts, experts["egtp"] <= 2)
     per_head, pps = length(plain), np.array(space.pp, dtype=np.int64)
-    priced = prices(task, cross(cross(head, product(gtp=(1,))), plain))
+    priced, _ = prices(task, cross(cross(head, product(gtp=(1,))), plain))
     share = np.where(plain["egtp"] > 1, domain_gpus(task.cluster) / (plain["ep"] * plain["etp"]), 1.0)
     held_HK = priced.expert_K.reshape(-1, per_head) * np.where(share > 1.0, 2.0, 1.0) / np.maximum(share, 1.0)
     limit = limit_bytes(task.job, task.hw)

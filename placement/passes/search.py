@@ -27,12 +27,13 @@ from placement.diag import Infeasible
 from placement.ir import DEGREES, SCHEDULES, SHARDING, Candidate, Placement, Search, Strategy
 from placement.passes.descent import descend
 from placement.passes.leaves import BOUND, MEMORY, Leaves
+from placement.passes.optimistic import allowed_recompute
 from placement.passes.outer import Tree, grow
 from placement.passes.place import QUICK, in_order, place
 from placement.passes.problem import Pace, Problem, Relaxed, lean_pace, pace, realise, relax
 from placement.passes.rails import RAILS
 from placement.passes.strategies import space
-from placement.passes.tree import Known, allowed_recompute, open_rows
+from placement.passes.tree import Known, open_rows
 
 Observe = Callable[[str, int, int, str], None]
 OUTER_BATCH = 512  # outer rows opened at a time, once a plan says what is too slow
@@ -286,7 +287,7 @@ def _family(s: Strategy) -> tuple[object, ...]:
 
 def _layer(state: _State, leaves: _Open) -> tuple[LayerCost, int]:
     degrees = leaves.leaves.degrees(leaves.at)
-    return state.known.shelves[degrees["head"]].prices.layer.row(degrees["k"]), 0
+    return state.known.layer(degrees["head"], degrees["k"]), 0
 
 
 def _cut(task: Problem, state: _State, leaves: _Open, bound_s: float) -> None:

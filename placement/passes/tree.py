@@ -8,20 +8,20 @@ Nothing is cut without a reason that is counted: `rejected` says how many strate
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from placement.cost.cells import capacity, cell_sizes, largest_domain
+from placement.cost.layers import LayerCost
 from placement.cost.memory import limit_bytes
-from placement.ir import Job
-from placement.ir._array import Floats
+from placement.ir._array import Bools, Floats, distinct
 from placement.passes.leaves import BOUND, MEMORY, Fan, Leaves, bounded, fan_of, no_leaves
 from placement.passes.optimistic import Prices, join_prices, prices
 from placement.passes.outer import DIVISIBILITY, SCHEDULE, Tree, fitting, least_bytes
 from placement.passes.problem import Problem
-from placement.passes.strategies import Rows, Whole, domain_gpus, length, shard_rows, take
+from placement.passes.strategies import INNER, OUTER, Rows, Whole, domain_gpus, length, shard_rows, take
 
 CELLS = "groups do not fit NVLink domains and whole nodes"
 AHEAD = 512  # outer rows whose heads are priced together
@@ -29,60 +29,74 @@ AHEAD = 512  # outer rows whose heads are priced together
 
 @dataclass(frozen=True)
 class Shelf:
-    """Priced shards of one head, by ascending cost of a microbatch: rows `first`, `first` + 1 ... of `prices`, which several
-    heads share.
+    """Shards of one head by ascending cost of a microbatch, forward and backward: rows `first`, `first` + 1 ... of the prices
+    that all heads share.
     """
 
-    shards: Rows
-    prices: Prices
     first: int
-
-    @property
-    def cost_K(self) -> Floats:
-        """Seconds of a microbatch, forward and backward, of each shard."""
-        return self.prices.total_K[self.first : self.first + length(self.shards)]
-
-
-def price_heads(task: Problem, tree: Tree, some: Sequence[int]) -> dict[int, Shelf]:
-    """Price every shard of some heads (at least one), all in one go."""
-    domain = domain_gpus(task.cluster)
-    shards = [shard_rows(take(tree.head, slice(h, h + 1)), tree.space, domain, tree.experts) for h in some]
-    together = {n: np.concatenate([s[n] for s in shards]) for n in shards[0]}
-    head_K = np.repeat(np.arange(len(some)), [length(s) for s in shards])
-    priced = prices(task, together)
-    order = np.lexsort((priced.total_K, head_K))
-    together, priced = take(together, order), priced.at(order)
-    last = np.cumsum([length(s) for s in shards]).tolist()
-    return {h: Shelf(take(together, slice(a, b)), priced, a) for h, a, b in zip(some, [0, *last[:-1]], last, strict=True)}
+    cost_K: Floats
+    layer: LayerCost
 
 
 @dataclass
 class Known:
-    """What opening rows has worked out so far: priced shards by head, and fans by (pp, whether a microbatch fills it)."""
+    """What opening rows has worked out so far: fans by (pp, whether a microbatch fills it), and priced shards by head.
 
-    shelves: dict[int, Shelf] = field(default_factory=dict)
+    `shards`: columns ep, etp, gtp, egtp, `cell` (ranks of one) and `room` (cells that the cluster holds), beside `prices`.
+    """
+
     fans: dict[tuple[int, bool], Fan] = field(default_factory=dict)
+    shelves: dict[int, Shelf] = field(default_factory=dict)
+    shards: Rows = field(default_factory=dict)
+    prices: Prices | None = None
+
+    def layer(self, head: int, k: int) -> LayerCost:
+        """The cost of shard `k`, one of a head that is priced."""
+        shelf = self.shelves[head]
+        return shelf.layer.row(k - shelf.first)
+
+    def add(self, shards: Rows, priced: Prices, layer: LayerCost, heads: Sequence[int], size: Sequence[int]) -> None:
+        """Shelve shards of heads, `size` of each, in order."""
+        start = length(self.shards) if self.shards else 0
+        self.shards = {n: np.concatenate([self.shards[n], v]) for n, v in shards.items()} if self.shards else shards
+        self.prices = join_prices([self.prices, priced] if self.prices else [priced])
+        last = np.cumsum(size).tolist()
+        for h, a, b in zip(heads, [0, *last[:-1]], last, strict=True):
+            self.shelves[h] = Shelf(start + a, priced.total_K[a:b], layer.at(slice(a, b)))
+
+
+def price_heads(task: Problem, tree: Tree, some: Sequence[int], known: Known) -> None:
+    """Price every shard of some heads (at least one), all in one go."""
+    domain = domain_gpus(task.cluster)
+    shards = [shard_rows(take(tree.head, slice(h, h + 1)), tree.space, domain, tree.experts) for h in some]
+    size = [length(s) for s in shards]
+    together = {n: np.concatenate([s[n] for s in shards]) for n in shards[0]}
+    priced, layer = prices(task, together)
+    order = np.lexsort((priced.total_K, np.repeat(np.arange(len(some)), size)))
+    together = take(together, order)
+    sizes, which = distinct(cell_sizes(together, largest_domain(task.cluster, task.job.ragged)))
+    room = np.asarray(capacity(task.cluster, sizes, task.job.ragged, task.job.spares), np.int64)
+    columns = {n: together[n] for n in INNER} | {"cell": sizes[which], "room": room[which]}
+    known.add(columns, priced.at(order), layer.at(order), some, size)
 
 
 def open_rows(task: Problem, tree: Tree, lo: int, hi: int, upper_s: float, known: Known) -> tuple[Leaves, Counter[str], int]:
     """Leaves below the outer rows lo..hi whose bound is under `upper_s`, with their bounds, ascending.
 
-    Also what was rejected and why, and how many leaves were scored. Columns `head` and `k` of a leaf point into the shelves of
-    `known`.
+    Also what was rejected and why, and how many leaves were scored. Columns `head` and `k` of a leaf are for `known.layer`.
     """
     rejected: Counter[str] = Counter()
     _stock(task, tree, lo, hi, known)
-    rows = _fold(task, _open_inner(task, tree, lo, hi, upper_s, known.shelves, rejected), rejected)
-    if not length(rows):
-        return no_leaves(rows), rejected, 0
-    rows, priced = _priced(rows | {"shelf_k": rows["k"]}, known.shelves)
-    rows = _hold(task, tree, rows, priced, rejected)
+    assert known.prices is not None, "the tree has rows, and rows have heads"
+    outer = _outer(task, tree, lo, hi, known)
+    inner = _fold(outer, _open_inner(outer, upper_s, known, rejected), known, rejected)
+    inner = _hold(task, tree, outer, inner, known, rejected)
+    rows = _joined(outer, inner, known)
     if not length(rows):
         return no_leaves(rows), rejected, 0
     fans, fan_I = _fans(task, tree, rows, known, rejected)
-    found, scored = bounded(task, rows, fans, fan_I, priced, allowed_recompute(task.job), upper_s, rejected)
-    columns = {n: v for n, v in found.rows.items() if n not in ("shelf_k", "below")} | {"k": found.rows["shelf_k"]}
-    return replace(found, rows=columns), rejected, scored
+    found, scored = bounded(task, rows, fans, fan_I, known.prices, upper_s, rejected)
+    return found, rejected, scored
 
 
 def _stock(task: Problem, tree: Tree, lo: int, hi: int, known: Known) -> None:
@@ -90,81 +104,82 @@ def _stock(task: Problem, tree: Tree, lo: int, hi: int, known: Known) -> None:
     if all(h in known.shelves for h in np.unique(tree.head_S[lo:hi]).tolist()):
         return
     wanted = np.unique(tree.head_S[lo : max(hi, lo + AHEAD)]).tolist()
-    known.shelves.update(price_heads(task, tree, [h for h in wanted if h not in known.shelves]))
+    price_heads(task, tree, [h for h in wanted if h not in known.shelves], known)
 
 
-def _priced(rows: Rows, shelves: Mapping[int, Shelf]) -> tuple[Rows, Prices]:
-    """Prices of the shards that rows use, and the rows with `k` pointing into them rather than into their shelf."""
-    heads, which = np.unique(rows["head"], return_inverse=True)
-    blocks = {id(shelves[h].prices): shelves[h].prices for h in heads.tolist()}
-    of_head = np.array([list(blocks).index(id(shelves[h].prices)) for h in heads.tolist()])
-    k, parts, offset = np.zeros(length(rows), dtype=np.int64), [], 0
-    for b, block in enumerate(blocks.values()):
-        here = np.flatnonzero(of_head[which] == b)
-        used, place = np.unique(rows["k"][here], return_inverse=True)
-        parts.append(block.at(used))
-        k[here] = offset + place
-        offset += len(used)
-    return rows | {"k": k}, join_prices(parts)
+def _outer(task: Problem, tree: Tree, lo: int, hi: int, known: Known) -> Rows:
+    """Columns of outer rows, by head; `stage` ranks of a stage, `below` leaves below a shard, `whole` fills its nodes."""
+    at = lo + np.argsort(tree.head_S[lo:hi], kind="stable")
+    out = take(tree.outer, at) | {"head": tree.head_S[at]}
+    size = np.array([len(known.shelves[h].cost_K) for h in out["head"].tolist()], dtype=np.int64)
+    out["num_microbatches"] = task.job.global_batch // (out["dp"] * out["micro_batch"])
+    out["below"] = np.asarray(tree.leaves_S[at] // size, np.int64)
+    out["stage"] = out["tp"] * out["cp"] * out["dp"]
+    world, node = out["stage"] * out["pp"], task.cluster.gpus_per_node
+    out["whole"] = ((world % node == 0) | (world < node) | task.job.ragged).astype(np.int64)
+    return out
 
 
-def _open_inner(
-    task: Problem, tree: Tree, lo: int, hi: int, upper_s: float, shelves: Mapping[int, Shelf], rejected: Counter[str]
-) -> Rows:
+@dataclass(frozen=True)
+class _Inner:
+    """Inner rows: an outer row and a shard of `Known` each. (I,)"""
+
+    row: Whole
+    k: Whole
+
+    def keep(self, fits: Bools, below_S: Whole, rejected: Counter[str], reason: str) -> _Inner:
+        """Those that fit; the leaves below the others are counted."""
+        if fits.all():
+            return self
+        rejected[reason] += int(below_S[self.row[~fits]].sum())
+        return _Inner(self.row[fits], self.k[fits])
+
+
+def _open_inner(outer: Rows, upper_s: float, known: Known, rejected: Counter[str]) -> _Inner:
     """Outer rows joined with the shards of their head that could still beat `upper_s`: a prefix, as shards ascend in cost."""
-    parts = []
-    for h in np.unique(tree.head_S[lo:hi]).tolist():
-        shelf = shelves[h]
-        at = lo + np.flatnonzero(tree.head_S[lo:hi] == h)
-        outer = {k: v[at] for k, v in tree.outer.items()}
-        m = task.job.global_batch // (outer["dp"] * outer["micro_batch"])
-        cost, size = shelf.cost_K, length(shelf.shards)
-        num = np.searchsorted(cost, upper_s * outer["pp"] / m, "left")
-        below = np.asarray(tree.leaves_S[at] // size, np.int64)
-        rejected[BOUND] += int((below * (size - num)).sum())
-        row = np.repeat(np.arange(len(at)), num)
-        k = np.arange(len(row)) - np.repeat(np.cumsum(num) - num, num)
-        inner = {n: shelf.shards[n][k] for n in ("ep", "etp", "gtp", "egtp")}
-        parts.append(
-            {n: v[row] for n, v in outer.items()} | inner
-            | {"k": shelf.first + k, "num_microbatches": m[row], "below": below[row], "head": np.full(len(k), h)}
-        )  # fmt: skip
-    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+    shelves = [known.shelves[h] for h in outer["head"].tolist()]
+    most_s = (upper_s * outer["pp"] / outer["num_microbatches"]).tolist()
+    num = np.array([shelf.cost_K.searchsorted(s, "left") for shelf, s in zip(shelves, most_s, strict=True)], dtype=np.int64)
+    size = np.array([len(shelf.cost_K) for shelf in shelves], dtype=np.int64)
+    rejected[BOUND] += int((outer["below"] * (size - num)).sum())
+    first = np.array([shelf.first for shelf in shelves], dtype=np.int64)
+    row = np.repeat(np.arange(len(num)), num)
+    return _Inner(row, np.arange(len(row)) + np.repeat(first - (np.cumsum(num) - num), num))
 
 
-def _fold(task: Problem, rows: Rows, rejected: Counter[str]) -> Rows:
+def _fold(outer: Rows, inner: _Inner, known: Known, rejected: Counter[str]) -> _Inner:
     """Keep rows whose experts and weight shards fold the ranks of a stage, and whose cells fit the domains."""
-    stage, expert = rows["tp"] * rows["cp"] * rows["dp"], rows["etp"] * rows["ep"]
+    shards, below = known.shards, outer["below"]
+    expert, stage = (shards["etp"] * shards["ep"])[inner.k], outer["stage"][inner.row]
     edp = stage // expert
-    even = (stage % expert == 0) & (rows["dp"] % rows["gtp"] == 0) & (edp % rows["egtp"] == 0)
-    rejected[DIVISIBILITY] += int(rows["below"][~even].sum())
-    rows = take(rows, even) | {"edp": edp[even]}
-    if not length(rows):
-        return rows
-    cell = cell_sizes(rows, largest_domain(task.cluster, task.job.ragged))
-    sizes, which = np.unique(cell, return_inverse=True)
-    room = capacity(task.cluster, np.asarray(sizes, np.int64), task.job.ragged, task.job.spares)[which]
-    world, node = stage[even] * rows["pp"], task.cluster.gpus_per_node
-    whole = (world % node == 0) | (world < node) | task.job.ragged
-    fits = (world % cell == 0) & (world // cell <= room) & whole
-    rejected[CELLS] += int(rows["below"][~fits].sum())
-    return take(rows, fits)
+    even = (edp * expert == stage) & (outer["dp"][inner.row] % shards["gtp"][inner.k] == 0)
+    inner = inner.keep(even & (edp % shards["egtp"][inner.k] == 0), below, rejected, DIVISIBILITY)
+    cell, world = shards["cell"][inner.k], (outer["stage"] * outer["pp"])[inner.row]
+    cells = world // cell
+    fits = (cells * cell == world) & (cells <= shards["room"][inner.k]) & (outer["whole"][inner.row] > 0)
+    return inner.keep(fits, below, rejected, CELLS)
 
 
-def _hold(task: Problem, tree: Tree, rows: Rows, priced: Prices, rejected: Counter[str]) -> Rows:
+def _hold(task: Problem, tree: Tree, outer: Rows, inner: _Inner, known: Known, rejected: Counter[str]) -> _Inner:
     """Drop rows whose weights alone are too much for the mean stage."""
-    least = np.array([least_bytes(task.job, tree.space, int(pp)) for pp in tree.space.pp])
-    bytes_S = least[np.searchsorted(np.array(tree.space.pp), rows["pp"])]
-    held = (priced.dense_K + priced.expert_K)[rows["k"]] / rows["pp"] * bytes_S
-    fits = held <= limit_bytes(task.job, task.hw)
-    rejected[MEMORY] += int(rows["below"][~fits].sum())
-    return take(rows, fits)
+    assert known.prices is not None
+    least = {pp: least_bytes(task.job, tree.space, pp) for pp in np.unique(outer["pp"]).tolist()}
+    bytes_S = np.array([least[pp] for pp in outer["pp"].tolist()])
+    held = (known.prices.dense_K + known.prices.expert_K)[inner.k] / outer["pp"][inner.row] * bytes_S[inner.row]
+    return inner.keep(held <= limit_bytes(task.job, task.hw), outer["below"], rejected, MEMORY)
+
+
+def _joined(outer: Rows, inner: _Inner, known: Known) -> Rows:
+    """Every column of inner rows."""
+    rows = {n: outer[n][inner.row] for n in (*OUTER, "num_microbatches", "head")}
+    rows |= {n: known.shards[n][inner.k] for n in (*INNER, "cell")} | {"k": inner.k}
+    return rows | {"edp": outer["stage"][inner.row] // (rows["etp"] * rows["ep"])}
 
 
 def _fans(task: Problem, tree: Tree, rows: Rows, known: Known, rejected: Counter[str]) -> tuple[list[Fan], Whole]:
     """What hangs below each row; how many stages and whether the batch fills them decides what runs (`schedules.misfit`)."""
     filled = rows["num_microbatches"] >= rows["pp"]
-    codes, fan_I = np.unique(2 * rows["pp"] + filled, return_inverse=True)
+    codes, fan_I = distinct(2 * rows["pp"] + filled)
     for code in codes.tolist():
         pp, enough = divmod(code, 2)
         if (pp, bool(enough)) not in known.fans:
@@ -173,8 +188,3 @@ def _fans(task: Problem, tree: Tree, rows: Rows, known: Known, rejected: Counter
     fans = [known.fans[code // 2, bool(code % 2)] for code in codes.tolist()]
     rejected[SCHEDULE] += int(np.array([f.misfits for f in fans])[fan_I].sum())
     return fans, fan_I
-
-
-def allowed_recompute(job: Job) -> tuple[str, ...]:
-    """Recompute modes of the job, narrowed by its pin."""
-    return tuple(m for m in job.recompute if str(job.pins.get("recompute", m)) == m)

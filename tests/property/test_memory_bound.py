@@ -5,7 +5,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from placement.cost.memory import memory_bound, stage_memory
+from placement.cost.memory import stage_memory
+from placement.cost.memory_bound import Stores, held_of, memory_bounds
 from placement.ir import RECOMPUTE, SCHEDULES, SHARDING, Job, Stages
 from tests.clusters import strategy
 from tests.layers import chain, layer_costs, with_head
@@ -16,7 +17,7 @@ CHUNKS = {"1f1b": (1,), "interleaved": (1, 2, 3), "zb-h1": (1,), "zb-v": (2,), "
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_no_partition_and_no_recompute_needs_less_than_the_bound(data: st.DataObject) -> None:
-    """`memory_bound` never exceeds the fullest stage of any cut with any modes, for every schedule and sharding."""
+    """`memory_bounds` never exceeds the fullest stage of any cut with any modes, for every schedule and sharding."""
     draw = data.draw
     schedule, sharding = draw(st.sampled_from(SCHEDULES)), draw(st.sampled_from(SHARDING))
     vpp = draw(st.sampled_from(CHUNKS[schedule]))
@@ -46,11 +47,11 @@ def test_no_partition_and_no_recompute_needs_less_than_the_bound(data: st.DataOb
     def one(value: int) -> np.ndarray:
         return np.array([value])
 
-    bound = memory_bound(
-        model, job, layer, one(0), schedule_S=one(SCHEDULES.index(schedule)), sharding_S=one(SHARDING.index(sharding)),
-        pp_S=one(pp),
-        num_microbatches_S=one(m), dp_S=one(s.dp), cp_S=one(s.cp), edp_S=one(s.edp), gtp_S=one(s.gtp), egtp_S=one(s.egtp),
-        tp_S=one(s.tp), micro_batch_S=one(1),
+    bounds = held_of(model, job, layer, one(1) / s.cp / s.tp, job.recompute)
+    stores = Stores(
+        one(0), one(SCHEDULES.index(schedule)), one(SHARDING.index(sharding)), one(pp), one(m), one(s.dp * s.cp // s.gtp),
+        one(s.edp // s.egtp),
     )  # fmt: skip
+    bound, _ = memory_bounds(model, job, bounds, stores)
     assert bound.shape == (1,)
     assert bound[0] <= peak * (1 + 1e-9)

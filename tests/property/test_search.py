@@ -54,7 +54,7 @@ def leaves(given: Problem) -> tuple[Tree, Leaves, Known, Counter[str]]:
 def priced(found: Leaves, i: int, known: Known) -> tuple[LayerCost, int]:
     """Prices of a leaf's shard, and its row of them."""
     degrees = found.degrees(i)
-    return known.shelves[degrees["head"]].prices.layer, degrees["k"]
+    return known.layer(degrees["head"], degrees["k"]), 0
 
 
 def cut(given: Problem, found: Leaves, i: int, known: Known) -> Relaxed | str:
