@@ -14,11 +14,12 @@ T = TypeVar("T")
 
 
 def spread(function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], jobs: int, backend: str) -> list[T]:
-    """Results in the order of the tasks. `jobs`: processes, -1 for one a core. Raises typer.BadParameter for a backend that
-    is not installed.
+    """Results in the order of the tasks. `jobs`: processes, -1 for one a core; a cluster gives all its cores unless it is more
+    than 1, since joblib keeps a single one here. Raises typer.BadParameter for a backend that is not installed.
     """
     joblib: Any = importlib.import_module("joblib")  # ships no types
-    with _connected(backend), joblib.parallel_config(backend=backend, n_jobs=jobs):
+    width = jobs if backend == "loky" or jobs > 1 else -1
+    with _connected(backend), joblib.parallel_config(backend=backend, n_jobs=width):
         return list(joblib.Parallel()(joblib.delayed(function)(*task) for task in tasks))
 
 

@@ -27,7 +27,7 @@ def sweep(
     ] = None,
     effort: Annotated[int, typer.Option(min=0, max=3, help="How much to search for each size.")] = 0,
     weak: Annotated[bool, typer.Option("--weak", help="Grow the global batch with the size (weak scaling).")] = False,
-    jobs: Annotated[int, typer.Option(help="Processes; -1: one for each core.")] = 1,
+    jobs: Annotated[int, typer.Option(help="Processes; -1: one for each core. A cluster gives all that it has.")] = 1,
     backend: Annotated[
         str, typer.Option(metavar="loky|dask|ray", help="Where they run: here, or on a Dask or Ray cluster.")
     ] = "loky",
