@@ -144,7 +144,7 @@ class Builder:
         rows = list(zip(*self._device, strict=True)) or [()] * 14
         kind, name, unit, text, guid, system, lid, model, chip, ports, hall, rack, place, line = rows
         return Devices(
-            whole(kind), words(name), words(unit), words(text), np.array(guid, np.uint64), np.array(system, np.uint64),
+            whole(kind), words(name), words(unit), words(text), guids(guid), guids(system),
             whole(lid), words(model), whole(chip), whole(ports), words(hall), words(rack), words(place),
             np.zeros(len(kind), np.int64), whole(line),
         )  # fmt: skip
@@ -188,9 +188,21 @@ def words(values: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
     return np.array(values, dtype=np.str_)
 
 
+ABSURD = 2**62  # no count, port or local identifier of anything
+
+
 def whole(values: Sequence[float]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    return np.array(values, dtype=np.int64)
+    """Integers; what is too large to be one of anything is not known."""
+    try:
+        return np.array(values, dtype=np.int64)
+    except OverflowError:
+        return np.array([v if abs(v) < ABSURD else -1 for v in values], dtype=np.int64)
+
+
+def guids(values: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+    """Identifiers of 64 bits, of longer ones the last."""
+    return np.array([v & 0xFFFF_FFFF_FFFF_FFFF for v in values], dtype=np.uint64)
 
 
 def pairs(a: Sequence[int], b: Sequence[int]) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
-    return np.stack([np.array(a, np.int64), np.array(b, np.int64)], axis=1)
+    return np.stack([whole(a), whole(b)], axis=1)

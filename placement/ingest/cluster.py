@@ -65,7 +65,7 @@ def cluster_of(wired: Wired, gpu: str | None = None, analysis: Analysis | None =
     live_NL = np.array([n.live for n in nodes], np.float64)
     rail_G = np.arange(gpus) * lanes // gpus
     planes = max(1, lanes // gpus) if lanes % gpus == 0 else 1
-    nic_N = speed * share(live_NL) * (lanes / gpus if lanes > gpus else 1.0)
+    nic_N = speed * share(live_NL) * lanes / gpus  # of each GPU
     ok_NG = np.repeat((state_N == State.OK)[:, None], gpus, axis=1)
     return Cluster(
         name=re.sub(r"\.[a-z.]+\Z", "", wired.files[0].rsplit("/", 1)[-1]) or wired.name, chips=(chip,), gpus_per_node=gpus,

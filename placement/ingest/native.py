@@ -46,6 +46,11 @@ def as_yaml(wired: Wired, gpu: str | None = None) -> tuple[str, list[Diagnostic]
     if exceptions:
         lines += ["exceptions:", *exceptions]
     notes = [d for d in cluster.findings if d.name == "ingest/gpu-guessed"]
+    if _rails(cluster)[1]:
+        have = len(set(cluster.rail_G.tolist()))
+        message = f"{have} adapters of a node cannot be shared evenly by {cluster.gpus_per_node} GPUs"
+        help = "one adapter a GPU is written, with the bandwidth of all; capture every adapter, or check the GPUs of a node"
+        notes.append(Diagnostic("ingest/adapters-uneven", message, Severity.WARNING, help=help))
     if not exact and len(cluster.tiers) > 1:
         message = "the switches follow no pattern of ours: tiers are given by their uplinks, and single cables are left out"
         notes.append(Diagnostic("ingest/no-pattern", message, Severity.INFO))
@@ -56,8 +61,14 @@ def _text(value: str) -> str:
     return value if value.replace("-", "").replace("_", "").isalnum() and not value.isdigit() else f'"{value}"'
 
 
+def _rails(cluster: Cluster) -> tuple[int, bool]:
+    """Adapters of a node, and whether they had to be made as many as GPUs since these cannot share them evenly."""
+    rails, gpus = len(set(cluster.rail_G.tolist())), cluster.gpus_per_node
+    return (gpus, True) if gpus % rails else (rails, False)
+
+
 def _node(cluster: Cluster) -> Iterator[str]:
-    rails = len(set(cluster.rail_G.tolist()))
+    rails, _ = _rails(cluster)
     nic_Bps = (
         float(np.median(cluster.nic_Bps_N[cluster.nic_Bps_N > 0])) * cluster.gpus_per_node / rails
         if (cluster.nic_Bps_N > 0).any()
@@ -120,6 +131,7 @@ def _fabric(known: Analysis, cluster: Cluster) -> tuple[list[str], bool]:
     shapes = [_shape(known, i) for i in range(len(known.boundaries))]
     exact = bool(shapes) and all(s is not None for s in shapes) and len(cluster.tiers) == len(shapes) + 2 and _regular(known)
     exact = exact and known.boundaries[0].num_groups == cluster.tiers[2].num_groups
+    exact = exact and _rails(cluster)[0] == int(known.adapters.lanes_L.max(initial=1))  # a port of a rail for each adapter
     per_rail = len(known.sockets.kinds) > 1
     for level, tier in enumerate(cluster.tiers[1:]):
         sizes = np.bincount(tier.group_N[first]).tolist()
