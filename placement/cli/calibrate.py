@@ -14,7 +14,8 @@ from placement.cli.options import Format, Out
 from placement.diag import Diagnostic, InputError, Label, Span
 
 if TYPE_CHECKING:
-    from placement.ir import Efficiency, Run
+    from placement.cost.hardware import Hardware
+    from placement.ir import CollectivePoint, Efficiency, MatmulPoint, Run
 
 
 def calibrate(
@@ -79,27 +80,51 @@ def _near(steps: str | None, nccl: list[str], matmul: list[str], topology: str |
     from placement.passes.own import fit_collectives, fit_matmuls, fit_steps, own_report
     from placement.report.calibration import own_screen, own_text
     from placement.spec.catalog import efficiency, priors
-    from placement.spec.measurements import matmul_sweep, nccl_log
 
     base = eff = efficiency()
-    points = [p for log in nccl for p in nccl_log(log)]
-    sweep = [p for file in matmul for p in matmul_sweep(file)]
-    measured = _usable(steps) if steps else []
-    if topology is not None:
-        from placement.cost.hardware import hardware
-        from placement.spec import load_cluster
-
-        hw = hardware(load_cluster(topology))
+    points, sweep, measured, hw = _measured(steps, nccl, matmul, topology)
+    if hw is not None:
         eff = fit_matmuls(sweep, hw, fit_collectives(points, hw, eff))
-        report = own_report(base, fit_steps(measured, priors(), eff), hw, points, sweep, measured)
-    else:
-        report = own_report(base, fit_steps(measured, priors(), eff), None, points, sweep, measured)
+    report = own_report(base, fit_steps(measured, priors(), eff), hw, points, sweep, measured)
     found: Efficiency = report.pop("efficiency")
     return (
         own_text(found, [Path(name).name for name in (*nccl, *matmul, *([steps] if steps else []))]),
         own_screen(report),
         report,
     )
+
+
+def _measured(
+    steps: str | None, nccl: list[str], matmul: list[str], topology: str | None
+) -> tuple[list[CollectivePoint], list[MatmulPoint], list[Run], Hardware | None]:
+    """Everything that was measured, and where. Raises InputError with what is wrong in any of the files."""
+    from placement.cli.inputs import gathered
+    from placement.cost.hardware import hardware
+    from placement.diag import Collector
+    from placement.spec import load_cluster
+    from placement.spec.measurements import matmul_sweep
+    from placement.spec.nccl_tests import nccl_log
+
+    found = Collector()
+    logs = [gathered(found, lambda: nccl_log(name)) or [] for name in nccl]  # noqa: B023 -- called at once
+    sweeps = [gathered(found, lambda: matmul_sweep(name)) or [] for name in matmul]  # noqa: B023
+    runs = (gathered(found, lambda: _usable(steps)) if steps else None) or []
+    cluster = gathered(found, lambda: load_cluster(topology)) if topology else None
+    hw = hardware(cluster) if cluster else None
+    for name, sweep in zip(matmul, sweeps, strict=True):
+        found.found.extend(_unknown_precisions(name, sweep, hw))
+    found.raise_if_errors()
+    return [p for log in logs for p in log], [p for sweep in sweeps for p in sweep], runs, hw
+
+
+def _unknown_precisions(path: str, sweep: list[MatmulPoint], hw: Hardware | None) -> list[Diagnostic]:
+    """Precisions of a sweep that the GPUs of the topology have no constant for: another GPU was measured."""
+    from placement.passes.own import foreign_precisions
+    from placement.spec.textfile import unreadable
+
+    foreign = foreign_precisions(sweep, hw) if hw else []
+    help = "does --topology say which GPUs were measured?"
+    return [unreadable(path, f"{p} was measured, which {hw.chip.name} has no tensor cores for", help) for p in foreign if hw]
 
 
 def _usable(path: str) -> list[Run]:

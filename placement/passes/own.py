@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from placement.cost import collectives as net
-from placement.cost.context import SPEED_LIMIT, WEIGHT_BYTES, generation_of, relative_power
+from placement.cost.context import MATMULS, SPEED_LIMIT, WEIGHT_BYTES, generation_of, relative_power
 from placement.cost.hardware import Hardware
 from placement.ir import CollectivePoint, Efficiency, MatmulPoint, Prior, Run
 from placement.ir._array import Floats
@@ -77,12 +77,15 @@ def fit_matmuls(points: Sequence[MatmulPoint], hw: Hardware, eff: Efficiency) ->
     if not points:
         return eff
     family = generation_of(hw)
-    names = {f"matmul_{family}_{p}": 0.3 for p in sorted({p.precision for p in points}) if f"matmul_{family}_{p}" in eff.values}
-    kept = [p for p in points if f"matmul_{family}_{p.precision}" in names]
-    if not kept:
-        return eff
-    measured = np.log([p.seconds for p in kept])
-    return _near(eff, names | {"matmul_bytes": 0.5}, lambda e: (np.log(matmul_s(kept, hw, e)) - measured) / FEW_PERCENT)
+    names = {f"matmul_{family}_{p}": 0.3 for p in sorted({p.precision for p in points})}
+    measured = np.log([p.seconds for p in points])
+    return _near(eff, names | {"matmul_bytes": 0.5}, lambda e: (np.log(matmul_s(points, hw, e)) - measured) / FEW_PERCENT)
+
+
+def foreign_precisions(points: Sequence[MatmulPoint], hw: Hardware) -> list[str]:
+    """Precisions of a sweep that these GPUs have no tensor cores for."""
+    family = generation_of(hw)
+    return sorted({p.precision for p in points if f"matmul_{family}_{p.precision}" not in MATMULS})
 
 
 def matmul_s(points: Sequence[MatmulPoint], hw: Hardware, eff: Efficiency) -> Floats:

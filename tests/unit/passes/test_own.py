@@ -13,7 +13,8 @@ from placement.passes.own import collective_s, fit_collectives, fit_matmuls, fit
 from placement.passes.predict import predict_run
 from placement.report.calibration import own_screen, own_text
 from placement.spec.catalog import chip, efficiency, priors, to_efficiency
-from placement.spec.measurements import matmul_sweep, nccl_log
+from placement.spec.measurements import matmul_sweep
+from placement.spec.nccl_tests import nccl_log
 from placement.spec.runs import read_run
 from placement.spec.source import parse
 from placement.spec.synthetic import synthetic_cluster
@@ -68,13 +69,18 @@ def test_a_sweep_is_read_in_any_of_three_units(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a,b\n1,2\n", "m,n,k,seconds\n1,2,x,3\n", "m,n,k,seconds\n1,2,3,0\n", "m,n,k,precision,us\n1,1,1,int3,4\n"]
-)
-def test_what_is_no_sweep_is_refused(tmp_path, text):
-    """Missing columns, words for numbers, zeros, unknown precisions."""
+    ("text", "lines"),
+    [
+        ("", [1]), ("a,b\n1,2\n", [1]), ("m,n,k,seconds\n", [1]), ("m,n,k,seconds\n1,2,x,3\n1,2,3,4\n1,2,3,0\n", [2, 4]),
+        ("m,n,k,precision,us\n1,1,1,int3,4\n", [2]), ("m,n,k,precision,us\n1,1,1,bf16\n", [2]), ("m,n,k,us\n1,1,1,inf\n", [2]),
+    ],
+)  # fmt: skip
+def test_what_is_no_sweep_is_refused(tmp_path, text, lines):
+    """Missing columns, no rows, words for numbers, zeros, unknown precisions: each with its line, all at once."""
     (tmp_path / "s.csv").write_text(text)
-    with pytest.raises(InputError):
+    with pytest.raises(InputError) as caught:
         matmul_sweep(str(tmp_path / "s.csv"))
+    assert [d.primary.span.line for d in caught.value.diagnostics] == lines
 
 
 def test_collectives_move_the_bandwidths_that_they_measure(hw):
