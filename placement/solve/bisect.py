@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+# V vertex   K class of unit sizes, largest first   W vertex of the coarser graph
+"""Cuts a weighted graph in two sides of given room with little weight between them: multilevel bisection.
+
+Coarsening by heavy edges, growth on the coarsest graph, and moves of single vertices on the way back (Hendrickson and Leland
+1995; Karypis and Kumar 1998; moves after Fiduccia and Mattheyses 1982). Room is exact: sides have one for every class of unit
+sizes, so that the units still fit the bins of a side afterwards. Work is counted, ties go to the lower number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from placement.solve._array import Floats, Ints
+from placement.solve.exchange import Links, links
+
+COARSEST = 64  # vertices at which coarsening ends
+SEEDS = 4  # growths from different vertices
+PASSES, MOVES = 3, 256  # of single vertices on one level
+SHARE = 8  # a coarse vertex is at most so small a part of a side
+
+
+@dataclass(frozen=True)
+class Task:
+    """`need_VK`: of each vertex, the weight of its units of class k and larger. `left_K`, `right_K`: room of the sides."""
+
+    graph: Links
+    need_VK: Ints
+    left_K: Ints
+    right_K: Ints
+
+
+def bisect(task: Task) -> Ints | None:
+    """1 for vertices on the right, 0 on the left, with little weight between; None where no start fits the rooms. (V,)"""
+    levels, maps = [task], []
+    while len(levels[-1].need_VK) > COARSEST:
+        which_V = _matched(levels[-1])
+        if int(which_V.max()) + 1 > 0.95 * len(which_V):
+            break
+        maps.append(which_V)
+        levels.append(_coarser(levels[-1], which_V))
+    side_V = _grown(levels[-1])
+    while side_V is None and maps:  # large pieces do not fit: begin one level finer
+        levels.pop()
+        maps.pop()
+        side_V = _grown(levels[-1])
+    if side_V is None:
+        return None
+    for level, which_V in zip(levels[-2::-1], maps[::-1], strict=True):
+        side_V = _moved(level, side_V[which_V])
+    return side_V
+
+
+def cut(graph: Links, side_V: Ints) -> float:
+    """Weight between the sides."""
+    row_X = np.repeat(np.arange(len(side_V)), np.diff(graph.first_U))
+    return float(graph.weight_V[side_V[row_X] != side_V[graph.unit_V]].sum() / 2)
+
+
+def _matched(task: Task) -> Ints:
+    """Pairs of vertices joined by heavy edges, none too large: number of the pair, or of the vertex left alone. (V,)"""
+    graph, size = task.graph, len(task.need_VK)
+    most = max(int(min(task.left_K[-1], task.right_K[-1])) // SHARE, 1)
+    row_X, col_X = np.repeat(np.arange(size), np.diff(graph.first_U)), graph.unit_V
+    heavy_V = task.need_VK[:, -1]
+    ok_X = heavy_V[row_X] + heavy_V[col_X] <= most
+    mate_V = np.arange(size)
+    for _ in range(4):
+        free_V = mate_V == np.arange(size)
+        live_X = ok_X & free_V[row_X] & free_V[col_X]
+        if not live_X.any():
+            break
+        a, b, w = row_X[live_X], col_X[live_X], graph.weight_V[live_X] / np.maximum(heavy_V[row_X] * heavy_V[col_X], 1)[live_X]
+        order = np.lexsort((_mixed(a, b), -w, a))
+        first = np.r_[True, a[order][1:] != a[order][:-1]]
+        want_V = np.full(size, -1)
+        want_V[a[order][first]] = b[order][first]
+        mutual_V = (want_V >= 0) & (want_V[want_V] == np.arange(size))
+        mate_V[mutual_V] = want_V[mutual_V]
+    _, which_V = np.unique(np.minimum(np.arange(size), mate_V), return_inverse=True)
+    return which_V
+
+
+def _mixed(a: Ints, b: Ints) -> Ints:
+    """The same number for both ends of an edge, in no order: among equal edges, one that both ends would take."""
+    low, high = np.minimum(a, b).astype(np.uint64), np.maximum(a, b).astype(np.uint64)
+    return np.asarray((low * np.uint64(0x9E3779B97F4A7C15) ^ high * np.uint64(0xC2B2AE3D27D4EB4F)) >> np.uint64(20), np.int64)
+
+
+def _coarser(task: Task, which_V: Ints) -> Task:
+    size, graph = int(which_V.max()) + 1, task.graph
+    need_WK = np.zeros((size, task.need_VK.shape[1]), np.int64)
+    np.add.at(need_WK, which_V, task.need_VK)
+    row_X = np.repeat(np.arange(len(which_V)), np.diff(graph.first_U))
+    edges = (which_V[row_X], which_V[graph.unit_V], graph.weight_V / 2)
+    return Task(links(size, [edges]), need_WK, task.left_K, task.right_K)
+
+
+def _grown(task: Task) -> Ints | None:
+    """The best of a few growths of the right side, each improved by moves; None if no growth fits."""
+    size = len(task.need_VK)
+    order = [np.arange(size), np.arange(size)[::-1]]
+    count = min(SEEDS, 1 + size // 16)
+    seeds = dict.fromkeys((np.arange(count) * size // count).tolist())
+    starts = [_filled(task, o) for o in order] + [_growth(task, s) for s in seeds]
+    found = [_moved(task, s) for s in starts if s is not None]
+    return min(found, key=lambda s: cut(task.graph, s), default=None)
+
+
+def _filled(task: Task, order: Ints) -> Ints | None:
+    """Left as full as it gets, vertices in order, large units first."""
+    order = order[np.lexsort((np.arange(len(order)), -task.need_VK[order, 0]))] if task.need_VK.shape[1] > 1 else order
+    side_V, left_K = np.ones(len(order), np.int64), task.left_K.copy()
+    for v in order.tolist():
+        if bool((task.need_VK[v] <= left_K).all()):
+            left_K = left_K - task.need_VK[v]
+            side_V[v] = 0
+    return side_V if bool((task.need_VK[side_V == 1].sum(axis=0) <= task.right_K).all()) else None
+
+
+def _growth(task: Task, seed: int) -> Ints | None:
+    """The left side grown from a vertex by what it is joined to most, until the rest fits on the right."""
+    size = len(task.need_VK)
+    side_V, near_V = np.ones(size, np.int64), np.zeros(size)
+    left_K, rest_K = task.left_K.copy(), task.need_VK.sum(axis=0)
+    near_V[seed] = 1e-30
+    while bool((rest_K > task.right_K).any()):
+        fits_V = (side_V == 1) & (task.need_VK <= left_K).all(axis=1)
+        if not fits_V.any():
+            return None
+        v = int(np.where(fits_V, near_V, -1.0).argmax())
+        side_V[v] = 0
+        left_K, rest_K = left_K - task.need_VK[v], rest_K - task.need_VK[v]
+        unit, weight = task.graph.of(v)
+        near_V[unit] += weight
+    return side_V
+
+
+def _moved(task: Task, side_V: Ints) -> Ints:
+    """Passes of moves and exchanges, the best state of each pass kept (Fiduccia and Mattheyses 1982, with exchanges)."""
+    for _ in range(PASSES):
+        better_V = _Pass(task, side_V).run()
+        if better_V is None:
+            break
+        side_V = better_V
+    return side_V
+
+
+class _Pass:
+    """One pass: every vertex moves at most once. `gain_V`: weight that leaves the cut if the vertex changes sides."""
+
+    def __init__(self, task: Task, side_V: Ints) -> None:
+        self.task, self.side_V, size = task, side_V.copy(), len(side_V)
+        graph = task.graph
+        row_X = np.repeat(np.arange(size), np.diff(graph.first_U))
+        signed_X = np.where(self.side_V[row_X] != self.side_V[graph.unit_V], graph.weight_V, -graph.weight_V)
+        self.gain_V: Floats = np.bincount(row_X, weights=signed_X, minlength=size).astype(float)
+        self.free_V = np.ones(size, bool)
+        used = [task.need_VK[side_V == s].sum(axis=0) for s in (0, 1)]
+        self.room = [np.asarray(task.left_K - used[0]), np.asarray(task.right_K - used[1])]
+        self.scale = float(graph.weight_V.max(initial=0.0))
+
+    def run(self) -> Ints | None:
+        """A better state than at the start, or None."""
+        gained, best, best_V, since = 0.0, 0.0, None, 0
+        for step in range(min(MOVES, len(self.side_V))):
+            move = self._best()
+            if move is None or step - since > 40:
+                break
+            gained += move[0]
+            for v in move[1]:
+                self._flip(v)
+            if gained > best + 1e-9 * self.scale:
+                best, best_V, since = gained, self.side_V.copy(), step
+        return best_V
+
+    def _best(self) -> tuple[float, tuple[int, ...]] | None:
+        """The best single move that fits, or exchange where that gains more."""
+        found: list[tuple[float, tuple[int, ...]]] = []
+        for side in (0, 1):
+            open_V = self.free_V & (self.side_V == side)
+            fits_V = open_V & (self.task.need_VK <= self.room[1 - side]).all(axis=1)
+            if fits_V.any():
+                v = int(np.where(fits_V, self.gain_V, -np.inf).argmax())
+                found.append((float(self.gain_V[v]), (v,)))
+        pair = self._pair()
+        if pair:
+            found.append(pair)
+        return max(found, key=lambda f: (f[0], -f[1][0]), default=None)
+
+    def _pair(self) -> tuple[float, tuple[int, int]] | None:
+        """The vertex of the left with the largest gain, and its best partner on the right."""
+        left_V = self.free_V & (self.side_V == 0)
+        if not left_V.any():
+            return None
+        a = int(np.where(left_V, self.gain_V, -np.inf).argmax())
+        swing_VK = self.task.need_VK[a] - self.task.need_VK  # what the right side gains
+        fits_V = (swing_VK <= self.room[1]).all(axis=1) & (-swing_VK <= self.room[0]).all(axis=1)
+        fits_V &= self.free_V & (self.side_V == 1)
+        if not fits_V.any():
+            return None
+        gain_V = self.gain_V + self.gain_V[a]
+        unit, weight = self.task.graph.of(a)
+        gain_V[unit] -= 2 * weight
+        b = int(np.where(fits_V, gain_V, -np.inf).argmax())
+        return float(gain_V[b]), (a, b)
+
+    def _flip(self, v: int) -> None:
+        side = int(self.side_V[v])
+        unit, weight = self.task.graph.of(v)
+        self.gain_V[unit] += np.where(self.side_V[unit] == side, 2 * weight, -2 * weight)
+        self.gain_V[v] = -self.gain_V[v]
+        self.side_V[v], self.free_V[v] = 1 - side, False
+        self.room[side] = self.room[side] + self.task.need_VK[v]
+        self.room[1 - side] = self.room[1 - side] - self.task.need_VK[v]
