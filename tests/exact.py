@@ -25,9 +25,14 @@ def splits(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def least(cluster: Cluster, strategy: Strategy, traffic: Traffic, weight_T: np.ndarray) -> float:
     """Least weighted bytes that leave the groups of all tiers, over every injection of ranks into usable GPUs."""
-    n = strategy.world_size
-    size_S = np.array([s.bit_count() for s in range(1 << n)])
     stays_S = np.array(inside(strategy, traffic))
+    return least_of(cluster, stays_S, pair_total(strategy, traffic), weight_T)
+
+
+def least_of(cluster: Cluster, stays_S: np.ndarray, total: float, weight_T: np.ndarray) -> float:
+    """The same for any communication: `stays_S` what every set of ranks holds inside, of `total` bytes."""
+    n = len(stays_S).bit_length() - 1
+    size_S = np.array([s.bit_count() for s in range(1 << n)])
     room_N = cluster.usable_NG.sum(axis=1)
 
     def held(nodes: np.ndarray, t: int) -> np.ndarray:
@@ -45,7 +50,7 @@ def least(cluster: Cluster, strategy: Strategy, traffic: Traffic, weight_T: np.n
         return out
 
     best = held(np.arange(cluster.num_nodes), len(cluster.tiers) - 1)[-1]
-    return float(weight_T.sum() * pair_total(strategy, traffic) - best)
+    return float(weight_T.sum() * total - best)
 
 
 def _join(a_S: np.ndarray, b_S: np.ndarray, n: int) -> np.ndarray:
