@@ -106,7 +106,7 @@ def every_gpu(*, ep: int = 96, etp: int = 1) -> Plan:
 
 def _write(plan: Plan, path: Path) -> None:
     sections = tables.tables(plan)
-    flags, counts = tables.flags(plan, sections), tables.counts(plan, sections)
+    flags, counts = tables.flags(plan.cluster, sections), tables.counts(plan.cluster, sections)
     path.write_bytes(pack(sections, digest=plan_digest("", sections), flags=flags, counts=counts))
 
 

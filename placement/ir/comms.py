@@ -4,14 +4,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from placement.ir._array import Floats, Ints, digest, freeze
+from placement.ir.cluster import Cluster
 from placement.ir.cost import Traffic
-from placement.ir.strategy import Strategy
+from placement.ir.strategy import Placement, Strategy
 
 
 @dataclass(frozen=True)
@@ -70,3 +73,42 @@ class Comms:
 
     def digest(self) -> str:
         return digest(self)
+
+
+@dataclass(frozen=True)
+class CommsPlan:
+    """An exact placement of all ranks of all towers, what it sends, and how far from the best possible that is.
+
+    `how` it came about; `tried`: score of every way. Bytes a step that leave groups, by tier, those of parts by part first.
+    `launcher`: the same in the launcher's order, which `launcher_keeps` cells in domains or not. `cells`: ranks of each tower
+    that have to share a domain. `lower`, `joint_lower`: bounds for every placement, `method` by tier; `why`: parts without a
+    certificate, and why; `hints`: how bounds were made, for whoever derives them again.
+    """
+
+    cluster: Cluster
+    comms: Comms
+    placement: Placement
+    how: str
+    tried: tuple[tuple[str, float], ...]
+    cells: Mapping[str, int]
+    parts: Mapping[str, Mapping[str, float]]
+    busiest_s: float
+    launcher_parts: Mapping[str, Mapping[str, float]]
+    launcher_busiest_s: float
+    launcher_keeps: bool
+    lower: Mapping[str, float]
+    method: Mapping[str, str]
+    joint_lower: float
+    part_lower: Mapping[str, Mapping[str, float]]
+    why: Mapping[str, str]
+    hints: Mapping[str, Any]
+
+    def tier_bytes(self, parts: Mapping[str, Mapping[str, float]] | None = None) -> dict[str, float]:
+        """Bytes that leave groups of each tier, of all parts."""
+        of = self.parts if parts is None else parts
+        return {t.name: sum(part[t.name] for part in of.values()) for t in self.cluster.tiers}
+
+    @property
+    def gap(self) -> float | None:
+        """Bytes above the bound, a share of it; None where there is no bound."""
+        return sum(self.tier_bytes().values()) / self.joint_lower - 1.0 if self.joint_lower > 0 else None

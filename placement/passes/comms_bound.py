@@ -21,7 +21,7 @@ from placement.passes.bound import Bounds, lower_bytes, tier_rooms
 from placement.passes.profile import ROUNDING, Profile, best_profile
 from placement.passes.refine import cell_edges
 from placement.solve.exchange import Links, links
-from placement.solve.graphbound import SPECTRAL, by_degree, by_eigenvalues, heaviest, most_shared
+from placement.solve.graphbound import SPECTRAL, by_degree, by_eigenvalues, eigenvalues, heaviest, most_shared
 
 SHARED = 1_500  # ranks of a group up to which profiles of towers are convolved
 
@@ -38,7 +38,7 @@ class Shared:
 class CommsBound:
     """`lower` bytes that leave groups of each tier, by tier, for every placement; `method`: towers apart, shared room,
     eigenvalues or outer tier. `joint`: of all tiers. `parts`: what each part contributes by itself. `why`: parts without
-    a certificate, and why. `shared`: hints by tier.
+    a certificate, and why. `shared`: hints by tier; `apart`: those of towers by themselves, by tower and tier.
     """
 
     lower: Mapping[str, float]
@@ -47,6 +47,7 @@ class CommsBound:
     parts: Mapping[str, Mapping[str, float]]
     why: Mapping[str, str]
     shared: Mapping[str, Shared]
+    apart: Mapping[str, Mapping[str, Witness]]
 
 
 def bound_comms(cluster: Cluster, comms: Comms) -> CommsBound:
@@ -56,6 +57,7 @@ def bound_comms(cluster: Cluster, comms: Comms) -> CommsBound:
     wires = {w.label: 0.0 for w in comms.wires}
     wire_graph = _wire_graph(comms, range(len(comms.wires)))
     whole = _whole_graph(comms)
+    spectrum = np.zeros(0) if whole is None else eigenvalues(whole)
     by_part: dict[str, dict[str, float]] = {n: dict.fromkeys(names, 0.0) for n in [*towers, *wires]}
     lower, method, shared, outer = {}, {}, {}, 0.0
     wired = {}
@@ -71,14 +73,14 @@ def bound_comms(cluster: Cluster, comms: Comms) -> CommsBound:
         if together:
             options.append((together[0], "shared room"))
             shared[name] = together[1]
-        if whole is not None:
-            options.append((by_eigenvalues(whole, room_J), "eigenvalues"))
+        options.append((by_eigenvalues(spectrum, room_J), "eigenvalues"))
         best = max(options, key=lambda o: o[0])
         lower[name], method[name] = best if best[0] > 0 else (0.0, "none")
         outer = lower[name]
     joint = sum(b.joint for b in towers.values() if b) + sum(wired.values())
+    hints = {k: dict(b.witness) for k, b in towers.items() if b}
     lower, method = ({n: m[n] for n in names} for m in (lower, method))
-    return CommsBound(lower, method, max(joint, sum(lower.values())), by_part, _why(comms, by_part), shared)
+    return CommsBound(lower, method, max(joint, sum(lower.values())), by_part, _why(comms, by_part), shared, hints)
 
 
 def _room(room_J: Ints, world: int) -> int:

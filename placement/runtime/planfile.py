@@ -71,11 +71,11 @@ def assemble(plan: Plan, inputs: Mapping[str, bytes]) -> Bundle:
     The digest covers plan.json (all but `digest` and `files`) and the tables of plan.bin; it is stamped in both files.
     """
     sections = tables.tables(plan)
-    flags = tables.flags(plan, sections)
+    flags = tables.flags(plan.cluster, sections)
     tree = stable(plan_dict(plan, inputs, flags))
     text = parts(tree)
     digest = plan_digest(joined(text), sections)
-    binary = pack(sections, digest=digest, flags=flags, counts=tables.counts(plan, sections))
+    binary = pack(sections, digest=digest, flags=flags, counts=tables.counts(plan.cluster, sections))
     stamps = {"digest": digest.hex(), "files": {"plan.bin": {"bytes": len(binary), "sha256": sha256(binary).hexdigest()}}}
     tree |= stamps
     copies = {f"inputs/{_plain(name)}": data for name, data in inputs.items()}
@@ -101,13 +101,17 @@ def load_plan(path: Path | str) -> LoadedPlan:
     """Read a plan directory. Raises PlanError if it is missing, damaged, or its parts do not belong together."""
     path = Path(path)
     tree = _read_json(path / "plan.json")
-    binary = _map(path / "plan.bin")
-    plan_bin = unpack(binary, str(path / "plan.bin"))
+    plan_bin = open_binary(path / "plan.bin")
     if plan_bin.digest != tree["digest"]:
         message = f"plan.bin has digest {plan_bin.digest[:12]} and plan.json {str(tree['digest'])[:12]}"
         raise _refuse("digest-mismatch", message, path, "the two files are of different plans: write the plan again")
     inputs = {name: _read(path / "inputs" / _plain(name)) for name in sorted(tree["inputs"])}
     return LoadedPlan(path, tree, plan_bin, inputs)
+
+
+def open_binary(path: Path) -> PlanBin:
+    """A plan.bin, every checksum looked at. Raises PlanError."""
+    return unpack(_map(path), str(path))
 
 
 def content_digest(loaded: LoadedPlan) -> str:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -47,14 +47,32 @@ def _names(plan_bin: PlanBin, section: Section) -> Letters:
 def _lines(rank: npt.NDArray[np.void], words: dict[str, Letters]) -> str:
     parts = []
     for i, name in enumerate(COLUMNS):
-        text_R = words[name][rank[_INDEX[name]]] if name in words else _digits(rank[_FIELD.get(name, name)])
+        text_R = words[name][rank[_INDEX[name]]] if name in words else digits(rank[_FIELD.get(name, name)])
         parts += [_matrix(text_R), np.full((len(rank), 1), ord("," if i < len(COLUMNS) - 1 else "\n"), np.uint8)]
     letters = np.concatenate(parts, axis=1)
     text: bytes = letters[letters != 0].tobytes()  # NUL is the padding of fixed-width text
     return text.decode()
 
 
-def _digits(value_R: npt.NDArray[np.integer]) -> Letters:
+def host_columns(plan_bin: PlanBin, rank: npt.NDArray[np.void]) -> dict[str, Letters]:
+    """Where each rank is, in words: host, GPU slot, rack, rail."""
+    named = {name: _names(plan_bin, _NAMED[name])[rank[_INDEX[name]]] for name in ("host", "rack")}
+    return {"host": named["host"], "gpu": digits(rank["slot"]), "rack": named["rack"], "rail": digits(rank["rail"])}
+
+
+def csv_lines(columns: Mapping[str, Letters]) -> str:
+    """A header line, and a line for each entry of the columns, in blocks: no loop over ranks."""
+    size, last = len(next(iter(columns.values()))), len(columns) - 1
+    parts = [",".join(columns) + "\n"]
+    for start in range(0, size, _ROWS):
+        rows = [c[start : start + _ROWS] for c in columns.values()]
+        ends = [np.full((len(r), 1), ord("," if i < last else "\n"), np.uint8) for i, r in enumerate(rows)]
+        letters = np.concatenate([m for r, end in zip(rows, ends, strict=True) for m in (_matrix(r), end)], axis=1)
+        parts.append(letters[letters != 0].tobytes().decode())  # NUL is the padding of fixed-width text
+    return "".join(parts)
+
+
+def digits(value_R: npt.NDArray[np.integer]) -> Letters:
     """Numbers as text; through a table where they repeat."""
     low, high = int(value_R.min()), int(value_R.max())
     if high - low > len(value_R):

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from placement.ir import AXES, RECOMPUTE, SCHEDULES, SHARDING, Cluster, Plan, State, Strategy
+from placement.ir._array import Ints
 from placement.runtime import layout
 from placement.runtime.layout import NONE, Flag, Kind, Section
 from placement.runtime.names import Names, encode
@@ -33,38 +35,38 @@ def tables(plan: Plan) -> dict[Section, Records]:
         Section.STRATEGY: _strategy(plan),
         Section.RANKS: rank,
         Section.HOSTS: host,
-        Section.SLOTS: _slots(rank, len(host), plan.cluster.gpus_per_node),
-        Section.DOMAINS: _domains(plan.cluster, rank, host, names),
-        Section.NICS: _nics(plan.cluster, names),
+        Section.SLOTS: slots(rank, len(host), plan.cluster.gpus_per_node),
+        Section.DOMAINS: domains(plan.cluster, rank, host, names),
+        Section.NICS: nics(plan.cluster, names),
         Section.COMMUNICATORS: communicators,
         Section.MEMBERS: members,
         Section.STAGES: _stages(plan, chunk_C),
         Section.CHUNKS: chunk_C,
         Section.LAYERS: _layers(plan, chunk_C, names),
-        Section.SPARES: _spares(plan, names),
+        Section.SPARES: spares(plan.cluster, plan.chosen.placement.gpu_R, names),
         Section.NAMES: names.blob(),
     }
 
 
-def flags(plan: Plan, sections: dict[Section, Records]) -> Flag:
+def flags(cluster: Cluster, sections: dict[Section, Records]) -> Flag:
     """Facts about the whole plan that launchers ask for first."""
     rank, host = sections[Section.RANKS], sections[Section.HOSTS]
-    found = Flag.RAILS_CONNECTED if plan.cluster.rails_connected else Flag(0)
+    found = Flag.RAILS_CONNECTED if cluster.rails_connected else Flag(0)
     if bool((rank["local_rank"] == rank["slot"]).all()):
         found |= Flag.LOCAL_RANK_IS_SLOT
-    if bool((host["num_ranks"] == plan.cluster.gpus_per_node).all()):
+    if bool((host["num_ranks"] == cluster.gpus_per_node).all()):
         found |= Flag.WHOLE_NODES
     return found
 
 
-def counts(plan: Plan, sections: dict[Section, Records]) -> dict[str, int]:
+def counts(cluster: Cluster, sections: dict[Section, Records]) -> dict[str, int]:
     """The counts of the header."""
-    slots = plan.cluster.gpus_per_node
+    slots = cluster.gpus_per_node
     lengths = {"world_size": Section.RANKS, "num_hosts": Section.HOSTS, "num_stages": Section.STAGES}
     return {"gpus_per_node": slots} | {name: len(sections[section]) for name, section in lengths.items()}
 
 
-def _filled(dtype: np.dtype[Any], length: int, **columns: Any) -> Records:
+def filled(dtype: np.dtype[Any], length: int, **columns: Any) -> Records:
     records = np.zeros(length, dtype)
     for name, column in columns.items():
         assert np.all(np.asarray(column) <= np.iinfo(dtype[name]).max) if dtype[name].kind == "u" else True
@@ -72,7 +74,7 @@ def _filled(dtype: np.dtype[Any], length: int, **columns: Any) -> Records:
     return records
 
 
-def _named(names: Names, text: Any, key: str = "name") -> dict[str, Records]:
+def named(names: Names, text: Any, key: str = "name") -> dict[str, Records]:
     offset, size = names.add(text)
     return {key: offset, f"{key}_size": size}
 
@@ -87,28 +89,33 @@ def _strategy(plan: Plan) -> Records:
     }  # fmt: skip
     fabric = {"num_rails": int(plan.cluster.rail_G.max()) + 1, "num_planes": plan.cluster.num_planes}
     load = {"seq_len": job.seq_len, "global_batch": job.global_batch, "step_s": plan.chosen.cost.step_s}
-    return _filled(layout.STRATEGY, 1, **{d: getattr(s, d) for d in degrees}, **choices, **fabric, **load)
+    return filled(layout.STRATEGY, 1, **{d: getattr(s, d) for d in degrees}, **choices, **fabric, **load)
 
 
 def _ranks_and_hosts(plan: Plan, names: Names) -> tuple[Records, Records]:
-    cluster, strategy = plan.cluster, plan.chosen.strategy
-    gpu_R = plan.chosen.placement.gpu_R
+    strategy = plan.chosen.strategy
+    at = strategy.coordinates(np.arange(strategy.world_size, dtype=np.int32))  # half the width divides twice as fast
+    shards = {"gtp": at["dp"] % strategy.gtp, "egtp": at["edp"] % strategy.egtp}
+    return ranks_and_hosts(plan.cluster, plan.chosen.placement.gpu_R, {**at, **shards}, names)
+
+
+def ranks_and_hosts(cluster: Cluster, gpu_R: Ints, at: Mapping[str, Ints], names: Names) -> tuple[Records, Records]:
+    """The tables of ranks and of hosts. `at`: coordinates of each rank, `pp` its stage."""
     node_R, slot_R = np.divmod(gpu_R, cluster.gpus_per_node)
     used_N = np.flatnonzero(np.bincount(node_R, minlength=cluster.num_nodes))
     used_H = used_N[np.argsort(encode(cluster.host_N[used_N]), kind="stable")]
     host_N = np.zeros(cluster.num_nodes, np.int64)
     host_N[used_H] = np.arange(len(used_H))
-    host_R, rank_R = host_N[node_R], np.arange(len(gpu_R), dtype=np.int32)  # half the width divides twice as fast
+    host_R, rank_R = host_N[node_R], np.arange(len(gpu_R), dtype=np.int32)
     first_H, local_R = _local(host_R, len(used_H))
-    at = strategy.coordinates(rank_R)
-    rank = _filled(
+    rank = filled(
         layout.RANK, len(gpu_R), rank=rank_R, host=host_R, node=node_R, domain=cluster.tiers[0].group_N[node_R], slot=slot_R,
-        local_rank=local_R, rail=cluster.rail_G[slot_R], stage=at["pp"], gpu=gpu_R, gtp=at["dp"] % strategy.gtp,
-        egtp=at["edp"] % strategy.egtp, **{a: at[a] for a in ("dp", "ep", "edp", "tp", "cp", "etp")},
+        local_rank=local_R, rail=cluster.rail_G[slot_R], stage=at["pp"], gpu=gpu_R,
+        **{a: at[a] for a in ("dp", "ep", "edp", "tp", "cp", "etp", "gtp", "egtp")},
     )  # fmt: skip
-    host = _filled(
+    host = filled(
         layout.HOST, len(used_H), node=used_H, domain=cluster.tiers[0].group_N[used_H], first_rank=first_H,
-        num_ranks=np.bincount(host_R, minlength=len(used_H)), **_named(names, cluster.host_N[used_H]),
+        num_ranks=np.bincount(host_R, minlength=len(used_H)), **named(names, cluster.host_N[used_H]),
     )  # fmt: skip
     return rank, host
 
@@ -122,21 +129,21 @@ def _local(host_R: Records, num_hosts: int) -> tuple[Records, Records]:
     return order[start_H], local_R
 
 
-def _slots(rank: Records, num_hosts: int, slots: int) -> Records:
-    table = np.full(num_hosts * slots, NONE, "<u4")
-    table[rank["host"].astype(np.int64) * slots + rank["slot"]] = rank["rank"]
+def slots(rank: Records, num_hosts: int, per_host: int) -> Records:
+    table = np.full(num_hosts * per_host, NONE, "<u4")
+    table[rank["host"].astype(np.int64) * per_host + rank["slot"]] = rank["rank"]
     return table
 
 
-def _domains(cluster: Cluster, rank: Records, host: Records, names: Names) -> Records:
+def domains(cluster: Cluster, rank: Records, host: Records, names: Names) -> Records:
     n = cluster.tiers[0].num_groups
     size = {"num_ranks": np.bincount(rank["domain"], minlength=n), "num_hosts": np.bincount(host["domain"], minlength=n)}
-    return _filled(layout.DOMAIN, n, **size, **_named(names, cluster.domain_name_J))
+    return filled(layout.DOMAIN, n, **size, **named(names, cluster.domain_name_J))
 
 
-def _nics(cluster: Cluster, names: Names) -> Records:
+def nics(cluster: Cluster, names: Names) -> Records:
     rails = list(range(int(cluster.rail_G.max()) + 1))
-    return _filled(layout.NIC, len(rails), rail=rails, **_named(names, [cluster.nic_name.format(rail=r) for r in rails]))
+    return filled(layout.NIC, len(rails), rail=rails, **named(names, [cluster.nic_name.format(rail=r) for r in rails]))
 
 
 def _communicators(plan: Plan, names: Names) -> tuple[Records, Records]:
@@ -153,7 +160,7 @@ def _communicators(plan: Plan, names: Names) -> tuple[Records, Records]:
         row["inner_size"], row["inner_stride"], row["outer_size"], row["outer_stride"] = n0, s0, n1, s1
         row["size"], row["num_groups"], row["kind"] = n0 * n1, s.world_size // (n0 * n1), Kind.ARITHMETIC
     members = _list_groups(records[len(levels) :], tied, s)
-    for key, column in _named(names, [*levels, *(f"tied_{i}" for i in range(len(tied)))]).items():
+    for key, column in named(names, [*levels, *(f"tied_{i}" for i in range(len(tied)))]).items():
         records[key] = column
     return records, members
 
@@ -185,7 +192,7 @@ def _chunks(plan: Plan) -> Records:
     first = np.searchsorted(chunk_B, chunk)
     size = np.searchsorted(chunk_B, chunk, side="right") - first
     virtual = np.array([int((stage_C[:c] == stage_C[c]).sum()) for c in chunk])
-    return _filled(
+    return filled(
         layout.CHUNK, s.num_chunks, chunk=chunk, stage=stage_C, virtual_stage=virtual, first_layer=first, num_layers=size
     )
 
@@ -193,7 +200,7 @@ def _chunks(plan: Plan) -> Records:
 def _stages(plan: Plan, chunk_C: Records) -> Records:
     pp, cost = plan.chosen.strategy.pp, plan.chosen.cost
     layers_P = np.bincount(chunk_C["stage"], weights=chunk_C["num_layers"], minlength=pp).astype(int)
-    return _filled(
+    return filled(
         layout.STAGE, pp, stage=np.arange(pp), recompute=[RECOMPUTE.index(r) for r in plan.chosen.stages.recompute_P],
         num_chunks=np.bincount(chunk_C["stage"], minlength=pp), num_layers=layers_P,
         busy_s=cost.stage_s_P, memory_bytes=cost.memory_PM.sum(axis=1),
@@ -203,24 +210,23 @@ def _stages(plan: Plan, chunk_C: Records) -> Records:
 def _layers(plan: Plan, chunk_C: Records, names: Names) -> Records:
     model, chunk_B = plan.model, plan.chosen.stages.chunk_B
     offset_Y, size_Y = names.add([t.name for t in model.types])
-    return _filled(
+    return filled(
         layout.LAYER, model.num_blocks, layer=np.arange(model.num_blocks), chunk=chunk_B, stage=chunk_C["stage"][chunk_B],
         type=model.type_B, type_name=offset_Y[model.type_B], type_name_size=size_Y[model.type_B],
-        **_named(names, list(model.block_names)),
+        **named(names, list(model.block_names)),
     )  # fmt: skip
 
 
-def _spares(plan: Plan, names: Names) -> Records:
+def spares(cluster: Cluster, gpu_R: Ints, names: Names) -> Records:
     """Healthy GPUs without a rank, in fabric order: those the plan left over, and those the topology reserves."""
-    cluster = plan.cluster
     free_NG = cluster.gpu_ok_NG & np.isin(cluster.state_N, (State.OK, State.RESERVED))[:, None]
     free = free_NG.ravel().copy()
-    free[plan.chosen.placement.gpu_R] = False
+    free[gpu_R] = False
     gpu_X = np.flatnonzero(free)
     node_X, slot_X = np.divmod(gpu_X, cluster.gpus_per_node)
     node_U, at_X = np.unique(node_X, return_inverse=True)
     offset_U, size_U = names.add(cluster.host_N[node_U])
-    return _filled(
+    return filled(
         layout.SPARE, len(gpu_X), gpu=gpu_X, node=node_X, domain=cluster.tiers[0].group_N[node_X], slot=slot_X,
         rail=cluster.rail_G[slot_X], reserved_node=cluster.state_N[node_X] == State.RESERVED,
         name=offset_U[at_X], name_size=size_U[at_X],

@@ -36,20 +36,26 @@ def by_degree(graph: Links, room: int) -> float:
     return float(lost_X.sum()) / 2 * (1 - 1e-12)
 
 
-def by_eigenvalues(graph: Links, room_J: Ints) -> float:
-    """Weight between groups of these rooms, at least; 0 where the graph is too large. Every pair once."""
+def eigenvalues(graph: Links) -> Floats:
+    """Of the Laplacian, ascending; none where the graph is too large."""
     size = len(graph.first_U) - 1
-    if not 1 < size <= SPECTRAL or int(room_J.max(initial=0)) >= size:
-        return 0.0
+    if not 1 < size <= SPECTRAL:
+        return np.zeros(0)
     row_X = np.repeat(np.arange(size), np.diff(graph.first_U))
     laplacian = np.zeros((size, size))
     laplacian[row_X, graph.unit_V] = -graph.weight_V
     laplacian[np.arange(size), np.arange(size)] = np.bincount(row_X, weights=graph.weight_V, minlength=size)
-    value_V = np.maximum(np.linalg.eigvalsh(laplacian), 0.0)
+    return np.asarray(np.maximum(np.linalg.eigvalsh(laplacian), 0.0))
+
+
+def by_eigenvalues(value_V: Floats, room_J: Ints) -> float:
+    """Weight between groups of these rooms, at least, every pair once. The trace of a Laplacian is twice all weight."""
+    size = len(value_V)
+    if not size or int(room_J.max(initial=0)) >= size:
+        return 0.0
     room = np.sort(room_J[room_J > 0])[::-1][:size]
     filled = np.minimum(room, np.maximum(size - np.concatenate([[0], np.cumsum(room)[:-1]]), 0))
-    total = float(graph.weight_V.sum()) / 2
-    return max(0.0, float(filled @ value_V[: len(filled)]) / 2 - ROUNDING * total)
+    return max(0.0, float(filled @ value_V[: len(filled)]) / 2 - ROUNDING * float(value_V.sum()) / 2)
 
 
 def heaviest(weight_V: Floats, top: int) -> Floats:
@@ -84,22 +90,21 @@ def most_shared(
         paid = sum(p * n for p, n in zip(price_K, count_K, strict=True))
         return best_sum(shared(profile_KS, across_K, price_K, top), room_J, total) - paid
 
-    prices = [0.0] * len(profile_KS)
-    best, best_K = most(prices), tuple(prices)
-    for k in range(len(prices)) if len(prices) > 1 else ():
-        steepest = max(float(np.diff(p).max(initial=0.0)) for p in profile_KS)
-
-        def at(price: float, k: int = k, steepest: float = steepest) -> float:
-            trial = [(p if i != k else price) + max(0.0, -price) * (i != k) for i, p in enumerate(best_K)]
-            trial[k] = max(price, 0.0)
-            assert steepest >= 0
-            return most(trial)
-
-        price, value = _least(at, steepest)
+    best_K = tuple([0.0] * len(profile_KS))
+    best = most(best_K)
+    steepest = max(float(np.diff(p).max(initial=0.0)) for p in profile_KS)
+    for k in range(1, len(profile_KS)):
+        start_K = best_K
+        price, value = _least(lambda x, k=k, start_K=start_K: most(_shifted(start_K, k, x)), steepest)  # type: ignore[misc]
         if value < best:
-            shift = max(0.0, -price)
-            best, best_K = value, tuple(max(price, 0.0) if i == k else p + shift for i, p in enumerate(best_K))
+            best, best_K = value, _shifted(start_K, k, price)
     return best, best_K
+
+
+def _shifted(price_K: Sequence[float], k: int, step: float) -> tuple[float, ...]:
+    """Prices after that of part k moved against all others, none below 0."""
+    moved = [p + step * (i == k) for i, p in enumerate(price_K)]
+    return tuple(p - min(moved) for p in moved)
 
 
 def shared(

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+# R rank   K tower
+"""The directory of a job of several towers: map.json for people, plan.bin for launchers, ranks.csv for everything else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from placement._version import __version__
+from placement.diag import Diagnostic, Label, PlanError, Span
+from placement.ir.comms import CommsPlan, Tower
+from placement.runtime import tables
+from placement.runtime.atomic import replace_directory
+from placement.runtime.comms_tables import comms_tables
+from placement.runtime.layout import Section
+from placement.runtime.planbin import PlanBin, pack, plan_digest
+from placement.runtime.planfile import Bundle, LoadedPlan, open_binary
+from placement.runtime.planjson import dump, stable
+from placement.runtime.rows import csv_lines, digits, host_columns
+
+FORMAT_VERSION = "1.0"
+MARK = "map.json"
+FILES = (MARK, "plan.bin", "ranks.csv", "inputs")
+COORDINATES = ("tp", "cp", "dp", "pp", "etp", "ep", "edp")
+
+
+def is_map(path: Path | str) -> bool:
+    return (Path(path) / MARK).is_file()
+
+
+def assemble_map(plan: CommsPlan, inputs: Mapping[str, bytes]) -> Bundle:
+    """All bytes of the directory; the digest covers map.json (all but `digest` and `files`) and the tables of plan.bin."""
+    sections = comms_tables(plan)
+    tree = stable(_tree(plan, inputs))
+    digest = plan_digest(dump(tree), sections)
+    flags, counts = tables.flags(plan.cluster, sections), tables.counts(plan.cluster, sections)
+    binary = pack(sections, digest=digest, flags=flags, counts=counts)
+    rows = _rows(plan, sections)
+    files = {"plan.bin": binary, "ranks.csv": rows}
+    stamps = {name: {"bytes": len(data), "sha256": sha256(data).hexdigest()} for name, data in files.items()}
+    tree |= {"digest": digest.hex(), "files": stamps}
+    copies = {f"inputs/{name}": data for name, data in inputs.items()}
+    return Bundle(tree, {MARK: dump(tree).encode(), **files, **copies})
+
+
+def write_map(bundle: Bundle, out: Path) -> str:
+    """Write the directory atomically and return its digest. Raises InputError where `out` cannot be written."""
+    replace_directory(out, bundle.files, FILES, mark=MARK, what="map")
+    return bundle.digest
+
+
+def load_map(path: Path | str) -> LoadedPlan:
+    """Read a map directory. Raises PlanError if it is missing, damaged, or its parts do not belong together."""
+    path = Path(path)
+    try:
+        tree = json.loads((path / MARK).read_bytes())
+        wanted = ("format_version", "digest", "inputs", "towers", "tiers")
+        if not isinstance(tree, dict) or any(key not in tree for key in wanted):
+            raise ValueError(f"it lacks one of {', '.join(wanted)}")
+        inputs = {name: (path / "inputs" / Path(name).name).read_bytes() for name in sorted(tree["inputs"])}
+    except (OSError, ValueError, RecursionError) as error:
+        raise _refuse("damaged", f"{MARK} or a copy of an input cannot be read: {error}", path) from None
+    if str(tree["format_version"]).split(".")[0] != FORMAT_VERSION.split(".")[0]:
+        raise _refuse("version", f"{MARK} has format version {tree['format_version']}, not 1.x", path)
+    binary: PlanBin = open_binary(path / "plan.bin")
+    if binary.digest != tree["digest"]:
+        raise _refuse("digest-mismatch", f"plan.bin and {MARK} are of different jobs", path)
+    return LoadedPlan(path, tree, binary, inputs)
+
+
+def map_digest(loaded: LoadedPlan) -> str:
+    """The digest, computed again from what was read."""
+    tree = {k: v for k, v in loaded.json.items() if k not in ("digest", "files")}
+    return plan_digest(dump(tree), loaded.bin.sections).hex()
+
+
+def _tree(plan: CommsPlan, inputs: Mapping[str, bytes]) -> dict[str, Any]:
+    moved, launcher = plan.tier_bytes(), plan.tier_bytes(plan.launcher_parts)
+    return {
+        "format_version": FORMAT_VERSION,
+        "tool": {"name": "placement-compiler", "version": __version__},
+        "inputs": {name: sha256(data).hexdigest() for name, data in inputs.items()},
+        "model": {"name": plan.comms.name},
+        "hypothetical": plan.comms.hypothetical,
+        "cluster": {"name": plan.cluster.name, "digest": plan.cluster.digest()},
+        "world_size": plan.comms.world_size,
+        "spare_gpus": int(plan.cluster.usable_NG.sum()) - plan.comms.world_size,
+        "towers": [
+            _tower(t, first, plan.cells[t.name]) for t, first in zip(plan.comms.towers, plan.comms.first, strict=True)
+        ],
+        "how": plan.how,
+        "tried": [{"how": how, "score_s": score} for how, score in plan.tried],
+        "busiest_s": plan.busiest_s,
+        "launcher": {"busiest_s": plan.launcher_busiest_s, "keeps_cells": plan.launcher_keeps},
+        "tiers": {
+            name: {"bytes": moved[name], "launcher_bytes": launcher[name], "lower_bytes": plan.lower[name],
+                   "method": plan.method[name]}
+            for name in moved
+        },
+        "joint_lower_bytes": plan.joint_lower,
+        "gap": plan.gap,
+        "parts": {
+            label: {"bytes": dict(tiers), "lower_bytes": plan.part_lower.get(label, {})} for label, tiers in plan.parts.items()
+        },
+        "tower_lower_bytes": {t.name: plan.part_lower[t.name] for t in plan.comms.towers},
+        "no_certificate": dict(plan.why),
+        "hints": plan.hints,
+    }  # fmt: skip
+
+
+def _tower(tower: Tower, first: int, cell: int) -> dict[str, Any]:
+    s = tower.strategy
+    return {
+        "name": tower.name, "source": tower.source, "first_rank": first, "ranks": tower.ranks, "cell": cell,
+        "strategy": None if s is None else asdict(s),
+        "traffic": [{"axis": t.axis, "kind": t.kind, "bytes_P": t.bytes_P} for t in tower.traffic.terms],
+    }  # fmt: skip
+
+
+def _rows(plan: CommsPlan, sections: Mapping[Section, Any]) -> bytes:
+    """ranks.csv: a line a rank, with the coordinates that it has in its tower."""
+    rank = sections[Section.RANKS]
+    binary = PlanBin(np.void(b""), sections)
+    tower_R = np.repeat(np.arange(len(plan.comms.towers)), [t.ranks for t in plan.comms.towers])
+    name_K = np.array([t.name for t in plan.comms.towers]).astype(np.bytes_)
+    columns = {"rank": digits(rank["rank"]), **host_columns(binary, rank), "tower": name_K[tower_R]}
+    at = [_coordinates(t) for t in plan.comms.towers]
+    columns |= {axis: digits(np.concatenate([a[axis] for a in at])) for axis in COORDINATES}
+    columns |= {"local_rank": digits(rank["local_rank"])}
+    return csv_lines(columns).encode()
+
+
+def _coordinates(tower: Tower) -> Mapping[str, Any]:
+    """Of bare ranks: their number as `dp`."""
+    rank_R = np.arange(tower.ranks)
+    if tower.strategy is not None:
+        return tower.strategy.coordinates(rank_R)
+    return {**dict.fromkeys(COORDINATES, np.zeros(tower.ranks, np.int64)), "dp": rank_R}
+
+
+def _refuse(name: str, message: str, path: Path) -> PlanError:
+    help = "write it again with `placement map`"
+    return PlanError([Diagnostic(f"plan/{name}", message, primary=Label(Span(str(path))), help=help)])
