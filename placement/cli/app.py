@@ -31,6 +31,7 @@ from placement.cli import (
     verify,
     why,
 )
+from placement.cli import map as map_command
 from placement.cli.examples import attach
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True, add_completion=True)
@@ -44,6 +45,7 @@ app.command()(repair.repair)
 app.command()(spares.spares)
 app.command()(drill.drill)
 app.add_typer(fleet.app, name="fleet")
+app.command("map")(map_command.map_)
 app.command()(diff.diff)
 app.command()(compare.compare)
 app.command()(export.export)

@@ -10,7 +10,7 @@ import typer
 
 from placement.cli import output
 
-HELP = "`topology`, `model`, `job`, `plan`, or a result: `why-rank`, `diff` …"
+HELP = "`topology`, `model`, `job`, `comms`, `plan`, or a result: `why-rank`, `diff` …"
 
 
 def schema(

@@ -24,11 +24,17 @@ def verify(
     from placement.cli.inputs import plan_inputs
     from placement.report.verification import as_json, screen
     from placement.runtime import load_plan
+    from placement.runtime.mapfile import is_map
     from placement.verify import verify as referee
 
-    loaded = load_plan(plan)
-    inputs = plan_inputs(loaded, topology)
-    found = referee(loaded, inputs.cluster, inputs.model, inputs.job, inputs.efficiency)
+    if is_map(plan):
+        from placement.cli.map import verify_directory
+
+        found = verify_directory(plan, topology)
+    else:
+        loaded = load_plan(plan)
+        inputs = plan_inputs(loaded, topology)
+        found = referee(loaded, inputs.cluster, inputs.model, inputs.job, inputs.efficiency)
     if fmt is Format.JSON:
         output.result_json(as_json(found))
     else:

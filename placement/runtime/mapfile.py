@@ -15,6 +15,7 @@ import numpy as np
 
 from placement._version import __version__
 from placement.diag import Diagnostic, Label, PlanError, Span
+from placement.ir import Strategy, Term, Traffic
 from placement.ir.comms import CommsPlan, Tower
 from placement.runtime import tables
 from placement.runtime.atomic import replace_directory
@@ -148,3 +149,16 @@ def _coordinates(tower: Tower) -> Mapping[str, Any]:
 def _refuse(name: str, message: str, path: Path) -> PlanError:
     help = "write it again with `placement map`"
     return PlanError([Diagnostic(f"plan/{name}", message, primary=Label(Span(str(path))), help=help)])
+
+
+def stated_towers(loaded: LoadedPlan) -> dict[str, tuple[Strategy, Traffic]]:
+    """Strategy and bytes of towers that run a model, as map.json states them. Raises PlanError where it does not."""
+    found = {}
+    try:
+        for tower in loaded.json["towers"]:
+            if tower["source"] not in ("axes", "ranks"):
+                terms = tuple(Term(t["axis"], t["kind"], np.array(t["bytes_P"], float)) for t in tower["traffic"])
+                found[str(tower["name"])] = (Strategy(**tower["strategy"]), Traffic(terms))
+    except (KeyError, TypeError, ValueError, AssertionError) as error:
+        raise _refuse("damaged", f"a tower of {MARK} cannot be read: {error}", loaded.path) from None
+    return found

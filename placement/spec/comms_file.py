@@ -18,6 +18,7 @@ from placement.ir._array import Ints
 from placement.ir.comms import Comms, Tower, Wires
 from placement.spec.comms import BridgeSchema, CommsSchema, GroupSchema, TowerSchema
 from placement.spec.csv_pairs import read_pairs
+from placement.spec.examples import resolve
 from placement.spec.job import load_job
 from placement.spec.model import load_model
 from placement.spec.source import Document, KeyPath, load, validate
@@ -52,24 +53,34 @@ class CommsFile:
         return _Lowering(self, found).comms()
 
 
-def load_comms(path: str, room: str = "comms") -> CommsFile:
-    """A communication file with everything it names. Raises InputError with every finding of all files."""
-    doc = load(path, room)
+COMMS, PAIRS = "comms.yaml", "pairs.csv"  # names of the copies in a map directory
+
+
+def load_comms(path: str, *, copy: bool = False) -> CommsFile:
+    """A communication file with everything it names. Raises InputError with every finding of all files.
+
+    `copy`: of a map directory, where models are not read again and pairs stand beside it.
+    """
+    doc = load(path, "comms")
     spec = validate(doc, CommsSchema)
     found, folder = Collector(), Path(doc.file).parent
-    files = {"comms.yaml": doc.text.encode()}
+    files = {COMMS: doc.text.encode()}
     asks = {}
     for name, tower in spec.towers.items():
         _check_tower(found, doc, name, tower)
-        if tower.model is not None and (ask := _ask(found, doc, name, tower, folder)):
+        if tower.model is None or copy:
+            continue
+        if ask := _ask(found, doc, name, tower, folder):
             asks[name] = ask
+            files |= _copies(name, tower, folder)
     for i, bridge in enumerate(spec.bridges):
         _check_bridge(found, doc, spec, i, bridge)
     pairs = None
     if spec.pairs_file is not None:
-        pairs = _gather(found, lambda: read_pairs(folder / str(spec.pairs_file), doc.span(("pairs_file",))))
+        at = folder / (PAIRS if copy else spec.pairs_file)
+        pairs = _gather(found, lambda: read_pairs(at, doc.span(("pairs_file",))))
         if pairs is not None:
-            files["pairs.csv"] = (folder / spec.pairs_file).read_bytes()
+            files[PAIRS] = at.read_bytes()
     found.raise_if_errors()
     return CommsFile(doc, spec, asks, pairs, files)
 
@@ -94,6 +105,12 @@ def _ask(found: Collector, doc: Document, name: str, tower: TowerSchema, folder:
     pins = Label(doc.span(("towers", name, "pins")))
     job = _gather(found, lambda: load_job(file, read[1], dict(tower.pins), **options), pins)
     return None if job is None else Ask(read[0], job)
+
+
+def _copies(name: str, tower: TowerSchema, folder: Path) -> dict[str, bytes]:
+    """The files of a tower, for the record."""
+    files = {f"{name}.model.yaml": resolve(_beside(folder, str(tower.model)), "model").read_bytes()}
+    return files if tower.job is None else files | {f"{name}.job.yaml": (folder / tower.job).read_bytes()}
 
 
 def _beside(folder: Path, name: str) -> str:

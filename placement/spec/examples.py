@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-FOLDERS = {"topology": "topologies", "model": "models"}
+FOLDERS = {"topology": "topologies", "model": "models", "comms": "towers"}
 
 
 def folders(room: str) -> list[Path]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-KINDS = ("topology", "model", "job", "plan")
+KINDS = ("topology", "model", "job", "comms", "plan")
 DRAFT = "http://json-schema.org/draft-07/schema#"
 
 
 def schema(kind: str) -> dict[str, Any]:
-    """The schema of one kind of file: topology, model, job or plan. Raises KeyError for another kind."""
-    made = {"topology": _topology, "model": _model, "job": _job, "plan": _plan}[kind]()
+    """The schema of one kind of file: topology, model, job, comms or plan. Raises KeyError for another kind."""
+    made = {"topology": _topology, "model": _model, "job": _job, "comms": _comms, "plan": _plan}[kind]()
     body = _draft07(made)
     assert isinstance(body, dict)
     return {"$schema": DRAFT, "title": f"placement {kind}"} | {k: v for k, v in body.items() if k != "title"}
@@ -30,6 +30,12 @@ def _job() -> dict[str, Any]:
     from placement.spec.job import JobSchema
 
     return JobSchema.model_json_schema()
+
+
+def _comms() -> dict[str, Any]:
+    from placement.spec.comms import CommsSchema
+
+    return CommsSchema.model_json_schema()
 
 
 def _model() -> dict[str, Any]:

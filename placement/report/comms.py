@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A map of several towers as a screen: what leaves each tier, beside the launcher's order and what no placement can avoid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from placement.report.style import PLAIN, Style
+from placement.report.text import percent, seconds, si, table
+
+DEGREES = ("tp", "cp", "ep", "etp", "dp", "pp")
+
+
+def screen(tree: Mapping[str, Any], style: Style = PLAIN) -> str:
+    """Towers, tiers, parts; then what has no certificate, and why."""
+    made_up = "   HYPOTHETICAL" if tree["hypothetical"] else ""
+    head = f"{tree['model']['name']} on {tree['cluster']['name']}   {tree['world_size']:,} ranks{made_up}"
+    parts = [
+        [style(head, "bold"), *table(_towers(tree), "<>><<")],
+        _times(tree),
+        table(_tiers(tree), "<>>>><"),
+        table(_parts(tree), "<" + ">" * len(tree["tiers"]) + "<"),
+        _missing(tree),
+    ]
+    return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def _towers(tree: Mapping[str, Any]) -> list[list[str]]:
+    rows = [["tower", "first rank", "ranks", "strategy", "together in a domain"]]
+    for tower in tree["towers"]:
+        s = tower["strategy"]
+        degrees = "no structure" if s is None else " × ".join(f"{d} {s[d]}" for d in DEGREES if s[d] > 1)
+        rows.append([tower["name"], f"{tower['first_rank']:,}", f"{tower['ranks']:,}", degrees, f"{tower['cell']} ranks"])
+    return rows
+
+
+def _times(tree: Mapping[str, Any]) -> list[str]:
+    launcher = tree["launcher"]
+    broken = "" if launcher["keeps_cells"] else ", which tears tensor or expert groups"
+    lines = [
+        f"  busiest uplinks  {seconds(tree['busiest_s'])} a step, phases one after another",
+        f"  launcher's order {seconds(launcher['busiest_s'])}{broken}",
+        f"  found as         {tree['how']}; {len(tree['tried'])} placements compared",
+    ]
+    if tree["gap"] is None:
+        return [*lines, "  bound            none: no tier has a certificate"]
+    low = si(tree["joint_lower_bytes"], "B")
+    return [*lines, f"  bound            {low} leave groups of all tiers under any placement; this one is {percent(tree['gap'])} above"]
+
+
+def _tiers(tree: Mapping[str, Any]) -> list[list[str]]:
+    rows = [["tier", "bytes a step", "launcher", "bound", "gap", "bound by"]]
+    for name, tier in tree["tiers"].items():
+        low, moved = tier["lower_bytes"], tier["bytes"]
+        gap = percent(moved / low - 1.0) if low > 0 else "-"
+        cells = [si(moved, "B"), si(tier["launcher_bytes"], "B"), si(low, "B") if low > 0 else "-", gap]
+        rows.append([name, *cells, tier["method"] if moved > 0 or low > 0 else "nothing leaves"])
+    return rows
+
+
+def _parts(tree: Mapping[str, Any]) -> list[list[str]]:
+    rows = [["part", *(f"leaves {name}" for name in tree["tiers"]), ""]]
+    for label, part in tree["parts"].items():
+        note = "no certificate" if label in tree["no_certificate"] else ""
+        rows.append([label, *(si(b, "B") if b else "0" for b in part["bytes"].values()), note])
+    return rows
+
+
+def _missing(tree: Mapping[str, Any]) -> list[str]:
+    return [f"  no certificate for {label}: {why}" for label, why in tree["no_certificate"].items()]
