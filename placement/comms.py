@@ -39,8 +39,14 @@ def compile_comms(cluster: Cluster, comms: Comms, observe: Observe = silent) -> 
         cluster, comms, found.best.placement, found.best.how, found.tried,
         dict(zip((t.name for t in comms.towers), found.units.cell_K, strict=True)),
         parts, found.best.loads.busiest_s, launcher, found.launcher.loads.busiest_s, found.kept,
-        bound.lower, bound.method, bound.joint, bound.parts, bound.why, _hints(bound.shared, bound.apart),
+        bound.lower, bound.method, bound.joint, bound.parts, _open(bound.why, parts), _hints(bound.shared, bound.apart),
     )  # fmt: skip
+
+
+def _open(why: Mapping[str, str], parts: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+    """Of parts without a certificate those that send anything: where nothing leaves there is nothing to better."""
+    left = {label: sum(tiers.values()) for label, tiers in parts.items()}
+    return {name: text for name, text in why.items() if sum(b for p, b in left.items() if p == name or p.startswith(f"{name}."))}
 
 
 def _hints(shared: Mapping[str, Any], apart: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
