@@ -33,7 +33,8 @@ def compile_comms(cluster: Cluster, comms: Comms, observe: Observe = silent) -> 
     bound = bound_comms(cluster, comms)
     names = [t.name for t in cluster.tiers]
     parts, launcher = (
-        {p.label: dict(zip(names, p.bytes_T.tolist(), strict=True)) for p in f.loads.parts} for f in (found.best, found.launcher)
+        {p.label: dict(zip(names, p.bytes_T.tolist(), strict=True)) for p in f.loads.parts}
+        for f in (found.best, found.launcher)
     )
     return CommsPlan(
         cluster, comms, found.best.placement, found.best.how, found.tried,
@@ -46,7 +47,9 @@ def compile_comms(cluster: Cluster, comms: Comms, observe: Observe = silent) -> 
 def _open(why: Mapping[str, str], parts: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
     """Of parts without a certificate those that send anything: where nothing leaves there is nothing to better."""
     left = {label: sum(tiers.values()) for label, tiers in parts.items()}
-    return {name: text for name, text in why.items() if sum(b for p, b in left.items() if p == name or p.startswith(f"{name}."))}
+    return {
+        name: text for name, text in why.items() if sum(b for p, b in left.items() if p == name or p.startswith(f"{name}."))
+    }
 
 
 def _hints(shared: Mapping[str, Any], apart: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

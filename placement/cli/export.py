@@ -32,14 +32,14 @@ def export(
 ) -> int:
     """The files that a launcher or framework needs to run the plan exactly; refused where it cannot."""  # fmt: skip
     from placement.cli.inputs import plan_cluster
+    from placement.cli.map import load_directory
     from placement.export import TARGETS, write_export
     from placement.export import export as make
     from placement.report.diagnostics import as_json, render
-    from placement.runtime import load_plan
 
     if to not in TARGETS:
         raise typer.BadParameter(f"`{to}` is none of {', '.join(TARGETS)}", param_hint="--to")
-    loaded = load_plan(plan)
+    loaded = load_directory(plan, to)
     made = make(to, loaded, plan_cluster(loaded))
     folder = out or Path(f"{str(plan).rstrip('/')}-{to}")
     write_export(made, folder)

@@ -120,6 +120,21 @@ def _verify(bundle: Bundle, cluster: Cluster, comms: Comms, voice: Voice) -> Non
     voice.did("Verified", f"{len(found.checks)} checks", took_s)
 
 
+def load_directory(directory: str, target: str) -> LoadedPlan:
+    """A plan or map directory for an export; targets that write flags of one strategy take no map. Raises InputError."""
+    from placement.diag import Diagnostic, InputError
+    from placement.export.registry import RANKS_ONLY
+    from placement.runtime import load_plan
+    from placement.runtime.mapfile import is_map, load_map
+
+    if not is_map(directory):
+        return load_plan(directory)
+    if target not in RANKS_ONLY:
+        message = f"`{target}` takes one strategy, and `{directory}` holds several towers with a strategy each"
+        raise InputError([Diagnostic("export/towers", message, help=f"targets that place ranks: {', '.join(RANKS_ONLY)}")])
+    return load_map(directory)
+
+
 def verify_directory(directory: str, topology: str | None) -> Verification:
     """What `placement verify` says of a map directory, read again from its own copies."""
     from placement.ingest.anyfile import load_cluster

@@ -32,6 +32,8 @@ TARGETS: Mapping[str, str] = {
     "nccl": "variables of the whole job",
 }
 
+RANKS_ONLY = ("slurm", "openmpi", "openmpi4", "mpich", "torchrun", "env", "kubernetes", "ray")  # need no strategy
+
 
 def export(target: str, plan: LoadedPlan, cluster: Cluster) -> Export:
     """The files of one target, manifest included. Raises InputError where the target cannot run this plan."""

@@ -28,9 +28,11 @@ SHARED = 1_500  # ranks of a group up to which profiles of towers are convolved
 
 @dataclass(frozen=True)
 class Shared:
-    """How a bound of shared rooms was made, for whoever derives it again: prices and witness of each tower."""
+    """How a bound of shared rooms was made, for whoever derives it again. `level_K`: bytes that a rank of each tower holds in
+    the largest set, its price included: profiles are known up to a slope. `witness_K`: how profiles were made.
+    """
 
-    price_K: tuple[float, ...]
+    level_K: tuple[float, ...]
     witness_K: tuple[Witness | None, ...]
 
 
@@ -59,8 +61,11 @@ def bound_comms(cluster: Cluster, comms: Comms) -> CommsBound:
     whole = _whole_graph(comms)
     spectrum = np.zeros(0) if whole is None else eigenvalues(whole)
     by_part: dict[str, dict[str, float]] = {n: dict.fromkeys(names, 0.0) for n in [*towers, *wires]}
-    lower, method, shared, outer = {}, {}, {}, 0.0
-    wired = {}
+    lower: dict[str, float] = {}
+    method: dict[str, str] = {}
+    shared: dict[str, Shared] = {}
+    wired: dict[str, float] = {}
+    outer = 0.0
     for name, room_J in reversed(list(zip(names, rooms, strict=True))):
         for k, found in towers.items():
             by_part[k][name] = found.lower[name] if found else 0.0
@@ -79,8 +84,10 @@ def bound_comms(cluster: Cluster, comms: Comms) -> CommsBound:
         outer = lower[name]
     joint = sum(b.joint for b in towers.values() if b) + sum(wired.values())
     hints = {k: dict(b.witness) for k, b in towers.items() if b}
-    lower, method = ({n: m[n] for n in names} for m in (lower, method))
-    return CommsBound(lower, method, max(joint, sum(lower.values())), by_part, _why(comms, by_part), shared, hints)
+    joint = max(joint, sum(lower.values()))
+    return CommsBound(
+        {n: lower[n] for n in names}, {n: method[n] for n in names}, joint, by_part, _why(comms, by_part), shared, hints
+    )
 
 
 def _room(room_J: Ints, world: int) -> int:
@@ -126,7 +133,8 @@ def _shared(comms: Comms, room_J: Ints) -> tuple[float, Shared] | None:
     within = by_degree(_inner_graph(comms), _room(room_J, comms.world_size))
     bound = total - sum(p.paid for p in known) - most - ROUNDING * total + within
     hints = tuple(Witness(p.digits.marks, p.pivot) if p else None for p in found)
-    return max(bound, 0.0), Shared(prices, hints)
+    levels = tuple(float(p[-1]) / (len(p) - 1) + price for p, price in zip(profiles, prices, strict=True))
+    return max(bound, 0.0), Shared(levels, hints)
 
 
 def _profile(tower: Tower, room_J: Ints) -> Profile | None:

@@ -8,8 +8,10 @@ products are placed by `place` on the nodes that they get.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice, permutations
 
 import numpy as np
@@ -131,7 +133,7 @@ class _Shop:
     def ways(self) -> Iterator[tuple[str, Callable[[], Ints | None]]]:
         count = len(self.comms.towers)
         for order in islice(permutations(range(count)), ORDERS):
-            yield f"units in order {_names(self.comms, order)}", lambda order=order: self.in_order(order)
+            yield f"units in order {_names(self.comms, order)}", partial(self.in_order, order)
         if all(t.strategy is not None for t in self.comms.towers):
             yield from self._by_tower()
         if self.graph is not None:
@@ -146,8 +148,11 @@ class _Shop:
         yield "regions with room to spare", lambda: self._placed_on(self.regions(slack=True))
         for t in range(len(self.cluster.tiers) - 2, 0, -1):
             name = self.cluster.tiers[t].name
-            yield f"a share of each {name} group", lambda t=t: self._placed_on(self.shares(t))
+            yield f"a share of each {name} group", partial(self._of_shares, t)
         yield "large cells first, the others on what is left", self.one_by_one
+
+    def _of_shares(self, t: int) -> Ints | None:
+        return self._placed_on(self.shares(t))
 
     def _placed_on(self, owner_D: Ints | None) -> Ints | None:
         return None if owner_D is None else self.placed(owner_D)
@@ -182,32 +187,32 @@ class _Shop:
         return partition(self.cluster, need).owner_J
 
     def _domains_needed(self) -> list[int]:
-        """Domains that a tower needs at least, of those that hold most of its cells."""
+        """Domains that a tower needs, of those that hold as many of its cells as usual."""
         need = []
         for tower, cell in zip(self.comms.towers, self.units.cell_K, strict=True):
-            room = np.sort(domain_cells(self.cluster, cell))[::-1]
-            middle = np.cumsum(np.full(len(room), float(room[room > 0].mean()) if room.any() else 0.0))
-            need.append(int(np.searchsorted(middle, tower.ranks // cell - 1e-9)) + 1)
+            room: Ints = np.asarray(domain_cells(self.cluster, cell), np.int64)
+            usual = float(room.sum()) / max(int((room > 0).sum()), 1)
+            need.append(math.ceil(tower.ranks / cell / usual) if usual else len(room) + 1)
         return need
 
     def shares(self, t: int) -> Ints | None:
         """In each group of tier t domains are dealt to the towers in proportion to what they need, without rounding losses."""
-        need = np.array(self._domains_needed())
+        need: Ints = np.array(self._domains_needed(), np.int64)
         usable = np.flatnonzero(self.room_D > 0)
-        if need.sum() > len(usable):
+        if int(need.sum()) > len(usable):
             return None
         group = self.cluster.parent_TJ[t][usable]
         size_J = np.bincount(group)
         mark_KJ = np.rint(np.cumsum(need)[:, None] / need.sum() * np.cumsum(size_J)).astype(np.int64)
         upto_KJ = np.maximum.accumulate(np.diff(mark_KJ, axis=1, prepend=0), axis=0)
         place = np.arange(len(usable)) - np.searchsorted(group, group)
-        owner_D = np.full(len(self.room_D), -1)
+        owner_D: Ints = np.full(len(self.room_D), -1, np.int64)
         owner_D[usable] = np.minimum((place >= upto_KJ[:, group]).sum(axis=0), len(need) - 1)
         return owner_D
 
     def one_by_one(self) -> Ints | None:
         """Towers by size of their cells, each by `place` on the nodes that earlier ones left."""
-        gpu_R = np.empty(self.comms.world_size, np.int64)
+        gpu_R: Ints = np.empty(self.comms.world_size, np.int64)
         free_N = self.cluster.whole_N.copy()
         for k in sorted(range(len(self.comms.towers)), key=lambda k: (-self.units.cell_K[k], k)):
             part_R = self._alone(k, free_N)
@@ -222,7 +227,7 @@ class _Shop:
         """Each tower by `place`, on its domains alone. None where one does not fit."""
         parts = [self._alone(k, (owner_D == k)[self.domain_N]) for k in range(len(self.comms.towers))]
         found = [p for p in parts if p is not None]
-        return np.concatenate(found) if len(found) == len(parts) else None
+        return np.asarray(np.concatenate(found), np.int64) if len(found) == len(parts) else None
 
     def _alone(self, k: int, mine_N: np.ndarray) -> Ints | None:
         """GPUs of one tower on some nodes; None where it does not fit them."""
@@ -323,14 +328,14 @@ class _Cutter:
 
     def __init__(self, cluster: Cluster, room_D: Ints, size_U: Ints, graph: Links) -> None:
         self.cluster, self.graph, self.size_U = cluster, graph, size_U
-        self.sizes = np.unique(size_U)[::-1]
+        self.sizes: Ints = np.asarray(np.unique(size_U)[::-1], np.int64)
         self.room_DK = room_D[:, None] // self.sizes * self.sizes
         self.need_UK = np.where(size_U[:, None] >= self.sizes, size_U[:, None], 0)
 
     def run(self) -> Ints | None:
         domain_U = np.full(len(self.size_U), -1)
         domains = np.flatnonzero(self.room_DK[:, -1] > 0)
-        work = [(domains, np.arange(len(self.size_U)))]
+        work: list[tuple[Ints, Ints]] = [(domains, np.arange(len(self.size_U)))]
         while work:
             domain_D, unit_V = work.pop()
             if not len(unit_V):
@@ -368,4 +373,3 @@ class _Cutter:
         inner = Links(first_V, col_X[kept_X], graph.weight_V[at_X][kept_X])
         left_K, right_K = (self.room_DK[h].sum(axis=0) for h in halves)
         return Task(inner, self.need_UK[unit_V], left_K, right_K)
-

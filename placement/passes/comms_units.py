@@ -41,9 +41,11 @@ def units_of(cluster: Cluster, comms: Comms) -> Units:
     cell_R = _joined(np.concatenate(own), comms)
     size_C = np.bincount(cell_R)
     if int(size_C.max()) > largest_domain(cluster):
-        message = f"{int(size_C.max())} ranks have to share an NVLink domain, and the largest one gives {largest_domain(cluster)}"
+        message = (
+            f"{int(size_C.max())} ranks have to share an NVLink domain, and the largest one gives {largest_domain(cluster)}"
+        )
         raise Infeasible(message, {"capacity": 1}, "take smaller groups `together`, or smaller tensor and expert groups")
-    unit_R = np.empty(comms.world_size, np.int64)
+    unit_R: Ints = np.empty(comms.world_size, np.int64)
     taken = 0
     for k, (tower, first) in enumerate(zip(comms.towers, comms.first, strict=True)):
         if tower.ranks % cluster.gpus_per_node:
@@ -106,8 +108,8 @@ def _packed(comms: Comms, k: int, cell_R: Ints, node: int) -> Ints:
     """Cells of bare ranks paired along their heaviest traffic until they fill nodes; what stays odd is packed by size."""
     first, ranks = comms.first[k], comms.towers[k].ranks
     unit_R = _numbered(cell_R)
-    inside = [(w.src_E, w.dst_E, w.bytes_E) for w in comms.wires]
-    edges = [(a[ok] - first, b[ok] - first, w[ok]) for a, b, w in inside if (ok := _within(a, b, first, ranks)) is not None]
+    kept = [(w, _within(w.src_E, w.dst_E, first, ranks)) for w in comms.wires]
+    edges = [(w.src_E[ok] - first, w.dst_E[ok] - first, w.bytes_E[ok]) for w, ok in kept]
     for _ in range(node.bit_length()):
         size_U = np.bincount(unit_R)
         graph = links(len(size_U), [(unit_R[a], unit_R[b], w) for a, b, w in edges])

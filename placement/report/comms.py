@@ -30,7 +30,7 @@ def _towers(tree: Mapping[str, Any]) -> list[list[str]]:
     rows = [["tower", "first rank", "ranks", "strategy", "together in a domain"]]
     for tower in tree["towers"]:
         s = tower["strategy"]
-        degrees = "no structure" if s is None else " × ".join(f"{d} {s[d]}" for d in DEGREES if s[d] > 1)
+        degrees = "no structure" if s is None else " · ".join(f"{d} {s[d]}" for d in DEGREES if s[d] > 1)
         rows.append([tower["name"], f"{tower['first_rank']:,}", f"{tower['ranks']:,}", degrees, f"{tower['cell']} ranks"])
     return rows
 
@@ -46,7 +46,10 @@ def _times(tree: Mapping[str, Any]) -> list[str]:
     if tree["gap"] is None:
         return [*lines, "  bound            none: no tier has a certificate"]
     low = si(tree["joint_lower_bytes"], "B")
-    return [*lines, f"  bound            {low} leave groups of all tiers under any placement; this one is {percent(tree['gap'])} above"]
+    return [
+        *lines,
+        f"  bound            {low} leave groups of all tiers under any placement; this one is {percent(tree['gap'])} above",
+    ]
 
 
 def _tiers(tree: Mapping[str, Any]) -> list[list[str]]:

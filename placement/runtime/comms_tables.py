@@ -27,7 +27,11 @@ def comms_tables(plan: CommsPlan) -> dict[Section, Records]:
     names, cluster, gpu_R = Names(), plan.cluster, plan.placement.gpu_R
     world = len(gpu_R)
     zero = np.zeros(world, np.int64)
-    at = {**dict.fromkeys(("tp", "cp", "pp", "etp", "ep", "gtp", "egtp"), zero), "dp": np.arange(world), "edp": np.arange(world)}
+    at = {
+        **dict.fromkeys(("tp", "cp", "pp", "etp", "ep", "gtp", "egtp"), zero),
+        "dp": np.arange(world),
+        "edp": np.arange(world),
+    }
     rank, host = ranks_and_hosts(cluster, gpu_R, at, names)
     communicators, members = _communicators(plan, names)
     return {
@@ -56,7 +60,7 @@ def _strategy(plan: CommsPlan) -> Records:
 
 def _communicators(plan: CommsPlan, names: Names) -> tuple[Records, Records]:
     world = plan.comms.world_size
-    listed = [("world", np.arange(world)[None])]
+    listed: list[tuple[str, Ints]] = [("world", np.arange(world)[None])]
     for tower, first in zip(plan.comms.towers, plan.comms.first, strict=True):
         listed += [(name, rows + first) for name, rows in _groups(tower)]
     records, parts, at = np.zeros(len(listed), layout.COMMUNICATOR), [np.empty(0, "<u4")], 0

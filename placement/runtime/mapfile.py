@@ -62,13 +62,11 @@ def load_map(path: Path | str) -> LoadedPlan:
     path = Path(path)
     try:
         tree = json.loads((path / MARK).read_bytes())
-        wanted = ("format_version", "digest", "inputs", "towers", "tiers")
-        if not isinstance(tree, dict) or any(key not in tree for key in wanted):
-            raise ValueError(f"it lacks one of {', '.join(wanted)}")
-        inputs = {name: (path / "inputs" / Path(name).name).read_bytes() for name in sorted(tree["inputs"])}
-    except (OSError, ValueError, RecursionError) as error:
+        inputs = {name: (path / "inputs" / Path(name).name).read_bytes() for name in sorted(dict(tree)["inputs"])}
+        _ = [tree[key] for key in ("format_version", "digest", "towers", "tiers")]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _refuse("damaged", f"{MARK} or a copy of an input cannot be read: {error}", path) from None
-    if str(tree["format_version"]).split(".")[0] != FORMAT_VERSION.split(".")[0]:
+    if str(tree["format_version"]).split(".")[0] != FORMAT_VERSION.split(".", maxsplit=1)[0]:
         raise _refuse("version", f"{MARK} has format version {tree['format_version']}, not 1.x", path)
     binary: PlanBin = open_binary(path / "plan.bin")
     if binary.digest != tree["digest"]:

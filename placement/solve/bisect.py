@@ -10,12 +10,14 @@ sizes, so that the units still fit the bins of a side afterwards. Work is counte
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from placement.solve._array import Floats, Ints
 from placement.solve.exchange import Links, links
 
+ALL_CUTS = 9  # vertices of which all cuts are looked at
 COARSEST = 64  # vertices at which coarsening ends
 SEEDS = 4  # growths from different vertices
 PASSES, MOVES = 3, 256  # of single vertices on one level
@@ -34,6 +36,8 @@ class Task:
 
 def bisect(task: Task) -> Ints | None:
     """1 for vertices on the right, 0 on the left, with little weight between; None where no start fits the rooms. (V,)"""
+    if len(task.need_VK) <= ALL_CUTS:
+        return _best_of_all(task)
     levels, maps = [task], []
     while len(levels[-1].need_VK) > COARSEST:
         which_V = _matched(levels[-1])
@@ -57,6 +61,23 @@ def cut(graph: Links, side_V: Ints) -> float:
     """Weight between the sides."""
     row_X = np.repeat(np.arange(len(side_V)), np.diff(graph.first_U))
     return float(graph.weight_V[side_V[row_X] != side_V[graph.unit_V]].sum() / 2)
+
+
+@cache
+def _all_sides(size: int) -> Ints:
+    return np.arange(1 << size)[:, None] >> np.arange(size) & 1
+
+
+def _best_of_all(task: Task) -> Ints | None:
+    """The least cut of all that fit."""
+    side_SV = _all_sides(len(task.need_VK))
+    right_SK = side_SV @ task.need_VK
+    fits_S = (right_SK <= task.right_K).all(axis=1) & (task.need_VK.sum(axis=0) - right_SK <= task.left_K).all(axis=1)
+    if not fits_S.any():
+        return None
+    row_X = np.repeat(np.arange(len(task.need_VK)), np.diff(task.graph.first_U))
+    cut_S = (side_SV[:, row_X] != side_SV[:, task.graph.unit_V]) @ task.graph.weight_V
+    return np.asarray(side_SV[int(np.where(fits_S, cut_S, np.inf).argmin())])
 
 
 def _matched(task: Task) -> Ints:

@@ -2,10 +2,10 @@
 # V vertex   E pair of vertices   J group   S size of a set
 """Weight that must leave groups of given room, for any graph, and for sets that share the room of a group.
 
-Degrees: a vertex keeps at most the weight of its heaviest s - 1 neighbours in a set of s, so sets of at most s hold no more than
-half the sum of that over all vertices. Eigenvalues: the cut of a partition into sets of sizes m_1 >= m_2 >= ... is at least
-half the sum of m_i times the i-th smallest eigenvalue of the Laplacian (Donath and Hoffman 1973, IBM J. Res. Dev. 17, 420);
-where sizes are free up to the rooms, filling the largest rooms first is the weakest case, as eigenvalues ascend.
+Degrees: a vertex keeps at most the weight of its heaviest s - 1 neighbours in a set of s, so sets of at most s hold no more
+than half the sum of that over all vertices. Eigenvalues: the cut of a partition into sets of sizes m_1 >= m_2 >= ... is at
+least half the sum of m_i times the i-th smallest eigenvalue of the Laplacian (Donath and Hoffman 1973, IBM J. Res. Dev. 17,
+420); where sizes are free up to the rooms, filling the largest rooms first is the weakest case, as eigenvalues ascend.
 Shared room: if disjoint parts of a set hold at most M_1(s_1), M_2(s_2), ... and s_1 + s_2 + ... = s, all of it holds at most
 their max-plus convolution (Baccelli et al. 1992, Synchronization and Linearity), edges between two parts adding at most the
 smaller of what the heaviest s_1 vertices of one side and the heaviest s_2 of the other have across.
@@ -66,7 +66,7 @@ def heaviest(weight_V: Floats, top: int) -> Floats:
 
 
 def convolved(first_S: Floats, second_S: Floats, across: tuple[Floats, Floats], top: int) -> Floats:
-    """max over s_1 + s_2 = s of first(s_1) + second(s_2) + min(across_1(s_1), across_2(s_2)), for s = 0..top."""
+    """The most over s_1 + s_2 = s of first(s_1) + second(s_2) + min(across_1(s_1), across_2(s_2)), for s = 0..top."""
     out_S = np.full(min(top, len(first_S) + len(second_S) - 2) + 1, -np.inf)
     for s in range(min(len(first_S), len(out_S))):
         end = min(len(second_S), len(out_S) - s)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from placement.diag import Collector, Diagnostic, InputError, Label
-
 from placement.ir import Job, ModelGraph, Strategy, Term, Traffic
 from placement.ir._array import Ints
 from placement.ir.comms import Comms, Tower, Wires
@@ -220,7 +219,7 @@ class _Lowering:
         rows_QM = np.moveaxis(member_M.reshape(-1, size, stride), 1, 2).reshape(-1, size)
         if group.bytes is None and not group.together:
             self._report(i, (), "a group has `bytes`, or is `together`, or both", "write `bytes: 1 GB`")
-        together = list(rows_QM) if group.together and size > 1 else []
+        together: list[Ints] = [*rows_QM] if group.together and size > 1 else []
         if group.bytes is None or size == 1:
             return [], together
         pairs = len(rows_QM) * size * (size - 1 if group.kind == "all-to-all" else 1)
@@ -261,8 +260,8 @@ class _Lowering:
         inline = self.file.spec.pairs
         parts = [] if self.file.pairs is None else [self.file.pairs]
         if inline:
-            ends = [np.array([getattr(p, key) for p in inline], np.int64) for key in ("source", "target")]
-            parts.append(Wires("pairs", "pairs", *ends, np.array([p.bytes for p in inline])))
+            source, target = (np.array([getattr(p, key) for p in inline], np.int64) for key in ("source", "target"))
+            parts.append(Wires("pairs", "pairs", source, target, np.array([p.bytes for p in inline])))
         for part in parts:
             top = int(max(part.src_E.max(initial=0), part.dst_E.max(initial=0)))
             if top >= self.world:

@@ -287,11 +287,11 @@ def certificate(lot: Lot, found: Findings) -> None:
     low = lot.tree["joint_lower_bytes"]
     if low > 0:
         found.close("`gap`", lot.tree["gap"], moved / low - 1.0, CLOSE, 1e-6)
-    again = _again(lot, found, tiers)
+    again = _again(lot, tiers)
     found.detail = f"{low:.4g} of {moved:.4g} B must leave; derived again: {again}; {len(tried)} placements tried"
 
 
-def _again(lot: Lot, found: Findings, tiers: list[str]) -> str:
+def _again(lot: Lot, tiers: list[str]) -> str:
     """Which tiers' bounds were derived a second time."""
     shown, outer = [], 0.0
     for t in range(len(tiers) - 1, -1, -1):

@@ -73,11 +73,11 @@ def _shared(comms: Comms, towers: Towers, hint: Any, room_J: Array) -> float:
     top = min(int(room_J.max()), comms.world_size)
     if hint is None or top > SHARED:
         return 0.0
-    prices = [float(p) for p in hint["price_K"]]
-    if len(prices) != len(towers) or min(prices) < 0:
+    levels = [float(p) for p in hint["level_K"]]
+    if len(levels) != len(towers):
         return 0.0
     most_S, total, paid = np.zeros(1), 0.0, 0.0
-    for k, (tower, price, witness) in enumerate(zip(towers, prices, hint["witness_K"], strict=True)):
+    for k, (tower, level, witness) in enumerate(zip(towers, levels, hint["witness_K"], strict=True)):
         size = min(top, tower[0].ranks)
         held = _held(tower, witness, min(top, max(tower[0].ranks - 1, 1)))
         own_S = np.zeros(size + 1)
@@ -85,6 +85,7 @@ def _shared(comms: Comms, towers: Towers, hint: Any, room_J: Array) -> float:
             own_S[: len(held.inside_S)] = held.inside_S[: size + 1]
             own_S[len(held.inside_S) :] = held.total - held.paid
             total, paid = total + held.total, paid + held.paid
+        price = level - float(own_S[-1]) / size
         own_S = own_S + price * np.arange(size + 1)
         paid -= price * tower[0].ranks
         before, mine, across = _sides(comms, k, top)

@@ -45,6 +45,16 @@ jobs:
   - {name: first, model: llama3-70b, racks: 4, priority: 2}
   - {name: second, model: llama3-70b, racks: 2, priority: 1}
 """
+PAIRS = """\
+name: pairs
+towers:
+  front: {axes: {tp: 2, dp: 2}, bytes: {tp: 1 GB, dp: 1 GB}}
+  back: {ranks: 4}
+bridges: []
+pairs:
+  - {source: 0, target: 4, bytes: 1 GB}
+  - {source: 2, target: 6, bytes: 1 GB}
+"""
 LLAMA = {
     "model_type": "llama", "architectures": ["LlamaForCausalLM"], "num_hidden_layers": 4, "hidden_size": 1024,
     "num_attention_heads": 8, "num_key_value_heads": 4, "intermediate_size": 4096, "vocab_size": 32000,
@@ -74,6 +84,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     (path / "config.json").write_text(json.dumps(LLAMA), encoding="utf-8")
     (path / "fleet.yaml").write_text(FLEET, encoding="utf-8")
+    (path / "pairs.yaml").write_text(PAIRS, encoding="utf-8")
     runs = "".join(RUN.format(id=f"r{i}", tp=tp, s=s) for i, (tp, s) in enumerate(((1, 1.9), (2, 2.0), (4, 2.3))))
     (path / "runs.yaml").write_text(runs, encoding="utf-8")
     return path

@@ -40,6 +40,7 @@ READS = (
     ("simulate", "simulate plan"),
     ("spares", "spares plan --hours 24 --trials 50"),
     ("drill", "drill plan --days 1"),
+    ("map", "map pairs.yaml tiny"),
     ("diff", "diff plan repaired"),
     ("diff", "diff plan plan"),
     ("compare", "compare plan"),

@@ -60,3 +60,11 @@ def inside(weight: np.ndarray) -> np.ndarray:
     n = len(weight)
     bits = np.arange(1 << n)[:, None] >> np.arange(n) & 1
     return np.einsum("sr,rq,sq->s", bits, weight, bits, optimize=True) / 2
+
+
+def whole_node_comms(rng: np.random.Generator, slots: int, nodes: int) -> Comms:
+    """Two towers, or one and bare ranks, that fill whole nodes; at most so many."""
+    used = int(rng.integers(2, nodes + 1))
+    first = int(rng.integers(1, used))
+    towers = [_tower(rng, f"t{k}", n * slots) for k, n in enumerate((first, used - first))]
+    return Comms("random", tuple(towers), tuple(_wires(rng, towers)))

@@ -16,7 +16,8 @@ from placement.spec.source import load
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = [(f, "topology") for f in sorted((ROOT / "topologies").glob("*.yaml"))] + [
-    (f, "model") for f in sorted((ROOT / "models").glob("*.yaml"))
+    *((f, "model") for f in sorted((ROOT / "models").glob("*.yaml"))),
+    *((f, "comms") for f in sorted((ROOT / "towers").glob("*.yaml"))),
 ]
 
 

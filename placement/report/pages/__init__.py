@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-ROOMS = ("topology", "model", "job", "runs", "catalog", "fleet", "failures")  # files that are checked against a schema
+ROOMS = ("topology", "model", "job", "runs", "catalog", "comms", "fleet", "failures")  # files that are checked against a schema
 SECTIONS = ("What it means", "Why it matters", "Example", "Use instead", "See also")
 
 

@@ -103,6 +103,38 @@ STUDIES: Mapping[str, tuple[str, Shape]] = {
             ]
         },
     ),
+    "map": (
+        "`map FILE TOPOLOGY`: map.json, a job of several towers placed together.",
+        {
+            "tool": {"name": "str", "version": "str"}, "inputs": {"*": "str: SHA-256"}, "hypothetical": "bool",
+            "model": {"name": "str: of the communication file"}, "cluster": {"name": "str", "digest": "str"},
+            "world_size": "int", "spare_gpus": "int",
+            "towers": [
+                {
+                    "name": "str", "source": "str: model file, or axes or ranks", "first_rank": "int", "ranks": "int",
+                    "cell": "int: ranks that have to share an NVLink domain",
+                    "strategy": Maybe({**STRATEGY}),
+                    "traffic": [{"axis": "str", "kind": "str", "bytes_P": ["float: of a rank, by stage"]}],
+                }
+            ],
+            "how": "str: the kind of placement that won", "tried": [{"how": "str", "score_s": "float"}],
+            "busiest_s": "float: seconds of the busiest uplinks, phases one after another",
+            "launcher": {"busiest_s": "float: in the launcher's order", "keeps_cells": "bool"},
+            "tiers": {
+                "*": {
+                    "bytes": "float: that leave its groups in a step", "launcher_bytes": "float: in the launcher's order",
+                    "lower_bytes": "float: under any placement; 0 without a bound",
+                    "method": "str: towers apart, shared room, eigenvalues, outer tier or none",
+                }
+            },
+            "joint_lower_bytes": "float: of all tiers", "gap": "float?: bytes of all tiers over that, less 1",
+            "parts": {"*": {"bytes": {"*": "float: by tier"}, "lower_bytes": {"*": "float: of a bridge, groups or pairs"}}},
+            "tower_lower_bytes": {"*": {"*": "float: by tower and tier"}},
+            "no_certificate": {"*": "str: why no bound speaks of this part by itself"},
+            "hints": "any: how bounds were made", "digest": "str: SHA-256 over map.json and plan.bin",
+            "files": {"*": {"bytes": "int", "sha256": "str"}},
+        },
+    ),
     "fleet-plan": ("`fleet plan FLEET`: several jobs on one cluster.", _FLEET),
     "fleet-show": ("`fleet show DIR`: a fleet that was planned.", _FLEET),
     "topology-validate": (
