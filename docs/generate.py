@@ -67,7 +67,7 @@ def _section(title: str, text: str) -> str:
 
 
 def fields() -> str:
-    """Every key of topology, model and job files, from the schemas that editors use."""
+    """Every key of topology, model, job and communication files, from the schemas that editors use."""
     parts = ["# Fields of the input files", "Generated from the JSON Schemas (`placement schema KIND`)."]
     for kind in KINDS:
         if kind == "plan":

@@ -25,6 +25,7 @@ from placement.ir.comms import Comms
 from placement.passes.comms_units import Units, graph_of, units_of
 from placement.passes.fleet import partition
 from placement.passes.place import QUICK, place
+from placement.passes.rails import rail_conflicts
 from placement.passes.sites import by_name, no_room
 from placement.solve.bisect import Task, bisect
 from placement.solve.exchange import Links, exchange, links
@@ -72,22 +73,22 @@ def place_comms(cluster: Cluster, comms: Comms, observe: Callable[[str], None] =
     graph = graph_of(comms, units) if len(units.size_U) <= MOST_UNITS else None
     shop = _Shop(cluster, comms, units, graph)
     launcher = shop.priced("the launcher's order", launcher_order(cluster, comms.world_size))
-    found = [launcher] if shop.keeps(launcher.placement) else []
+    found = [launcher] if shop.allows(launcher.placement) else []
     for how, make in shop.ways():
         observe(how)
         gpu_R = make()
-        if gpu_R is not None:
+        if gpu_R is not None and shop.reaches(Placement(gpu_R)):
             found.append(shop.priced(how, gpu_R))
     if not found:
         raise no_room(f"{comms.world_size} ranks in {len(units.size_U)} units do not fit the NVLink domains")
     for start in sorted(found, key=lambda f: f.score)[:2]:
         observe("exchanges")
         better = shop.exchanged(start)
-        if better is not None:
+        if better is not None and shop.reaches(better.placement):
             found.append(better)
     best = min(found, key=lambda f: f.score)
     tried = tuple((f.how, f.loads.score[0]) for f in found)
-    return Mapped(best, launcher, tried, units, shop.keeps(launcher.placement))
+    return Mapped(best, launcher, tried, units, shop.allows(launcher.placement))
 
 
 def launcher_order(cluster: Cluster, world: int) -> Ints:
@@ -129,6 +130,19 @@ class _Shop:
         first_C = np.full(int(cell_R.max()) + 1, -1)
         first_C[cell_R] = domain_R
         return bool((first_C[cell_R] == domain_R).all())
+
+    def reaches(self, placement: Placement) -> bool:
+        """Where rails are apart: no communicator of a tower needs a path between them."""
+        if self.cluster.rails_connected:
+            return True
+        for tower, first in zip(self.comms.towers, self.comms.first, strict=True):
+            part = Placement(placement.gpu_R[first : first + tower.ranks])
+            if tower.strategy is not None and any(rail_conflicts(self.cluster, tower.strategy, part).values()):
+                return False
+        return True
+
+    def allows(self, placement: Placement) -> bool:
+        return self.keeps(placement) and self.reaches(placement)
 
     def ways(self) -> Iterator[tuple[str, Callable[[], Ints | None]]]:
         count = len(self.comms.towers)

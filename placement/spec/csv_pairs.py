@@ -38,7 +38,7 @@ def read_pairs(path: Path, named: Span) -> Wires:
         rows = None
     if rows is None or rows.shape[1:] != (3,) or not _clean(rows):
         raise InputError(list(_mistakes(path, lines, skip)) or [_at(Span(str(path)), "there is no pair in the file", _HELP)])
-    return Wires(path.name, "pairs", rows[:, 0].astype(np.int64), rows[:, 1].astype(np.int64), rows[:, 2])
+    return Wires("pairs_file", "pairs", rows[:, 0].astype(np.int64), rows[:, 1].astype(np.int64), rows[:, 2])
 
 
 _HELP = "write `source,target,bytes`, such as `0,8,1.5e9`"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from placement.spec import load_cluster, load_job, load_model
+from placement.spec.comms_file import load_comms
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -29,13 +30,13 @@ def test_examples_load(page: str, kind: str, text: str, tmp_path: Path) -> None:
     """Every example file on a page is accepted as it stands."""
     path = tmp_path / f"{kind}.yaml"
     path.write_text(text, encoding="utf-8")
-    readers = {"topology": load_cluster, "model": load_model, "job": lambda p: load_job(p, {}, {})}
+    readers = {"topology": load_cluster, "model": load_model, "job": lambda p: load_job(p, {}, {}), "comms": load_comms}
     assert readers[kind](str(path)), page
 
 
 def test_all_kinds_have_an_example() -> None:
-    """The page on formats shows a topology, a model and a job."""
-    assert {"topology", "model", "job"} <= {kind for page, kind, _ in examples() if page == "formats.md"}
+    """The page on formats shows a file of every kind."""
+    assert {"topology", "model", "job", "comms"} <= {kind for page, kind, _ in examples() if page == "formats.md"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)

@@ -27,7 +27,7 @@ def cases(seed: int, most: int) -> Iterator[tuple[Cluster, Comms, Mapped]]:
         slots, nodes = int(rng.choice([1, 2, 4])), int(rng.integers(1, 4))
         groups = [int(rng.integers(1, 4)) for _ in range(int(rng.integers(1, 4)))]
         total = nodes * int(np.prod(groups))
-        if not 3 <= total or total * slots > most:
+        if not total >= 3 or total * slots > most:
             continue
         dead = [int(n) for n in rng.choice(total, int(rng.integers(0, 2)), replace=False)]
         cluster = clusters.regular(slots, nodes, groups, failed_nodes=dead, taper=[float(rng.uniform(0.2, 1))])
