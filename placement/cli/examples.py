@@ -18,7 +18,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "drill": ("placement drill plan --days 1",),
     "fleet plan": ("placement fleet plan fleet.yaml --effort 0 -o fleet",),
     "fleet show": ("placement fleet show fleet",),
-    "map": ("placement map vision-language-576 gb200-su -o mapped",),
+    "map": (
+        "placement map vision-language-576 gb200-su -o mapped",
+        "placement verify mapped",
+        "placement export mapped --to slurm -o mapped-slurm",
+    ),
     "diff": ("placement diff plan repaired",),
     "compare": ("placement compare plan",),
     "export": ("placement export plan --to slurm -o job",),

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from placement.spec.fields import Bytes, Count, Flag, Positive, Schema, Text, Whole
+from placement.spec.job import Pins
 
 
 class AxesSchema(Schema):
@@ -42,7 +43,7 @@ class TowerSchema(Schema):
     model: Text | None = Field(None, description="Model file, beside this file, or the name of an example")
     job: Text | None = Field(None, description="Job file, beside this file")
     gpus: Count | None = Field(None, description="With `model`: at most so many GPUs")
-    pins: dict[Text, Text] = Field(default_factory=dict, description="With `model`: degrees and choices that are fixed")
+    pins: Pins | None = Field(None, description="With `model`: degrees and choices that are fixed")
     axes: AxesSchema | None = Field(None, description="Instead of a model: degrees")
     bytes: AxisBytesSchema | None = Field(None, description="With `axes`: what one rank sends in a step along each axis")
     ranks: Count | None = Field(None, description="Instead of both: how many ranks, of no structure of their own")

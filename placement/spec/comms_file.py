@@ -102,7 +102,7 @@ def _ask(found: Collector, doc: Document, name: str, tower: TowerSchema, folder:
     options = {} if tower.gpus is None else {"max_gpus": tower.gpus}
     file = None if tower.job is None else str(folder / tower.job)
     pins = Label(doc.span(("towers", name, "pins")))
-    job = _gather(found, lambda: load_job(file, read[1], dict(tower.pins), **options), pins)
+    job = _gather(found, lambda: load_job(file, read[1], dict(tower.pins or {}), **options), pins)
     return None if job is None else Ask(read[0], job)
 
 
