@@ -18,7 +18,7 @@ from tests.conformance.test_help_examples import EXAMPLES, KNOWN, folder  # noqa
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 LINE = re.compile(r"^\$ (placement .*)$", re.MULTILINE)
-HOW_TO = ("plan", "topology", "model", "towers", "launchers", "report", "calibrate", "repair", "reference")  # one for each group
+HOW_TO = ("plan", "topology", "model", "towers", "launchers", "report", "calibrate", "repair", "reference")  # of each group
 
 
 @pytest.fixture(scope="module")
