@@ -25,19 +25,20 @@ def compile_plan(cluster: Cluster, model: ModelGraph, job: Job, efficiency: Effi
     from placement.passes.longhaul import across
     from placement.passes.place import launcher_default
     from placement.passes.problem import placement_floor_s, polish, problem, realise
-    from placement.passes.search import search
+    from placement.passes.tight import parted, search_all
 
     task = problem(cluster, model, job, efficiency)
-    best, seen = search(task, observe)
+    best, seen = search_all(task, observe)
     chosen = polish(task, best)
     seen = replace(seen, bound_s=min(seen.bound_s, chosen.cost.step_s))
     observe("baseline", 0, 1, "launcher's default order")
     default = realise(task, chosen.strategy, chosen.stages, launcher_default(cluster, chosen.strategy, job))
     observe("certificate", 0, 1, "lower bounds for any placement")
     certificate = certify(cluster, chosen.strategy, chosen.placement, chosen.traffic, job.ragged)
-    floor_s = placement_floor_s(task, chosen.strategy, chosen.stages, certificate.cell > 0)
+    floor_s = placement_floor_s(task, chosen.strategy, chosen.stages, certificate.cell)
     certificate = replace(certificate, step_s=chosen.cost.step_s, step_bound_s=min(floor_s, chosen.cost.step_s))
-    told = (*warnings(job, default.cost, chosen.cost), *across(cluster, chosen.cost.bytes_tier))
+    about = (*parted(certificate, chosen.strategy), *across(cluster, chosen.cost.bytes_tier))
+    told = (*warnings(job, default.cost, chosen.cost), *about)
     sure = of_candidate(cluster, model, job, efficiency, chosen)
     return Plan(cluster, model, job, efficiency, chosen, default.cost, certificate, seen, told, sure)
 

@@ -128,7 +128,7 @@ def settled(task: Problem, standing: Standing, chosen: Candidate) -> Plan:
     """The whole plan around a repaired candidate: baseline and certificate on the cluster as it is now."""
     from placement.compile import warnings
     from placement.cost.confidence import of_candidate
-    from placement.passes.bound import certify
+    from placement.passes.bound import certify, parted_cells
     from placement.passes.place import launcher_default
     from placement.passes.problem import placement_floor_s, realise
 
@@ -136,10 +136,13 @@ def settled(task: Problem, standing: Standing, chosen: Candidate) -> Plan:
     if standing.narrower:
         moved = chosen.cost.bytes_tier.values()
         plan_bytes = {t.name: sum(axis[t.name] for axis in moved) for t in task.cluster.tiers}
-        certificate = replace(standing.certificate, plan_bytes=plan_bytes, step_s=chosen.cost.step_s)
+        whole, parted = parted_cells(task.cluster, chosen.strategy, chosen.placement, task.job.ragged)
+        certificate = replace(
+            standing.certificate, plan_bytes=plan_bytes, step_s=chosen.cost.step_s, whole=whole, parted=parted
+        )
     else:
         found = certify(task.cluster, chosen.strategy, chosen.placement, chosen.traffic, task.job.ragged, quick=True)
-        floor_s = placement_floor_s(task, chosen.strategy, chosen.stages, found.cell > 0)
+        floor_s = placement_floor_s(task, chosen.strategy, chosen.stages, found.cell)
         certificate = replace(found, step_s=chosen.cost.step_s, step_bound_s=min(floor_s, chosen.cost.step_s))
     told = dict.fromkeys((*standing.warnings, *warnings(task.job, default.cost, chosen.cost)))
     sure = of_candidate(task.cluster, task.model, task.job, task.efficiency, chosen)

@@ -9,9 +9,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from placement.cost.spares import poisson_quantile
-from placement.ir import Cluster, Spares, State, Strategy
+from placement.ir import Cluster, Job, Spares, State, Strategy
 from placement.ir._array import Bools, Ints
 
+# What cells keep together: every group, those of tensors and experts, or those of tensors alone. Where whole cells do not all
+# fit, smaller ones may.
+WHOLE, EXPERTS, TENSORS = range(3)
 DEGREE_KEYS = ("tp", "cp", "gtp", "dp", "pp", "etp", "ep", "egtp", "edp")
 
 
@@ -93,26 +96,52 @@ def capacity(cluster: Cluster, cell: int | Ints, ragged: bool = False, spares: S
     return np.asarray(cells_K, np.int64)
 
 
-def cell_size(cluster: Cluster, strategy: Strategy, ragged: bool = False) -> int:
+def cell_size(cluster: Cluster, strategy: Strategy, ragged: bool = False, keep: int = WHOLE) -> int:
     """Ranks of one cell of a strategy; see `cell_sizes`."""
     ragged = may_split(cluster, strategy.world_size, ragged)
     degrees = {a: np.array([strategy.size(a)]) for a in DEGREE_KEYS}
-    return int(cell_sizes(degrees, largest_domain(cluster, ragged))[0])
+    return int(kept_sizes(cluster, degrees, keep, ragged)[0])
+
+
+def kept_cell(cluster: Cluster, strategy: Strategy, job: Job) -> int:
+    """Ranks of the largest cell of a strategy that fits the cluster often enough; whole groups where nothing does, or where
+    only the spares that the job keeps are in the way.
+    """
+    loose = may_split(cluster, strategy.world_size, job.ragged)
+    sizes = [cell_size(cluster, strategy, job.ragged, keep) for keep in (WHOLE, EXPERTS, TENSORS)]
+    for keep, cell in enumerate(sizes):
+        need = strategy.world_size // cell
+        if int(capacity(cluster, cell, loose, job.spares)) >= need:
+            return cell
+        if keep == WHOLE and int(capacity(cluster, cell, loose)) >= need:
+            break
+    return sizes[WHOLE]
+
+
+def kept_sizes(cluster: Cluster, degrees: Mapping[str, Ints], keep: int, ragged: bool = False) -> Ints:
+    """`cell_sizes` on a cluster. Cells of tensor groups alone are made up to whole nodes where expert groups are. (S,)"""
+    domain = largest_domain(cluster, ragged)
+    cell_S = cell_sizes(degrees, domain, keep)
+    if keep < TENSORS or ragged:
+        return cell_S
+    node_S: Ints = np.lcm(cell_S, cluster.gpus_per_node)
+    return np.asarray(np.where(cell_sizes(degrees, domain, EXPERTS) % node_S == 0, node_S, cell_S), np.int64)
 
 
 def largest_domain(cluster: Cluster, ragged: bool = False) -> int:
     return int(domain_gpus(cluster, ragged).max(initial=1))
 
 
-def cell_sizes(degrees: Mapping[str, Ints], domain: int) -> Ints:
+def cell_sizes(degrees: Mapping[str, Ints], domain: int, keep: int = WHOLE) -> Ints:
     """Ranks of a cell for many strategies: the largest aligned block that fits `domain` GPUs. (S,)
 
     In order of weight: tp, then expert groups (etp, ep), then cp, then the weight gathers (gtp, egtp). A group that does not
-    fit on top of what is already there adds its largest divisor that does, and spans domains.
+    fit on top of what is already there adds its largest divisor that does, and spans domains. `keep`: which of them count.
     """
     tp, cp, gtp, etp, ep, egtp = (np.asarray(degrees[k], np.int64) for k in ("tp", "cp", "gtp", "etp", "ep", "egtp"))
     cell_S: Ints = np.ones(np.broadcast_shapes(tp.shape, ep.shape), np.int64)
-    for inner, size in ((1, tp), (1, etp), (etp, ep), (tp, cp), (tp * cp, gtp), (etp * ep, egtp)):
+    groups = ((1, tp), (1, etp), (etp, ep), (tp, cp), (tp * cp, gtp), (etp * ep, egtp))
+    for inner, size in groups[: (len(groups), 3, 2)[keep]]:
         cell_S = _grow(cell_S, np.broadcast_to(inner, cell_S.shape), np.broadcast_to(size, cell_S.shape), domain)
     return cell_S
 

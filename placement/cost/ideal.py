@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from placement.cost.cells import cell_sizes, domain_gpus, largest_domain
+from placement.cost.cells import TENSORS, WHOLE, cell_sizes, domain_gpus, kept_sizes, largest_domain
 from placement.ir import AXES, Cluster, Spans
 from placement.ir._array import Bools, Floats, Ints, distinct
 
@@ -27,6 +27,29 @@ class _Room:
     cells_S: Floats
     groups_S: Floats
     uplink_Bps: float
+
+
+def kept_spans(
+    cluster: Cluster, degrees: Mapping[str, Ints], keep: int, *, ragged: bool = False, axes: Collection[str] = AXES,
+    cell_S: Ints | None = None,
+) -> Spans:  # fmt: skip
+    """`ideal_spans` of placements that keep the cells of `keep`, and do not keep more.
+
+    Where expert groups are not kept one of them is in two domains at least: half of its members or fewer share one of these,
+    and send what goes to the others over their own adapters.
+    """
+    if cell_S is None and keep > WHOLE:
+        cell_S = kept_sizes(cluster, degrees, keep, ragged)
+    found = ideal_spans(cluster, degrees, ragged=ragged, axes=axes, cell_S=cell_S)
+    if keep < TENSORS or "ep" not in axes:
+        return found
+    ep, n_S = AXES.index("ep"), np.asarray(degrees["ep"], float)
+    members, a2a = found.members.copy(), found.a2a_spB.copy()
+    half_S = np.maximum(n_S // 2, 1.0)
+    share_S = (n_S - half_S) / np.maximum(n_S - 1.0, 1.0)
+    members[:, ep, 0] = np.minimum(members[:, ep, 0], half_S)
+    a2a[:, ep, 0] = np.maximum(a2a[:, ep, 0], share_S / float(cluster.nic_Bps_N.max()))
+    return Spans(members, found.ring_spB, a2a, found.hop)
 
 
 def ideal_spans(
@@ -44,7 +67,7 @@ def ideal_spans(
     world_S = size["tp"] * size["cp"] * size["dp"] * size["pp"]
     small_S = world_S < cluster.gpus_per_node
     if small_S.any() and not ragged:
-        return _merged(cluster, size, small_S, cells, axes)
+        return _merged(cluster, size, small_S, cells, axes, cell_S)
     if cell_S is None:
         cell_S = cell_sizes(size, largest_domain(cluster, ragged)) if cells else np.ones(len(world_S), np.int64)
     stride = _strides(size)
@@ -65,13 +88,16 @@ def ideal_spans(
     return Spans(*(np.moveaxis(x, -1, 0) for x in (members_ATS, ring_ATS, a2a_ATS)))
 
 
-def _merged(cluster: Cluster, size: Mapping[str, Ints], small_S: Bools, cells: bool, axes: Collection[str]) -> Spans:
+def _merged(
+    cluster: Cluster, size: Mapping[str, Ints], small_S: Bools, cells: bool, axes: Collection[str], cell_S: Ints | None
+) -> Spans:
     """Jobs smaller than a node may take a part of one, so they follow the rules of ragged jobs."""
     shape = (len(small_S), len(AXES), len(cluster.tiers))
     out = [np.empty(shape) for _ in range(3)]
     for ragged, rows in ((True, np.flatnonzero(small_S)), (False, np.flatnonzero(~small_S))):
         if rows.size:
-            spans = ideal_spans(cluster, {k: v[rows] for k, v in size.items()}, cells=cells, ragged=ragged, axes=axes)
+            some, cell = {k: v[rows] for k, v in size.items()}, None if cell_S is None or ragged else cell_S[rows]
+            spans = ideal_spans(cluster, some, cells=cells, ragged=ragged, axes=axes, cell_S=cell)
             for whole, part in zip(out, (spans.members, spans.ring_spB, spans.a2a_spB), strict=True):
                 whole[rows] = part
     return Spans(*out)

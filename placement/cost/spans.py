@@ -6,7 +6,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from placement.cost.crossings import Axis, along, boundaries, clique_load, fewest_members, path_load, ring_load, view
+from placement.cost.crossings import (
+    Axis,
+    along,
+    boundaries,
+    clique_load,
+    fewest_members,
+    path_load,
+    pieces,
+    ring_load,
+    view,
+)
 from placement.cost.forward import forwarding
 from placement.cost.ideal import ideal_spans
 from placement.ir import AXES, Cluster, Placement, Spans, State, Strategy
@@ -35,9 +45,28 @@ def spans_of(cluster: Cluster, strategy: Strategy, placement: Placement) -> Span
             members_AT[a, t] = fewest_members(axis)
             ring_AT[a, t] = worst_s(_edges(axis, strategy, name), uplink_Bps_J)
             a2a_AT[a, t] = worst_s(clique_load(axis), uplink_Bps_J)
+            if t == 0 and name == "ep":
+                a2a_AT[a, t] = max(a2a_AT[a, t], own_s(axis, slowest_adapter(cluster, placement)))
     found = forwarding(cluster, strategy, placement)
     ring_AT[:, 0] = np.maximum(ring_AT[:, 0], found.nic_spB_A)
     return Spans(members_AT, ring_AT, a2a_AT, found.hop_A if found.hop_A.any() else None)
+
+
+def own_s(axis: Axis, slowest_J: Floats) -> float:
+    """Seconds per byte of the busiest adapter in an all-to-all: a member sends what goes to other domains over its own,
+    however many others of its domain send nothing.
+    """
+    group_K, count_K, _ = pieces(axis)
+    return float(((axis.size - count_K) / ((axis.size - 1) * np.maximum(slowest_J[group_K], 1e-9))).max())
+
+
+def slowest_adapter(cluster: Cluster, placement: Placement) -> Floats:
+    """Bytes/s of the slowest adapter in use of each NVLink domain, (J,)."""
+    tier, slots = cluster.tiers[0], cluster.gpus_per_node
+    node_U = np.flatnonzero(np.bincount(placement.gpu_R // slots, minlength=cluster.num_nodes))
+    slowest_J = np.full(tier.num_groups, np.inf)
+    np.minimum.at(slowest_J, tier.group_N[node_U], cluster.nic_Bps_N[node_U])
+    return slowest_J
 
 
 def paced_uplinks(cluster: Cluster, placement: Placement) -> Floats:
@@ -45,11 +74,12 @@ def paced_uplinks(cluster: Cluster, placement: Placement) -> Floats:
     all of a domain are worth that one; at most their sum.
     """
     tier, slots = cluster.tiers[0], cluster.gpus_per_node
-    node_U = np.flatnonzero(np.bincount(placement.gpu_R // slots, minlength=cluster.num_nodes))
     present_N = np.isin(cluster.state_N, (State.OK, State.RESERVED))
-    slowest_J = np.full(tier.num_groups, np.inf)
-    np.minimum.at(slowest_J, tier.group_N[node_U], cluster.nic_Bps_N[node_U])
-    paced_J = slowest_J * np.maximum(np.bincount(tier.group_N[present_N], minlength=tier.num_groups), 1) * slots
+    paced_J = (
+        slowest_adapter(cluster, placement)
+        * np.maximum(np.bincount(tier.group_N[present_N], minlength=tier.num_groups), 1)
+        * slots
+    )
     slowed_J = paced_J < tier.uplink_Bps_J * (1.0 - 1e-9)
     return np.asarray(np.where(slowed_J, paced_J, tier.uplink_Bps_J)) if slowed_J.any() else tier.uplink_Bps_J
 

@@ -118,7 +118,8 @@ class Certificate:
     `lower_bytes[tier]` <= `plan_bytes[tier]`; `method[tier]` names the bound that won. `joint_bytes` bounds the sum over tiers
     by what holds for all of them at once, `joint_method` says how, `witness` with what. `gap` = plan / bound - 1 of the total.
     `kept_bytes`, `kept_joint`: what must leave if `cell` consecutive ranks each share an NVLink domain, as they do here (cell
-    0: they do not, or nothing is known). `step_bound_s`: what the step takes under every such placement, `step_s` under this.
+    0: they do not, or nothing is known). `parted` of the cells of `whole` ranks, all groups together, leave their domain.
+    `step_bound_s`: what the step takes under every such placement, `step_s` under this.
     """
 
     lower_bytes: Mapping[str, float]
@@ -132,6 +133,8 @@ class Certificate:
     cell: int = 0
     kept_bytes: Mapping[str, float] = field(default_factory=dict)
     kept_joint: float = 0.0
+    whole: int = 0
+    parted: int = 0
 
     @property
     def gap(self) -> float:

@@ -16,7 +16,7 @@ from itertools import pairwise, product, takewhile
 
 import numpy as np
 
-from placement.cost.cells import cell_size, domain_cells, may_split
+from placement.cost.cells import EXPERTS, TENSORS, WHOLE, cell_size, domain_cells, may_split
 from placement.cost.traffic import tier_bytes
 from placement.ir import Certificate, Cluster, Placement, Strategy, Term, Traffic, Witness
 from placement.ir._array import Floats, Ints
@@ -56,20 +56,30 @@ def certify(
     enough = 0.0 if quick else sum(plan.values()) / (1 + CLOSE)
     found = lower_bytes(cluster, strategy, traffic, enough=enough)
     cell, kept, joint = _kept(cluster, strategy, placement, traffic, ragged, enough)
+    whole, parted = parted_cells(cluster, strategy, placement, ragged)
     return Certificate(
         found.lower, plan, found.method, found.joint, found.joint_method, found.witness, cell=cell,
         kept_bytes={n: max(b, found.lower[n]) for n, b in kept.items()}, kept_joint=max(joint, found.joint) if kept else 0.0,
+        whole=whole, parted=parted,
     )  # fmt: skip
+
+
+def parted_cells(cluster: Cluster, strategy: Strategy, placement: Placement, ragged: bool) -> tuple[int, int]:
+    """Ranks of a whole cell, and how many of these leave their NVLink domain."""
+    whole = cell_size(cluster, strategy, ragged)
+    domain_CR = cluster.tiers[0].group_N[placement.gpu_R // cluster.gpus_per_node].reshape(-1, whole)
+    return whole, int((domain_CR != domain_CR[:, :1]).any(axis=1).sum())
 
 
 def _kept(
     cluster: Cluster, strategy: Strategy, placement: Placement, traffic: Traffic, ragged: bool, enough: float
 ) -> tuple[int, Mapping[str, float], float]:  # fmt: skip
     """(ranks of a cell, bound by tier, of all tiers) under placements that keep cells; none if this one does not."""
-    cell = cell_size(cluster, strategy, ragged)
     domain_R = cluster.tiers[0].group_N[placement.gpu_R // cluster.gpus_per_node]
+    sizes = [cell_size(cluster, strategy, ragged, keep) for keep in (WHOLE, EXPERTS, TENSORS)]
+    cell = next((c for c in sizes if not (domain_R.reshape(-1, c) != domain_R[::c, None]).any()), 1)
     small = contracted(strategy, traffic, cell) if cell > 1 else None
-    if small is None or bool((domain_R.reshape(-1, cell) != domain_R[::cell, None]).any()):
+    if small is None:
         return 0, {}, 0.0
     room_J = domain_cells(cluster, cell, may_split(cluster, strategy.world_size, ragged))
     if room_J.sum() < strategy.world_size // cell:  # it keeps cells, but parts nodes, which those placements do not

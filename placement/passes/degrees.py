@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from placement.diag import Infeasible
 from placement.ir import Candidate, Strategy
 from placement.passes.problem import Problem
-from placement.passes.search import Observe, search
+from placement.passes.search import Observe
 from placement.passes.strategies import space
+from placement.passes.tight import search_all
 
 NEAR = 2  # degrees that are tried on either side
 PINNABLE = ("tp", "cp", "ep", "etp", "dp", "pp")
@@ -41,7 +42,7 @@ def other_degrees(task: Problem, strategy: Strategy, axis: str, observe: Observe
 def _degree(task: Problem, axis: str, degree: int, observe: Observe) -> Degree:
     pinned = replace(task, job=replace(task.job, pins={**task.job.pins, axis: degree}))
     try:
-        best, seen = search(pinned, observe)
+        best, seen = search_all(pinned, observe)
     except Infeasible as error:
         return Degree(degree, None, True, next(iter(error.rejected), str(error)))
     return Degree(degree, best, seen.proven, "")

@@ -14,6 +14,7 @@ from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
+from placement.cost.cells import WHOLE
 from placement.cost.schedules import misfit
 from placement.diag import Infeasible
 from placement.ir import Candidate, Job, Strategy
@@ -57,7 +58,7 @@ def _priced(task: Problem, strategy: Strategy, upper_s: float) -> Candidate | No
             return None
         strategy, stages = relaxed.strategy, relaxed.stages
         found = place(task.cluster, strategy, relaxed.traffic, task.job, aim=QUICK)
-        placements = in_order(task.cluster, strategy, task.job), found
+        placements = [found, *([in_order(task.cluster, strategy, task.job)] if task.keep == WHOLE else [])]
     except Infeasible:
         return None
     return min((realise(task, strategy, stages, p) for p in placements), key=lambda c: c.cost.step_s)

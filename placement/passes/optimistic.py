@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from placement.cost.context import context
-from placement.cost.ideal import ideal_spans
+from placement.cost.ideal import kept_spans
 from placement.cost.layers import LayerCost, join_layers, layer_cost
 from placement.cost.memory_bound import Held, held_of, join_held
 from placement.cost.pipeline_bound import lead_weights, makespan_bound
 from placement.cost.shards import Shards
 from placement.cost.step import all_params_s, overhead_s
-from placement.ir import AXES, SCHEDULES, Cluster, Job, Spans
+from placement.ir import AXES, SCHEDULES, Job, Spans
 from placement.ir._array import Floats, Ints
 from placement.passes.problem import Problem
 from placement.passes.strategies import Rows, Whole, length, take
@@ -71,7 +71,7 @@ def prices(task: Problem, shards: Rows) -> tuple[Prices, LayerCost]:
     for i in range(0, length(shards), CHUNK):
         rows = take(shards, slice(i, i + CHUNK))
         some = Shards(*(rows[n] for n in names))
-        layer = layer_cost(task.model, task.job, task.hw, task.efficiency, some, shard_spans(task.cluster, rows))
+        layer = layer_cost(task.model, task.job, task.hw, task.efficiency, some, shard_spans(task, rows))
         parts.append((_totals(task, rows, layer), layer))
     return join_prices([p for p, _ in parts]), join_layers([layer for _, layer in parts])
 
@@ -94,11 +94,11 @@ def allowed_recompute(job: Job) -> tuple[str, ...]:
     return tuple(m for m in job.recompute if str(job.pins.get("recompute", m)) == m)
 
 
-def shard_spans(cluster: Cluster, rows: Rows) -> Spans:
+def shard_spans(task: Problem, rows: Rows) -> Spans:
     """Ideal spans of the axes inside a layer, whatever the outer degrees will be: (K, A, T)."""
     one = np.ones_like(rows["tp"])
     degrees = {a: rows.get(a, one) for a in AXES}
-    return ideal_spans(cluster, degrees | {"dp": rows["gtp"], "pp": one, "edp": rows["egtp"]})
+    return kept_spans(task.cluster, degrees | {"dp": rows["gtp"], "pp": one, "edp": rows["egtp"]}, task.keep)
 
 
 def fullest(task: Problem, value_SY: Floats, pp_S: Ints) -> Floats:
@@ -176,7 +176,9 @@ def facts(task: Problem, prices: Prices, rows: Rows) -> Facts:
     dense, expert = fullest_params(task, prices, rows)
     dp_cp, edp = rows["dp"] * rows["cp"] // rows["gtp"], rows["edp"] // rows["egtp"]
     known = None if job.ragged else rows["cell"]
-    spans = ideal_spans(task.cluster, rows, axes=("cp", "dp", "edp"), cell_S=known)  # those that gradients travel along
+    spans = kept_spans(
+        task.cluster, rows, task.keep, axes=("cp", "dp", "edp"), cell_S=known
+    )  # those that gradients travel along
 
     def alone_s(element_bytes: float) -> Floats:
         sizes = np.asarray(dp_cp, float), np.asarray(edp, float)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from placement.cost.cells import capacity
+from placement.cost.cells import TENSORS, capacity
 from placement.cost.memory import limit_bytes
 from placement.cost.pipeline_bound import makespan_bound
 from placement.ir import SCHEDULES, SHARDING, Job
@@ -60,6 +60,8 @@ def grow(task: Problem, space: Space) -> Tree:
     """Every outer row that divides, fits the cluster and may fit the memory, bounded by its cheapest shard."""
     domain, pps = domain_gpus(task.cluster), np.array(space.pp, dtype=np.int64)
     head, experts, table = heads(space, task.job), expert_rows(space, domain), leaf_table(space)
+    if task.keep == TENSORS:  # nothing but expert groups is parted there
+        experts = take(experts, experts["ep"] > 1)
     per_P = np.array([fitting(table, pp, task.model.num_blocks).sum() for pp in space.pp], dtype=np.int64)
     rows, even_A = replicas(space, task.job)
     shards_A = _num_shards(space, rows, experts, domain)

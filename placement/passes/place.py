@@ -15,7 +15,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-from placement.cost.cells import capacity, cell_size
+from placement.cost.cells import capacity, cell_size, kept_cell
 from placement.cost.crossings import TierView
 from placement.cost.spans import seconds_J
 from placement.cost.traffic import axis_load
@@ -65,7 +65,7 @@ STEP_TIME, BYTES, QUICK = Aim(), Aim(busiest=0.0, even=1.0), Aim(refine=False)
 
 def cells(cluster: Cluster, strategy: Strategy, job: Job) -> tuple[int, int]:
     """(ranks of a cell, number of cells) of a strategy."""
-    cell = cell_size(cluster, strategy, job.ragged)
+    cell = kept_cell(cluster, strategy, job)
     return cell, strategy.world_size // cell
 
 
@@ -74,15 +74,19 @@ def place(
 ) -> Placement:  # fmt: skip
     """The best structured placement by `score`: every cell in one NVLink domain, nodes whole, spares kept.
 
-    Never worse than the launcher's order where that keeps the same rules. `cell`: ranks that must share a domain, if other than
-    `cell_size` says. Raises Infeasible when the cells do not fit, or when the rails are apart and a communicator would need a
-    path between them.
+    Where whole cells do not all fit, as few as can be are parted (`kept_cell`). Never worse than the launcher's order where
+    that keeps the same rules. `cell`: ranks that must share a domain, if others. Raises Infeasible when the cells do not fit,
+    or when the rails are apart and a communicator would need a path between them.
     """
-    best: tuple[Score, Placement] | None = None
+    best: tuple[tuple[float, ...], Placement] | None = None
     for sites in _choices(cluster, strategy, job, cell):
         domain_C = _best_cells(cluster, strategy, traffic, sites, job, aim)
         placement = expand(sites, domain_C)
-        found = (_slowdown(cluster, placement), *score_cells(cluster, strategy, traffic, sites, domain_C, aim))
+        found = (
+            _slowdown(cluster, placement),
+            sites.num_parted(domain_C),
+            *score_cells(cluster, strategy, traffic, sites, domain_C, aim),
+        )
         if best is None or found < best[0]:
             best = (found, placement)
     assert best is not None
@@ -113,8 +117,10 @@ def _best_cells(cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: S
     if tight is not None:
         unit_C = _searched(cluster, strategy, traffic, tight.sites, aim, others, [], math.inf)
         others = [seated(tight, strategy, traffic, unit_C)]
+        if sites.parted:  # no other layout parts so few groups
+            return others[0]
     limit = math.inf
-    if launcher_C is not None and aim.busiest:
+    if launcher_C is not None and aim.busiest and not sites.parted:
         limit = score_cells(cluster, strategy, traffic, sites, launcher_C, aim)[2]
     return _searched(cluster, strategy, traffic, sites, aim, fixed, others, limit)
 
@@ -141,7 +147,8 @@ def _searched(
         return [(score_of(c), len(found) + i, c) for i, c in enumerate(made)]
 
     def best() -> tuple[CellScore, int, Ints]:
-        return min((f for f in found if f[0][2] <= limit), key=lambda f: f[:2])
+        kept = (f for f in found if f[0][2] <= limit)
+        return min(kept, key=lambda f: (sites.parted and sites.num_parted(f[2]), *f[:2]))
 
     found += scored(fixed)
     plain = shop.plain()

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from placement.cost.cells import WHOLE, cell_size, kept_cell
 from placement.cost.hardware import Hardware, hardware
-from placement.cost.ideal import ideal_spans
+from placement.cost.ideal import ideal_spans, kept_spans
 from placement.cost.layers import LayerCost, layer_cost
 from placement.cost.shards import shards_of
 from placement.cost.spans import spans_of
@@ -37,13 +38,17 @@ from placement.passes.place import place
 
 @dataclass(frozen=True)
 class Problem:
-    """Everything that is given. `hw`: facts of the GPUs that the job may use."""
+    """Everything that is given. `hw`: facts of the GPUs that the job may use.
+
+    `keep`: what the strategies looked at keep in one NVLink domain (`cells.cell_sizes`), and no more than that.
+    """
 
     cluster: Cluster
     model: ModelGraph
     job: Job
     efficiency: Efficiency
     hw: Hardware
+    keep: int = WHOLE
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,8 @@ def relax(task: Problem, strategy: Strategy, layer: LayerCost | None = None, k: 
 
     `layer` row `k`: prices of the strategy's shard on ideal spans, where the search has them already.
     """
-    spans = _first(ideal_spans(task.cluster, {a: np.array([strategy.size(a)]) for a in AXES}, ragged=task.job.ragged))
+    degrees = {a: np.array([strategy.size(a)]) for a in AXES}
+    spans = _first(kept_spans(task.cluster, degrees, task.keep, ragged=task.job.ragged))
     if layer is None:
         layer = _layer(task, strategy, spans)
     stages = partition(task.model, task.job, task.hw, strategy, layer, k)
@@ -151,10 +157,13 @@ def realise(task: Problem, strategy: Strategy, stages: Stages, placement: Placem
     return Candidate(strategy, stages, placement, moved, cost)
 
 
-def placement_floor_s(task: Problem, strategy: Strategy, stages: Stages, cells: bool) -> float:
-    """Seconds that a step of these stages takes under every placement (that keeps `cells`): on spans that none can beat."""
+def placement_floor_s(task: Problem, strategy: Strategy, stages: Stages, cell: int) -> float:
+    """Seconds that a step of these stages takes under every placement (that keeps cells of so many ranks, if any): on spans
+    that none can beat.
+    """
     degrees = {a: np.array([strategy.size(a)]) for a in AXES}
-    spans = _first(ideal_spans(task.cluster, degrees, cells=cells, ragged=task.job.ragged))
+    known_S = np.array([cell]) if cell else None
+    spans = _first(ideal_spans(task.cluster, degrees, cells=cell > 0, ragged=task.job.ragged, cell_S=known_S))
     layer = _layer(task, strategy, spans)
     return step_cost(task.model, task.job, task.hw, task.efficiency, strategy, stages, spans, layer).step_s
 
@@ -197,7 +206,8 @@ def polish(task: Problem, found: Candidate) -> Candidate:
     except Infeasible:  # structure crosses rails that are apart; the order that was found does not
         return _recut(task, found)
     placed = realise(task, found.strategy, found.stages, placement)
-    return _recut(task, placed if placed.cost.step_s <= found.cost.step_s else found)
+    parted = kept_cell(task.cluster, found.strategy, task.job) < cell_size(task.cluster, found.strategy, task.job.ragged)
+    return _recut(task, placed if parted or placed.cost.step_s <= found.cost.step_s else found)
 
 
 def _recut(task: Problem, found: Candidate) -> Candidate:

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
 
+from placement.cost.cells import WHOLE
 from placement.cost.layers import LayerCost
 from placement.cost.step import dp_windows
 from placement.diag import Infeasible
@@ -115,19 +116,19 @@ class _Open:
         return float(self.leaves.bounds.step_S[self.at])
 
 
-def search(task: Problem, observe: Observe) -> tuple[Candidate, Search]:
-    """The best plan of the whole space under the cost model, and what was seen on the way.
+def search(task: Problem, observe: Observe, known: Sequence[Candidate] = ()) -> tuple[Candidate, Search]:
+    """The best plan of the whole space under the cost model, or of `known`, and what was seen on the way.
 
     Raises Infeasible with the histogram of rejections if nothing fits.
     """
     choices = space(task.cluster, task.model, task.job)
     tree = grow(task, choices)
-    state = _State(tree, Counter(tree.rejected))
+    state = _State(tree, Counter(tree.rejected), placed=list(known))
     budget = BUDGETS[task.job.effort]
     stopped = ""
     _scout(task, state, budget.stages // SCOUTS)
     while state.bound_s < state.upper_s:
-        if state.pipelines >= budget.stages or len(state.placed) >= budget.places:
+        if state.pipelines >= budget.stages or len(state.placed) >= budget.places + len(known):
             stopped = "budget"
             break
         _step(task, state)
@@ -300,7 +301,9 @@ def _cut(task: Problem, state: _State, leaves: _Open, bound_s: float) -> None:
         return
     bound_s = max(found.cost.step_s, bound_s)
     state.push(bound_s, RELAXED, found)
-    if bound_s < PROBE * state.upper_s:  # much better than all before: what it costs in plain order prunes the rest
+    if (
+        bound_s < PROBE * state.upper_s and task.keep == WHOLE
+    ):  # much better than all before: what it costs in plain order prunes the rest
         plain = _placed(task, found, lambda: in_order(task.cluster, found.strategy, task.job))
         state.placed += [plain] if plain else []
 
@@ -308,7 +311,9 @@ def _cut(task: Problem, state: _State, leaves: _Open, bound_s: float) -> None:
 def _place(task: Problem, state: _State, relaxed: Relaxed, bound_s: float) -> None:
     """Price a relaxed strategy exactly; plain order is tried first and is enough where it is as good as ideal spans."""
     strategy, job = relaxed.strategy, task.job
-    found = _placed(task, relaxed, lambda: in_order(task.cluster, strategy, job))
+    found = None  # plain order parts more groups than it must
+    if task.keep == WHOLE:
+        found = _placed(task, relaxed, lambda: in_order(task.cluster, strategy, job))
     if found is None or found.cost.step_s > relaxed.cost.step_s * (1.0 + NEAR):
         other = _placed(task, relaxed, lambda: place(task.cluster, strategy, relaxed.traffic, job, aim=QUICK))
         found = min((c for c in (found, other) if c), key=lambda c: c.cost.step_s, default=None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from placement.cost.cells import cell_size, domain_cells, domain_gpus, granule, may_split, usable_nodes
+from placement.cost.cells import cell_size, domain_cells, domain_gpus, granule, kept_cell, may_split, usable_nodes
 from placement.diag import Infeasible
 from placement.ir import Cluster, Job, Placement, Strategy
 from placement.ir._array import Bools, Ints
@@ -19,7 +19,7 @@ class Sites:
     """`gpu_G` usable GPUs sorted by domain, those of weak nodes, then of nodes that lack GPUs, last in each.
 
     `first_D` where a domain starts; rooms in cells. `parent_TD` group of each domain at every tier. `block` cells fill whole
-    nodes of `node` GPUs.
+    nodes of `node` GPUs. `whole`: ranks of a cell if cells were not parted, else those of one.
     """
 
     cell: int
@@ -30,6 +30,16 @@ class Sites:
     parent_TD: Ints
     chip_D: Ints
     node: int = 1
+    whole: int = 0
+
+    @property
+    def parted(self) -> bool:
+        return self.whole > self.cell
+
+    def num_parted(self, domain_C: Ints) -> int:
+        """Whole cells that leave their domain."""
+        rows = domain_C.reshape(-1, max(self.whole // self.cell, 1))
+        return int((rows != rows[:, :1]).any(axis=1).sum())
 
 
 def sites_of(cluster: Cluster, strategy: Strategy, job: Job, avoid_N: Bools | None = None, cell: int = 0) -> Sites:
@@ -37,7 +47,8 @@ def sites_of(cluster: Cluster, strategy: Strategy, job: Job, avoid_N: Bools | No
 
     Raises Infeasible when the cells do not fit.
     """
-    cell = cell or cell_size(cluster, strategy, job.ragged)
+    whole = cell or cell_size(cluster, strategy, job.ragged)
+    cell = cell or kept_cell(cluster, strategy, job)
     loose = may_split(cluster, strategy.world_size, job.ragged)
     room_D = domain_cells(cluster, cell, loose, job.spares, avoid_N)
     _require_room(cluster, strategy, job, cell, room_D)
@@ -60,6 +71,7 @@ def sites_of(cluster: Cluster, strategy: Strategy, job: Job, avoid_N: Bools | No
         cluster.parent_TJ,
         chip_D,
         cluster.gpus_per_node,
+        whole,
     )
 
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from placement.cost.cells import capacity, cell_sizes, largest_domain
+from placement.cost.cells import capacity, kept_sizes
 from placement.cost.layers import LayerCost
 from placement.cost.memory import limit_bytes
+from placement.ir import Spares
 from placement.ir._array import Bools, Floats, distinct
 from placement.passes.leaves import BOUND, MEMORY, Fan, Leaves, bounded, fan_of, no_leaves
 from placement.passes.optimistic import Prices, join_prices, prices
@@ -42,7 +43,8 @@ class Shelf:
 class Known:
     """What opening rows has worked out so far: fans by (pp, whether a microbatch fills it), and priced shards by head.
 
-    `shards`: columns ep, etp, gtp, egtp, `cell` (ranks of one) and `room` (cells that the cluster holds), beside `prices`.
+    `shards`: columns ep, etp, gtp, egtp, `cell` (ranks of one), `room` (cells that the cluster holds) and `above` (ranks up to
+    which larger cells fit, and are searched apart), beside `prices`.
     """
 
     fans: dict[tuple[int, bool], Fan] = field(default_factory=dict)
@@ -74,10 +76,25 @@ def price_heads(task: Problem, tree: Tree, some: Sequence[int], known: Known) ->
     priced, layer = prices(task, together)
     order = np.lexsort((priced.total_K, np.repeat(np.arange(len(some)), size)))
     together = take(together, order)
-    sizes, which = distinct(cell_sizes(together, largest_domain(task.cluster, task.job.ragged)))
-    room = np.asarray(capacity(task.cluster, sizes, task.job.ragged, task.job.spares), np.int64)
-    columns = {n: together[n] for n in INNER} | {"cell": sizes[which], "room": room[which]}
+    columns = {n: together[n] for n in INNER} | _cells(task, together)
     known.add(columns, priced.at(order), layer.at(order), some, size)
+
+
+def _cells(task: Problem, shards: Rows) -> Rows:
+    """Columns of `Known`: of the cells that the task keeps, and of those that keep more."""
+    cluster, job = task.cluster, task.job
+    cell = np.asarray(kept_sizes(cluster, shards, task.keep, job.ragged), np.int64)
+    above = np.zeros_like(cell)
+    for more in range(task.keep):
+        larger = np.asarray(kept_sizes(cluster, shards, more, job.ragged), np.int64)
+        room = _rooms(task, larger, job.spares if more else Spares())
+        above = np.maximum(above, room * larger)
+    return {"cell": cell, "room": _rooms(task, cell, job.spares), "above": above}
+
+
+def _rooms(task: Problem, cell: Whole, spares: Spares) -> Whole:
+    sizes, which = distinct(cell)
+    return np.asarray(capacity(task.cluster, sizes, task.job.ragged, spares), np.int64)[which]
 
 
 def open_rows(task: Problem, tree: Tree, lo: int, hi: int, upper_s: float, known: Known) -> tuple[Leaves, Counter[str], int]:
@@ -157,6 +174,7 @@ def _fold(outer: Rows, inner: _Inner, known: Known, rejected: Counter[str]) -> _
     cell, world = shards["cell"][inner.k], (outer["stage"] * outer["pp"])[inner.row]
     cells = world // cell
     fits = (cells * cell == world) & (cells <= shards["room"][inner.k]) & (outer["whole"][inner.row] > 0)
+    fits &= world > shards["above"][inner.k]
     return inner.keep(fits, below, rejected, CELLS)
 
 

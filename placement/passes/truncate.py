@@ -93,7 +93,7 @@ def _seats(sites: Sites, inside: Inside, picked: Sequence[tuple[Ints, _Plan]]) -
         main_D[kids[: plan.mains]] = sites.room_D[kids[: plan.mains]] % inside.cells
         extra_D[kids[min(plan.mains, len(kids) - 1)]] += plan.extra
     seat_D = sites.room_D // inside.cells + (main_D > 0) + extra_D
-    return Seats(replace(sites, cell=sites.cell * inside.cells, room_D=seat_D), inside, sites.room_D, main_D)
+    return Seats(replace(sites, cell=sites.cell * inside.cells, room_D=seat_D, whole=0), inside, sites.room_D, main_D)
 
 
 def _prices(cluster: Cluster) -> Prices:

@@ -129,7 +129,8 @@ def _certificate(plan: Plan) -> dict[str, Any]:
     for name, kept in c.kept_bytes.items():
         tiers[name]["kept_bytes"] = kept
     return {
-        "cell": c.cell, "kept_joint_bytes": c.kept_joint, "kept_gap": c.kept_gap,
+        "cell": c.cell, "whole_cell": c.whole, "parted_cells": c.parted,
+        "kept_joint_bytes": c.kept_joint, "kept_gap": c.kept_gap,
         "tiers": tiers, "joint_bytes": c.joint_bytes, "joint_method": c.joint_method, "gap": c.gap,
         "step_time_s": c.step_bound_s, "step_gap": c.step_gap,
     }  # fmt: skip

@@ -37,7 +37,7 @@ def certificate_of(tree: Tree) -> Certificate:
     return Certificate(
         lower, found, method, told["joint_bytes"], told["joint_method"], witness, tree["predicted"]["step_time_s"],
         told["step_time_s"], told["cell"], {name: t["kept_bytes"] for name, t in tiers.items() if "kept_bytes" in t},
-        told["kept_joint_bytes"],
+        told["kept_joint_bytes"], told["whole_cell"], told["parted_cells"],
     )  # fmt: skip
 
 

@@ -52,6 +52,8 @@ def plan_schema() -> Schema:
             step_time_s=_AMOUNT | {"description": "No placement of these stages takes less, by prediction."},
             step_gap={"type": "number"}, kept_gap={"type": "number"}, kept_joint_bytes=_AMOUNT,
             cell=_COUNT | {"description": "Ranks that share an NVLink domain, as `kept_bytes` has it."},
+            whole_cell=_COUNT | {"description": "Ranks whose groups would all like to share an NVLink domain."},
+            parted_cells=_COUNT | {"description": "Blocks of `whole_cell` ranks that leave their NVLink domain."},
         ),
         search=_object(
             enumerated=_COUNT, feasible=_COUNT, scored=_COUNT, stopped_by=_TEXT, rejected=_map(_COUNT),

@@ -189,6 +189,7 @@ def _cells(case: Case, found: Findings, sent: dict[str, list[float]]) -> None:
     stated = {name: told["tiers"][name].get("kept_bytes", 0.0) for name in names}
     joint = max(math.fsum(stated.values()), told["kept_joint_bytes"])
     plan = math.fsum(told["tiers"][name]["plan_bytes"] for name in names)
+    _parted(case, found)
     found.close("`certificate.kept_gap`", told["kept_gap"], plan / joint - 1.0 if joint > 0 else told["gap"], 1e-6, 1e-8)
     if cell < 2:
         found.expect("`certificate.kept_joint_bytes` without cells", told["kept_joint_bytes"], 0.0)
@@ -210,6 +211,19 @@ def _cells(case: Case, found: Findings, sent: dict[str, list[float]]) -> None:
                 found.broken(f"the bound of {name} for cells, {stated[name]:.6g} B, is refuted by {label}: {total[name]:.6g} B")
         if _above(joint, math.fsum(total.values())):
             found.broken(f"the bound of all tiers for cells, {joint:.6g} B, is refuted by {label}")
+
+
+def _parted(case: Case, found: Findings) -> None:
+    """Whole cells hold whole tensor and expert groups, as far as a domain could; those that leave theirs are counted again."""
+    told, d = case.tree["certificate"], case.degrees
+    whole, domain_R = int(told["whole_cell"]), case.cluster.tiers[0].group_N[case.node_R]
+    block = math.lcm(d.tp, d.etp * d.ep)
+    if whole < 1 or d.world % whole or (block <= int(cell_rooms(case, 2)[0].max()) * 2 and whole % block):
+        found.broken(f"`certificate.whole_cell` of {whole} ranks does not hold tensor and expert groups, {block} ranks")
+        return
+    domain_CR = domain_R.reshape(-1, whole)
+    parted = int((domain_CR != domain_CR[:, :1]).any(axis=1).sum())
+    found.expect("`certificate.parted_cells`", told["parted_cells"], parted)
 
 
 def _seconds(case: Case, found: Findings) -> None:

@@ -74,6 +74,8 @@ def _lie(case: Case, axis: str, node_R: Array) -> Lie:
         members.append(int(together_R.min()))
         ring.append(_worst(_ring_load(case, axis, group_R, tier.num_groups), uplink_Bps_J))
         clique.append(_worst(np.bincount(group_R, outside_R, tier.num_groups), uplink_Bps_J))
+        if t == 0 and axis == "ep":  # a rank sends over its own adapter, at the pace of the slowest of its domain
+            clique[0] = max(clique[0], float((outside_R / _slowest_adapter(case, node_R)).max()))
     pairs = list(dict.fromkeys(stage_pairs(case))) if axis == "pp" else []
     hop, nic = messages(case, node_R, pairs) if pairs else rings(case, node_R, axis, place_in_group(d, axis)[1])
     ring[0] = max(ring[0], nic)
@@ -93,6 +95,15 @@ def domain_uplinks(case: Case, node_R: Array) -> Array:
     slowed = paced < uplink_Bps_J[domains] * (1.0 - 1e-9)
     uplink_Bps_J[domains[slowed]] = paced[slowed]
     return uplink_Bps_J
+
+
+def _slowest_adapter(case: Case, node_R: Array) -> Array:
+    """Bytes/s, for each rank."""
+    group_R = case.cluster.tiers[0].group_N[node_R]
+    order = np.argsort(case.cluster.nic_Bps_N[node_R], kind="stable")
+    domains, first = np.unique(group_R[order], return_index=True)
+    slowest: Array = case.cluster.nic_Bps_N[node_R[order[first]]][np.searchsorted(domains, group_R)]
+    return slowest
 
 
 def _ring_load(case: Case, axis: str, group_R: Array, num_groups: int) -> Array:

@@ -55,10 +55,10 @@ def test_ranks_that_split_a_node_are_refused_unless_ragged() -> None:
 
 
 def test_cells_that_do_not_fit_are_refused_with_numbers() -> None:
-    """Two racks of 72 hold two cells of 64, not three."""
-    strategy = clusters.strategy(tp=8, ep=64, dp=24)
+    """Two racks of 72 hold two tensor groups of 64, not three."""
+    strategy = clusters.strategy(tp=64, dp=3)
     with pytest.raises(Infeasible, match="3 cells of 64 ranks, but the NVLink domains hold 2"):
-        place(clusters.regular(4, 18, (2,)), strategy, ring(strategy, edp=1.0), JOB)
+        place(clusters.regular(4, 18, (2,)), strategy, ring(strategy, dp=1.0), JOB)
 
 
 def test_spare_racks_and_trays_stay_empty() -> None:

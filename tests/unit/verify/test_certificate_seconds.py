@@ -26,7 +26,7 @@ def test_seconds_are_derived_again(tmp_path: Path) -> None:
     cluster, model, job, efficiency = load_cluster("tiny"), tiny_model(tied=True), Job(64, 16), catalog.efficiency()
     plan = compiled(cluster, model, job, efficiency, tp=2, ep=2, dp=2, pp=2)
     task = problem(cluster, model, plan.job, efficiency)
-    floor_s = placement_floor_s(task, plan.chosen.strategy, plan.chosen.stages, plan.certificate.cell > 0)
+    floor_s = placement_floor_s(task, plan.chosen.strategy, plan.chosen.stages, plan.certificate.cell)
     step_s = plan.chosen.cost.step_s
     assert 0 < floor_s <= step_s * (1 + 1e-12)
     told = dataclasses.replace(plan.certificate, step_s=step_s, step_bound_s=min(floor_s, step_s))
