@@ -43,6 +43,7 @@ class Workshop:
         self.room = int(self.tree.room_LJ[-1].sum()) * sites.block
         self.boxes = _chains(cluster, self.grid, self.tree, sites.block)
         self.orders: dict[tuple[object, ...], Ints] = {}
+        self.fills: dict[tuple[object, ...], Ints] = {}  # orders of one ladder are laid over the same domains
 
     def plain(self) -> list[Layout]:
         """Every box chain, also without its inner boxes: where rooms are uneven, whole runs beat boxes that do not fit."""
@@ -75,10 +76,11 @@ class Workshop:
         order_C, block = self.orders[key], self.sites.block
         volumes = [math.prod(box) for box in layout.chain[layout.skip :]]
         ladder = tuple(sorted({1, *(v // block for v in volumes if v % block == 0)}))
+        how = (len(order_C) // block, ladder, self._units(ladder, layout.free), layout.middle, layout.trim)
+        if how not in self.fills:
+            self.fills[how] = fill(self.tree, *how)
         domain_C = np.empty(len(order_C), np.int32)
-        domain_C[order_C] = np.repeat(
-            fill(self.tree, len(order_C) // block, ladder, self._units(ladder, layout.free), layout.middle, layout.trim), block
-        )
+        domain_C[order_C] = np.repeat(self.fills[how], block)
         return unpad(domain_C, layout.sizes, self.grid.sizes)
 
     def _units(self, ladder: tuple[int, ...], free: int) -> tuple[int, ...]:

@@ -81,7 +81,9 @@ class _Walk:
         flat = row_V * groups + self.at_U[graph.unit_V]
         self.own_UG = np.bincount(flat, weights=graph.weight_V, minlength=size * groups).astype(float).reshape(size, groups)
         self.scale = float(graph.weight_V.max(initial=0.0))
-        self.wish_U = np.array([self._wish(u) for u in range(size)])
+        away_UG = self.own_UG.copy()
+        away_UG[np.arange(size), self.at_U] = -np.inf
+        self.wish_U = away_UG.max(axis=1) - self.own_UG[np.arange(size), self.at_U]
 
     def _wish(self, unit: int) -> float:
         """The most that a unit could gain by moving, were its place there free."""
