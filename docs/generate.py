@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-from placement.cli.app import app
+from placement.cli.app import app_of
 from placement.report.pages import names, parse
 from placement.report.results import RESULTS, result_schema
 from placement.spec.schemas import KINDS, schema
@@ -30,7 +30,7 @@ def pages() -> dict[str, str]:
 def commands() -> str:
     """The help of every command, as it is printed."""
     parts = ["# Commands", "The help of each command, as `placement COMMAND --help` prints it."]
-    for name, command in _walk(get_command(app), ""):
+    for name, command in _walk(get_command(app_of()), ""):
         context = typer.Context(command, info_name=f"placement {name}", max_content_width=96)
         parts += [f"## placement {name}", "```text", context.get_help().replace("\b", "").rstrip(), "```"]
     return "\n\n".join(parts).replace("```text\n\n", "```text\n").replace("\n\n```", "\n```") + "\n"

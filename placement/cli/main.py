@@ -35,10 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(args: list[str]) -> int:
     from typer import Abort, TyperException
 
-    from placement.cli.app import app
+    from placement.cli.app import app_of
 
     try:
-        code = int(app(args, prog_name="placement", standalone_mode=False) or 0)
+        code = int(app_of(args)(args, prog_name="placement", standalone_mode=False) or 0)
     except TyperException as error:
         return _usage(error)
     except InputError as error:

@@ -34,7 +34,30 @@ def stream(chunks: Iterable[str]) -> None:
 
 def result_json(value: Mapping[str, Any]) -> None:
     """Write a JSON document to stdout: sorted keys, `format_version` first among equals, no NaN (not JSON)."""
-    _write(json.dumps({"format_version": FORMAT_VERSION, **value}, sort_keys=True, indent=2, allow_nan=False) + "\n")
+    _write(indented({"format_version": FORMAT_VERSION, **value}) + "\n")
+
+
+def indented(value: Any, margin: str = "\n") -> str:
+    """`json.dumps` with indent 2, sorted keys and no NaN, byte by byte; with it C writes lists of scalars, not Python.
+
+    >>> print(indented({"b": [1, "x"], "a": {}}))
+    {
+      "a": {},
+      "b": [
+        1,
+        "x"
+      ]
+    }
+    """
+    inner = margin + "  "
+    if isinstance(value, Mapping) and value and all(type(key) is str for key in value):
+        items = [f"{inner}{json.dumps(key)}: {indented(value[key], inner)}" for key in sorted(value)]
+        return "{" + ",".join(items) + margin + "}"
+    if not isinstance(value, list | tuple) or not value:
+        return json.dumps(value, sort_keys=True, indent=2, allow_nan=False).replace("\n", margin)
+    if not any(isinstance(item, list | tuple | Mapping) for item in value):
+        return f"[{inner}{json.dumps(value, allow_nan=False, separators=(',' + inner, ': '))[1:-1]}{margin}]"
+    return "[" + ",".join(f"{inner}{indented(item, inner)}" for item in value) + margin + "]"
 
 
 def write_file(path: Path, text: str) -> None:

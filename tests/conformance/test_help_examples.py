@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from placement.cli.app import app
+from placement.cli.app import app_of
 from placement.cli.examples import EXAMPLES
 from placement.cli.main import main
 
@@ -62,7 +62,7 @@ LLAMA = {
 }  # fmt: skip
 
 
-def commands(group: typer.Typer = app, prefix: str = "") -> Iterator[str]:
+def commands(group: typer.Typer, prefix: str = "") -> Iterator[str]:
     """Every command as it is typed."""
     for command in group.registered_commands:
         yield f"{prefix}{command.name or command.callback.__name__}"
@@ -70,7 +70,7 @@ def commands(group: typer.Typer = app, prefix: str = "") -> Iterator[str]:
         yield from commands(inner.typer_instance, f"{prefix}{inner.name} ")
 
 
-KNOWN = frozenset(commands())
+KNOWN = frozenset(commands(app_of()))
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ def loaded(commands, heavy):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
 
 
-COMPLETE = "import sys; sys.argv[0] = 'placement'; from placement.cli.app import app; app(prog_name='placement')"
+COMPLETE = "import sys; sys.argv[0] = 'placement'; from placement.cli.app import app_of; app_of()(prog_name='placement')"
 
 
 def test_help_imports_nothing_heavy():
@@ -34,9 +34,9 @@ def test_help_of_a_command_imports_nothing_heavy():
     """The help of each command loads no heavy library either; pydantic it does, since typer reads options with it."""
     import typer
 
-    from placement.cli.app import app
+    from placement.cli.app import app_of
 
-    commands = typer.main.get_command(app).commands
+    commands = typer.main.get_command(app_of()).commands
     assert {"plan", "verify", "topology"} <= set(commands)
     assert loaded([[name] for name in commands], HEAVY) == []
 
