@@ -98,25 +98,18 @@ def compare_files(one: str, two: str, formats: tuple[str | None, str | None], fm
     return Exit.OK if found.same else Exit.DIFFERENT
 
 
-def imported(files: Sequence[str], format: str | None, gpu: str | None, out: Path | None) -> int:
+def imported(files: Sequence[str], format: str | None, gpu: str | None, out: Path | None, as_json: bool) -> int:
     """A foreign topology as our YAML, to stdout or to a file; what was found on the way goes to stderr."""
     from placement.ingest.anyfile import load_wired
     from placement.ingest.native import as_yaml
-    from placement.report.diagnostics import render
 
     wired, read = load_wired(files, format)
     text, notes = as_yaml(wired, gpu)
-    found = [*read, *notes]
-    if out is None:
-        output.result(text)
-    else:
-        output.write_file(out, text)
-    if found:
-        output.note(render(found, output.stderr_style()))
+    output.made_file(text, out, [*read, *notes], as_json=as_json)
     return Exit.OK
 
 
-def exported(files: Sequence[str], to: str, format: str | None, gpu: str | None, out: Path | None) -> int:
+def exported(files: Sequence[str], to: str, format: str | None, gpu: str | None, out: Path | None, as_json: bool) -> int:
     """A topology in a format of others, to stdout or to a file."""
     import typer
 
@@ -126,7 +119,7 @@ def exported(files: Sequence[str], to: str, format: str | None, gpu: str | None,
     if to not in TARGETS:
         raise typer.BadParameter(f"`{to}` is none of {', '.join(TARGETS)}", param_hint="--to")
     if to == "yaml" and is_foreign(files, format):
-        return imported(files, format, gpu, out)
+        return imported(files, format, gpu, out, as_json)
     if to == "yaml":
         from placement.ingest.grouped import topology_text
 
@@ -135,8 +128,5 @@ def exported(files: Sequence[str], to: str, format: str | None, gpu: str | None,
         text = CLUSTER_TARGETS[to][1](load_clusters(files, format, gpu))
     else:
         text = WIRED_TARGETS[to][1](load_wired(files, format)[0])
-    if out is None:
-        output.result(text)
-    else:
-        output.write_file(out, text)
+    output.made_file(text, out, [], as_json=as_json)
     return Exit.OK

@@ -67,13 +67,10 @@ def import_(
     file: Annotated[Path, typer.Argument(help="A Hugging Face config.json.", show_default=False)],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the model file here; default: stdout.")] = None,
     name: Annotated[str, typer.Option(help="Name of the model; default: what the configuration calls itself.")] = "",
+    fmt: Out = Format.TEXT,
 ) -> int:
     """Turn a Hugging Face config.json into a model file."""
     from placement.spec.hf import import_config
 
-    text = import_config(file, name)
-    if out is None:
-        output.result(text.rstrip("\n"))
-    else:
-        output.write_file(out, text)
+    output.made_file(import_config(file, name), out, [], as_json=fmt is Format.JSON)
     return Exit.OK

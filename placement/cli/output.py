@@ -6,10 +6,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from placement.diag import Diagnostic
 from placement.report.style import Style, safe, style_of
 
 FORMAT_VERSION = "1.0"
@@ -58,6 +59,26 @@ def indented(value: Any, margin: str = "\n") -> str:
     if not any(isinstance(item, list | tuple | Mapping) for item in value):
         return f"[{inner}{json.dumps(value, allow_nan=False, separators=(',' + inner, ': '))[1:-1]}{margin}]"
     return "[" + ",".join(f"{inner}{indented(item, inner)}" for item in value) + margin + "]"
+
+
+def made_file(text: str, out: Path | None, found: Sequence[Diagnostic], *, as_json: bool) -> None:
+    """A file that a command made, to `out` or stdout, and what was found on the way to stderr; or JSON that says all of it."""
+    from hashlib import sha256
+
+    from placement.report.diagnostics import as_json as tree
+    from placement.report.diagnostics import render
+
+    if out is not None:
+        write_file(out, text)
+    if as_json:
+        digest, path = sha256(text.encode()).hexdigest(), None if out is None else str(out)
+        told = None if out is not None else text
+        result_json({"file": path, "sha256": digest, "text": told, "diagnostics": [tree(d) for d in found]})
+        return
+    if out is None:
+        result(text)
+    if found:
+        note(render(found, stderr_style()))
 
 
 def write_file(path: Path, text: str) -> None:

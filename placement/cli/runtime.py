@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from placement.cli import output
+from placement.cli.options import Format, Out
 from placement.diag import Diagnostic, InputError
 
 FILES = ("placement_plan.h", "placement_exec.c")
@@ -23,6 +24,7 @@ def runtime(
     build: Annotated[
         bool, typer.Option("--build", help="Also compile placement-exec there, with $CC, $CFLAGS and $LDFLAGS, else cc.")
     ] = False,
+    fmt: Out = Format.TEXT,
 ) -> int:
     """The C side of a plan: placement_plan.h, which reads plan.bin, and placement-exec, which starts a rank.
 
@@ -30,7 +32,11 @@ def runtime(
     """
     if folder is None and build:
         raise InputError([Diagnostic("cli/no-directory", "where should placement-exec be built?", help="name a directory")])
-    output.result("\n".join([str(sources())] if folder is None else copy(folder) + (_build(folder) if build else [])))
+    paths = [str(sources() / name) for name in FILES] if folder is None else copy(folder) + (_build(folder) if build else [])
+    if fmt is Format.JSON:
+        output.result_json({"directory": str(folder or sources()), "files": paths})
+    else:
+        output.result(str(sources()) if folder is None else "\n".join(paths))
     return 0
 
 

@@ -108,11 +108,12 @@ def import_(
     out: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the YAML here instead of to stdout.")
     ] = None,
+    fmt: Out = Format.TEXT,
 ) -> int:
     """Read foreign files as a topology of ours: the pattern that they follow, and what is broken as exceptions."""
     from placement.cli import fabric
 
-    return fabric.imported(files, source, gpu, out)
+    return fabric.imported(files, source, gpu, out, fmt is Format.JSON)
 
 
 @app.command("export")
@@ -134,11 +135,12 @@ def export_(
     out: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the file here instead of to stdout.")
     ] = None,
+    fmt: Out = Format.TEXT,
 ) -> int:
     """The topology for schedulers and other tools; `placement topology import` reads each of them back."""
     from placement.cli import fabric
 
-    return fabric.exported(files, to, source, gpu, out)
+    return fabric.exported(files, to, source, gpu, out, fmt is Format.JSON)
 
 
 @app.command()

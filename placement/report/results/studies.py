@@ -31,6 +31,10 @@ _CABLING = {
     **DIAGNOSTIC, "expected?": ["any: one side of each cable, as designed"], "actual?": ["any: as found"], "hosts?": ["str"],
     "devices?": ["str"], "cables?": "int", "group?": "str", "rack?": "str",
 }  # fmt: skip
+_FILE = {
+    "file": "str?: where it was written; null: it is `text`", "sha256": "str: of its bytes",
+    "text": "str?: null where it was written", "diagnostics": [DIAGNOSTIC],
+}  # fmt: skip
 _SCORE = {
     "runs": "int", "pairs": "int", "ranked_pairs": "int", "mean": "float?: absolute relative error", "median": "float?",
     "p90": "float?", "kendall_tau": "float?",
@@ -165,6 +169,8 @@ STUDIES: Mapping[str, tuple[str, Shape]] = {
         "`topology show FILE`: what a topology describes.",
         {**_CLUSTER, "tree": "any: groups of the outermost tier with those in them, hosts as host lists"},
     ),
+    "topology-import": ("`topology import FILE…`: the topology, and what was found in the files.", _FILE),
+    "topology-export": ("`topology export TOPOLOGY… --to TARGET`: the file.", _FILE),
     "topology-diff": (
         "`topology diff A B`: cabling of two captures, or of a capture and its design.",
         {"same": "int: cables that both have", "diagnostics": [_CABLING], "summary": COUNTS, "ndt_report": "any"},
@@ -172,6 +178,10 @@ STUDIES: Mapping[str, tuple[str, Shape]] = {
     "model-validate": ("`model validate FILE`: findings and what the file describes.", {"diagnostics": [DIAGNOSTIC],
                                                                                        "summary": {**COUNTS, **_MODEL}}),
     "model-show": ("`model show FILE`: what a model file describes.", _MODEL),
+    "model-import": ("`model import CONFIG`: the model file.", _FILE),
+    "runtime": (
+        "`runtime [DIR]`: the C sources of a plan, and what was built of them.", {"directory": "str", "files": ["str: paths"]}
+    ),
     "accuracy": (
         "`accuracy RUNS`: predicted against measured.",
         {
