@@ -112,6 +112,9 @@ def _best_cells(cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: S
     """
     launcher_C = launcher_cells(cluster, strategy, sites, job)
     fixed = [named_cells(cluster, strategy, sites), *([] if launcher_C is None else [launcher_C])]
+    limit = math.inf
+    if launcher_C is not None and aim.busiest and not sites.parted:
+        limit = score_cells(cluster, strategy, traffic, sites, launcher_C, aim)[2]
     tight = seats(cluster, strategy, traffic, sites)
     others = swept(strategy, sites if tight is None else tight.sites)
     if tight is not None:
@@ -119,19 +122,18 @@ def _best_cells(cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: S
         others = [seated(tight, strategy, traffic, unit_C)]
         if sites.parted:  # no other layout parts so few groups
             return others[0]
-    limit = math.inf
-    if launcher_C is not None and aim.busiest and not sites.parted:
-        limit = score_cells(cluster, strategy, traffic, sites, launcher_C, aim)[2]
+        return _searched(cluster, strategy, traffic, sites, aim, fixed, others, limit, cut=True)
     return _searched(cluster, strategy, traffic, sites, aim, fixed, others, limit)
 
 
 def _searched(
     cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: Sites, aim: Aim, fixed: Sequence[Ints],
-    others: Sequence[Ints], limit: float,
+    others: Sequence[Ints], limit: float, cut: bool = False,
 ) -> Ints:  # fmt: skip
     """The best, by score, of `fixed` and all layouts and of `others`, and of what exchanges make of the best of both.
 
-    Busiest uplinks are at most `limit` where anything keeps to that. Both are refined: the better start may end worse.
+    Busiest uplinks are at most `limit` where anything keeps to that. Both are refined: the better start may end worse. `cut`:
+    others are of units cut to fit; where they beat every plain layout, variants of those and their refinement are spared.
     """
     shop = Workshop(cluster, strategy, traffic, sites)
     found: list[tuple[CellScore, int, Ints]] = []
@@ -155,11 +157,12 @@ def _searched(
     first = scored([shop.cells(layout) for layout in plain])
     ranking = sorted(range(len(plain)), key=lambda i: first[i][:2])
     found += first
-    more = dict.fromkeys(layout for i in ranking[:REFINED] for layout in shop.variants(plain[i]))
+    ahead = cut and min(score_of(c) for c in others) < min(f[0] for f in found)
+    more = dict.fromkeys(layout for i in ranking[: 0 if ahead else REFINED] for layout in shop.variants(plain[i]))
     found += scored([shop.cells(layout) for layout in more if layout not in plain])
     starts = [best()]
     found += scored(others)
-    starts += [best()] if best()[1] != starts[0][1] else []
+    starts = [*([] if ahead else starts), *([best()] if best()[1] != starts[0][1] else [])]
     for start in starts if aim.refine else ():
         found += scored(refined(cluster, strategy, traffic, sites, start[2]))
     return best()[2]

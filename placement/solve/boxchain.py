@@ -67,8 +67,9 @@ def _step(
     inner = np.array(sorted(paths))
     best_I = np.array([paths[tuple(i)][0][0] for i in inner.tolist()])
     grown: dict[tuple[int, ...], list[Chain]] = {}
+    nests_BI = _nests(inner, boxes_BD, np.array(sizes))
     for b, box in enumerate(boxes_BD.tolist()):
-        usable = np.flatnonzero(_nests(inner, np.array(box), np.array(sizes)))
+        usable = np.flatnonzero(nests_BI[b])
         usable = usable[np.argsort(best_I[usable], kind="stable")][:keep]
         starts = [path for i in usable.tolist() for path in paths[tuple(inner[i].tolist())]]
         ends = [(c + float(cost_B[b]), (*chain, tuple(box))) for c, chain in starts]
@@ -77,5 +78,10 @@ def _step(
     return grown
 
 
-def _nests(inner_ID: Ints, box_D: Ints, size_D: Ints) -> Bools:
-    return np.asarray((((box_D % inner_ID == 0) | (box_D == size_D)) & (box_D >= inner_ID)).all(axis=1))
+def _nests(inner_ID: Ints, box_BD: Ints, size_D: Ints) -> Bools:
+    """Which inner boxes each box may hold. (B, I)"""
+    found = np.ones((len(box_BD), len(inner_ID)), bool)
+    for d, size in enumerate(size_D.tolist()):
+        box_B1, inner_I = box_BD[:, d, None], inner_ID[:, d]
+        found &= ((box_B1 % inner_I == 0) | (box_B1 == size)) & (box_B1 >= inner_I)
+    return found

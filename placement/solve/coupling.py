@@ -55,25 +55,30 @@ def _inside(hulls: list[Hull], count_C: Ints, profile_S: Floats) -> Floats:
 
 
 def _hull(value_S: Floats) -> Hull:
-    """Upper concave hull of a function on 0..n (monotone chain)."""
-    corner: list[int] = []
-    points = value_S.tolist()
-    for s, v in enumerate(points):
-        while len(corner) >= 2:
-            a, b = corner[-2], corner[-1]
-            if (points[b] - points[a]) * (s - b) > (v - points[b]) * (b - a):
-                break
-            corner.pop()
-        corner.append(s)
-    at = np.array(corner)
+    """Upper concave hull of a function on 0..n."""
+    at = _corners(value_S)
     width_X = np.diff(at)
     return np.diff(value_S[at]) / np.maximum(width_X, 1), width_X
 
 
+def _corners(value_S: Floats) -> Ints:
+    """Sizes at which the hull bends: what is on or below the chord of its neighbours is none, until nothing is."""
+    at = np.arange(len(value_S))
+    while True:
+        slope_X = np.diff(value_S[at]) / np.diff(at)
+        bent = slope_X[:-1] <= slope_X[1:]
+        if not bent.any():
+            return at
+        at = at[np.concatenate([[True], ~bent, [True]])]
+
+
 def _price(values: list[Floats], count_C: Ints, total: int) -> float:
+    corners = [_corners(v) for v in values]  # where the best size is, whatever the price
+    at_X, value_X = np.concatenate(corners), np.concatenate([v[at] for v, at in zip(values, corners, strict=True)])
+    first_C = np.cumsum([0, *map(len, corners[:-1])])
+
     def dual(price: float) -> float:
-        best_C = [float((v - price * np.arange(len(v))).max()) for v in values]
-        return price * total + float(np.dot(best_C, count_C))
+        return price * total + float(np.maximum.reduceat(value_X - price * at_X, first_C) @ count_C)
 
     steepest = max((float((v[1:] / np.arange(1, len(v))).max(initial=0.0)) for v in values), default=0.0)
     return minimise(dual, min(0.0, *(float(v.min()) for v in values)), 2.0 * steepest + 1e-9)
