@@ -108,12 +108,12 @@ class _Least:
 
 
 def _least(task: Problem, space: Space, head: Rows, experts: Rows) -> _Least:
-    """Weight gathers of dense layers are left out, those of experts count from their cheapest form (egtp 2) on."""
-    plain = take(experts, experts["egtp"] <= 2)
+    """Weight gathers of dense layers are left out, those of experts count from their cheapest form (egtp 2, or a pin) on."""
+    plain = take(experts, experts["egtp"] <= max(2, int(experts["egtp"].min())))
     per_head, pps = length(plain), np.array(space.pp, dtype=np.int64)
     priced, _ = prices(task, cross(cross(head, product(gtp=(1,))), plain))
     share = np.where(plain["egtp"] > 1, domain_gpus(task.cluster) / (plain["ep"] * plain["etp"]), 1.0)
-    held_HK = priced.expert_K.reshape(-1, per_head) * np.where(share > 1.0, 2.0, 1.0) / np.maximum(share, 1.0)
+    held_HK = priced.expert_K.reshape(-1, per_head) * np.where(share > 1.0, plain["egtp"], 1.0) / np.maximum(share, 1.0)
     limit = limit_bytes(task.job, task.hw)
     room_P = np.array([limit * pp / max(least_bytes(task.job, space, pp), 1e-9) for pp in space.pp])
     total_HP = np.full((length(head), len(pps)), np.inf)
@@ -132,8 +132,8 @@ def _outer_bound(
     task: Problem, space: Space, head: Rows, experts: Rows, head_S: Whole, depth_S: Whole, m_S: Whole
 ) -> tuple[Floats, Bools]:
     """Least step seconds below each outer row, the pipeline alone (infinite: nothing runs), and whether the memory may do."""
-    if not len(head_S):
-        return np.zeros(0), np.zeros(0, bool)
+    if not len(head_S) or not length(experts):
+        return np.full(len(head_S), np.inf), np.zeros(len(head_S), bool)
     of = _least(task, space, head, experts)
     total_S = of.total_HP[head_S, depth_S]
     holds_S = np.isfinite(total_S)

@@ -94,11 +94,14 @@ def _health(reader: Reader, layout: Layout, damage: Damage, nic_Bps_N: Floats) -
         reader.report(("exceptions",), "nothing-left", "no GPU of the cluster is left in service", help="remove exceptions")
     _cut_groups(reader, damage)
     nics_per_gpu = damage.pattern.rails / damage.gpu_ok_NG.shape[1]
+    networked_N = usable_N & bool(
+        damage.pattern.tiers
+    )  # without a network no adapter is missed, and a zero would poison ratios
     return Health(
         state_N=damage.state_N,
         gpu_ok_NG=damage.gpu_ok_NG,
         speed_N=damage.speed_N,
-        nic_Bps_N=nic_Bps_N * np.where(usable_N, share(damage.nic_NR), 1.0) * nics_per_gpu,
+        nic_Bps_N=nic_Bps_N * np.where(networked_N, share(damage.nic_NR), 1.0) * nics_per_gpu,
         domain_uplink_J=_injection(layout, usable_N, nic_Bps_N[:, None] * damage.nic_NR),
         live_T=[None if live is None else effective(live) for live in damage.live_T],
         nvlink_J=damage.nvlink_J,

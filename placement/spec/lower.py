@@ -84,6 +84,7 @@ def lower(spec: Topology, doc: Document) -> Cluster:
     fabric = spec.fabric
     pattern = build(specs, nics_X, rails=reader.nics, planes=fabric.planes, rails_connected=fabric.rails_connected)
     _uplink_counts(reader, pattern)
+    _network(reader, len(layout.domain_name_J))
     for item in check_pattern(pattern, float(speed_X.max()), tapers):
         reader.report_key(item)
     reader.found.raise_if_errors()
@@ -292,6 +293,14 @@ def _domains(count_X: Ints, size_X: Ints) -> Ints:
     rack_N = np.repeat(np.arange(len(count_X)), count_X)
     slot_N = np.arange(len(rack_N)) - start_X[rack_N]
     return np.asarray(first_X[rack_N] + slot_N // size_X[rack_N], dtype=np.int64)
+
+
+def _network(reader: Reader, num_domains: int) -> None:
+    """Several NVLink domains need something between them: without tiers their traffic would cost nothing."""
+    if num_domains > 1 and not reader.spec.fabric.tiers:
+        message = f"{num_domains:,} NVLink domains, and no network between them"
+        help = "add a tier: `fabric: {tiers: [{name: network, latency: 4 us}]}`"
+        reader.report_key(Finding(("fabric", "tiers"), "no-network", message, help=help))
 
 
 def _tier_specs(reader: Reader) -> tuple[list[TierSpec], dict[int, Fraction]]:

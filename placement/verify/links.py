@@ -175,7 +175,8 @@ def machine(case: Case) -> Machine:
     cluster = case.cluster
     healthy = cluster.state_N == State.OK
     used = sorted(set(cluster.chip_N[healthy].tolist()))
-    slowest = min((cluster.chips[c] for c in used), key=lambda c: c.peak_flops["bf16"])
+    chips = [cluster.chips[c] for c in used]
+    slowest = min(chips, key=lambda c: (c.peak_flops["bf16"], c.nvlink_Bps, c.hbm_Bps, c.hbm_bytes, c.name))
     _, trays = np.unique(cluster.tiers[0].group_N[healthy], return_counts=True)
     return Machine(slowest, float(np.median(cluster.nic_Bps_N[healthy])), int(trays.max()) * cluster.gpus_per_node)
 
