@@ -27,6 +27,7 @@ TYPES: Mapping[str, tuple[str, int, int]] = {
     "BM.GPU.GB200.4": ("GB200", 4, 1600), "BM.GPU.GB300.4": ("GB300", 4, 3200), "BM.GPU4.8": ("A100-40GB", 8, 1600),
     "BM.GPU.A100-v2.8": ("A100-80GB", 8, 1600),
 }  # fmt: skip
+RACKS = ("GB200", "GB300")  # GPUs whose NVLink domain is a rack of hosts
 UNSAID = "rails, ports and switches by name"
 
 
@@ -107,6 +108,8 @@ def read_gcp(source: Source) -> Reading:
         groups = [(t, text_of(place.get(t))) for t in ("subblock", "block", "cluster")]
         facts = hardware(out, text_of(value.get("machineType")), record.line, seen)
         facts |= {"place": text_of(place.get("host")), "state": _running(text_of(value.get("status")))}
+        if facts.get("gpu_name") in RACKS and (rack := text_of(place.get("subblock"))):
+            facts["domain"] = rack  # "a sub-block of A4X is one NVLink domain of 18 instances": Google's page of A4X
         zone = text_of(value.get("zone")).rpartition("/")[2]
         _add(out, record, text_of(value.get("name")), groups, facts | ({"hall": zone} if zone else {}))
     unsaid(out, UNSAID)
@@ -135,8 +138,8 @@ def read_oci(source: Source) -> Reading:
         facts = hardware(out, text_of(value.get("shape")), record.line, seen)
         if fabric := _short(value.get("gpumemoryfabricid")):
             facts["domain"] = fabric
-        health = text_of(value.get("health")).upper()
-        facts["state"] = "" if health in ("", "HEALTHY") else health
+        health, life = text_of(value.get("health")).upper(), _running(text_of(value.get("lifecyclestate")).upper())
+        facts["state"] = life if health in ("", "HEALTHY") else health
         _add(out, record, name, groups, facts)
     out.bad(1, "unsaid", f"the format says nothing of {UNSAID}", severity=Severity.INFO)
     return out.done()

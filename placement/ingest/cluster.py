@@ -20,7 +20,7 @@ from placement.fabric.capacity import effective, share
 from placement.fabric.wiring import Analysis, Fault, analyse
 from placement.fabric.wiring.names import natural
 from placement.hostlist import fold
-from placement.ingest.hierarchy import Assume, cluster_of_groups, is_grouped
+from placement.ingest.hierarchy import Assume, catalogue_name, cluster_of_groups, is_grouped
 from placement.ir import Chip, Cluster, FabricDesign, Kind, State, Tier, Wired
 from placement.ir._array import Floats, Ints
 from placement.spec.catalog import chips
@@ -173,6 +173,9 @@ def _chip(wired: Wired, gpu: str | None, lanes: int, speed: float) -> tuple[Chip
                 ]
             )
         return known[gpu], False
+    told = Counter(n for n in map(catalogue_name, filter(None, map(str, wired.host.gpu_name_H.tolist()))) if n)
+    if told:
+        return known[told.most_common(1)[0][0]], False
     files = [f.rsplit("/", 1)[-1] for f in wired.files]
     text = " ".join([*files, *wired.host.gpu_name_H[:50].tolist(), *wired.device.name_D[:2000].tolist()]).lower()
     named = [
@@ -228,7 +231,7 @@ def _tiers(known: Analysis, nodes: list[_Node], lanes: int, speed: float, domain
         last = level == len(parts) - 1
         size = int(part_N.max(initial=0)) + 1
         up = np.full(size, np.inf) if last else _uplinks(known, level, part_N, group_N, size)
-        if last or size > 1 or level > 0:
+        if last or size > 1 or level > 0 or num_domains > 1:
             tiers.append(Tier(TIERS[min(level, 5)], LEAF_S + TIER_S * level, part_N, up))
         if last or size == 1:
             tiers[-1] = Tier(

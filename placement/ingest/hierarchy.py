@@ -58,6 +58,7 @@ def cluster_of_groups(wired: Wired, assume: Assume | None = None) -> Cluster:
     path_HL = [path_HL[i] for i in order]
     domain_N, domain_names = _domains(wired, hosts, path_HL, domain, notes)
     chip_list, chip_N = _chips(wired, hosts, fact, domain_N, given, notes)
+    notes += _alone(wired, domain, [chip_list[c] for c in chip_N])
     gpus = _gpus(wired, hosts, fact, chip_list[0], given, notes)
     nic_N = _nics(wired, hosts, fact, [chip_list[c] for c in chip_N], gpus, given, notes)
     state_N, ok_NG = _states(wired, hosts, fact, gpus, notes)
@@ -162,6 +163,16 @@ def _domains(
     return np.array(out, np.int64), names
 
 
+def _alone(wired: Wired, domain: list[str], chip_N: list[Chip]) -> list[Diagnostic]:
+    """A finding where hosts have GPUs of a rack, and nothing says which of them share its NVLink."""
+    alone = sum(c.form.startswith("nvl") and not d for c, d in zip(chip_N, domain, strict=True))
+    if not alone or len(domain) == 1:
+        return []
+    message = f"nothing says which hosts share an NVLink domain: {alone:,} hosts of {chip_N[0].name} are taken alone"
+    help = "add a file that does: GPU cliques, blocks, or `nvidia-smi -q` of the hosts"
+    return [_note(wired, "assumed", message, help=help)]
+
+
 def _tiers(
     wired: Wired,
     names: list[str],
@@ -234,6 +245,10 @@ def _chips(
     if given.gpu is not None:
         if given.gpu not in known:
             raise InputError([_note(wired, "unknown-gpu", f"`{given.gpu}` is no GPU of the catalogue", Severity.ERROR)])
+        said = {catalogue_name(str(t)) for t in wired.host.gpu_name_H.tolist() if t} - {given.gpu, None}
+        if said:
+            message = f"the files say {', '.join(sorted(map(str, said)))}, `--gpu` says {given.gpu}, which is taken"
+            notes.append(_note(wired, "contradiction", message, help="leave out `--gpu` to take what the files say"))
         return (known[given.gpu],), np.zeros(len(hosts), np.int64)
     told = [str(wired.host.gpu_name_H[fact[h]]) if h in fact else "" for h in hosts]
     names = {t: catalogue_name(t) for t in set(told) if t}
