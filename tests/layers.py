@@ -62,5 +62,5 @@ def layer_costs(
     return LayerCost(
         compute_KYD=seconds, recompute_KYC=given(recompute_YC), tp_KYD=none, cp_KYD=none, ep_KYD=none, gtp_KYD=none,
         act_KYC=given(act_YC), dense_KY=flat(dense_Y), expert_KY=flat(expert_Y), edge_K=np.array([edge]),
-        sent_KYA=np.zeros((1, types, len(AXES))),
+        hooked_KY=np.zeros((1, types)), sent_KYA=np.zeros((1, types, len(AXES))),
     )  # fmt: skip

@@ -59,6 +59,7 @@ class Context:
     seq_len: Floats
     ep_overlap: Bools  # all-to-all hidden behind the other microbatch's compute
     eager: Bools  # element-wise operations are not fused
+    graphs: Bools  # layers are launched whole
 
 
 def torch_stack(job: Job) -> bool:
@@ -113,7 +114,14 @@ def context(job: Job, hw: Hardware) -> Context:
         unfused=one(ampere and year < UNFUSED_BEFORE), naive=one(1.0 / (1.0 + math.exp(8.0 * (year - OVERLAP_SINCE)))),
         year=one(year),
         seq_len=one(float(job.seq_len)), ep_overlap=one(job.software.ep_overlap), eager=one(job.software.eager),
+        graphs=one(stack == "mlperf" or job.software.graphs),
     )  # fmt: skip
+
+
+def fused_moe(c: Context) -> Floats:
+    """Share of stacks of that year that run routed layers in fused kernels and graphs: Blackwell, from the spring of 2026."""
+    late = 1.0 / (1.0 + np.exp(-20.0 * (c.year - FUSED_MOE_SINCE)))
+    return np.asarray(late * (c.generation == GENERATIONS.index("blackwell")))
 
 
 def stack_contexts(contexts: Sequence[Context]) -> Context:

@@ -29,6 +29,7 @@ class LayerCost:
     `act_KYC`        bytes kept for the backward pass, for each microbatch in flight
     `dense_KY` `expert_KY`  parameters that one GPU holds
     `edge_K`         bytes one GPU sends over a hidden-wide stage boundary, one direction
+    `hooked_KY`      seconds of the host for a microbatch, where FSDP gathers the weights
     `sent_KYA`       bytes one GPU sends, forward and backward, by axis (tp, cp, gtp, etp, ep, egtp; the others are 0)
     """
 
@@ -42,6 +43,7 @@ class LayerCost:
     dense_KY: Floats
     expert_KY: Floats
     edge_K: Floats
+    hooked_KY: Floats
     sent_KYA: Floats
 
     def __post_init__(self) -> None:
@@ -91,7 +93,7 @@ def layer_cost(model: ModelGraph, job: Job, hw: Hardware, eff: Efficiency, shard
         compute_KYD=grid(seconds.compute_ND), recompute_KYC=grid(seconds.recompute_NC), tp_KYD=grid(seconds.tp_ND),
         cp_KYD=grid(seconds.cp_ND), ep_KYD=grid(seconds.ep_ND), gtp_KYD=grid(seconds.gtp_ND), act_KYC=grid(cells.act_NC),
         dense_KY=grid(cells.dense_N), expert_KY=grid(cells.expert_N), edge_K=edge_bytes(model, job, shards),
-        sent_KYA=grid(sent_NA(cells, sizes)),
+        hooked_KY=grid(seconds.hooked_N), sent_KYA=grid(sent_NA(cells, sizes)),
     )  # fmt: skip
 
 

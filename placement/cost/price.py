@@ -11,7 +11,8 @@ import numpy as np
 
 from placement.cost import collectives as net
 from placement.cost import count as kinds
-from placement.cost.context import FUSED_LOSS_SINCE, FUSED_MOE_SINCE, GENERATIONS, MATMULS, SPEED_LIMIT, Context, take
+from placement.cost import host
+from placement.cost.context import FUSED_LOSS_SINCE, GENERATIONS, MATMULS, SPEED_LIMIT, Context, fused_moe, take
 from placement.cost.count import Cells, Tables, Work
 from placement.ir import AXES, Efficiency, Spans
 from placement.ir._array import Bools, Floats, Ints
@@ -20,6 +21,9 @@ Values = TypeVar("Values", Floats, Bools)
 
 # share of an operation's forward FLOPs in each direction
 SHARE_KD = np.array([[1, 1, 1], [1, 1, 1], [1, 2.5, 0], [1, 1, 1], [0, 0, 0], [0, 0, 0], [0, 0, 0]], dtype=float)
+
+
+LAST_HOP_D = np.array([0.0, 1.0, 0.0])  # directions in which gradients of keys and values come home
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Seconds:
     cp_ND: Floats
     ep_ND: Floats
     gtp_ND: Floats
+    hooked_N: Floats  # of the host, where FSDP gathers the weights
 
 
 @dataclass(frozen=True)
@@ -62,18 +67,21 @@ def price(tables: Tables, c: Context, eff: Efficiency, sizes: Sizes, spans: Span
 
 def joined(cells: Cells, computed: Computed, c: Context, eff: Efficiency, sizes: Sizes, spans: Spans) -> Seconds:
     """`price` where the computation is priced already."""
-    compute_ND = computed.all_ND
     tp_ND = tp_s(cells, c, eff, sizes, spans)
     cp_ND = cp_s(cells, c, eff, sizes, spans, computed.core_ND)
     ep_ND = ep_s(cells, c, eff, sizes, spans)
-    gtp_ND = gtp_s(cells, c, eff, sizes, spans, compute_ND)
+    gtp_ND = gtp_s(cells, c, eff, sizes, spans, computed.all_ND)
+    at = take(c, cells.shard_N)
+    host_N = host.launches_s(cells, at, eff, sizes.tp[cells.shard_N] > 1)
+    compute_ND = computed.all_ND + host.waiting_s(computed.all_ND + tp_ND + cp_ND + ep_ND, host_N)
     forward_N = compute_ND[:, 0] + tp_ND[:, 0] + cp_ND[:, 0] + ep_ND[:, 0]
     torch_N = _at(c.torch, cells.shard_N)
     # torchtitan's selective mode repeats every second matmul; Megatron's only what is cheap
     selective_N = np.where(torch_N, eff["selective_torch"] * compute_ND[:, 0], computed.cheap_N)
     layers_N = np.where(cells.layers_N > 0, 1.0, 0.0)
     recompute_NC = np.stack([np.zeros_like(forward_N), selective_N * layers_N, forward_N * layers_N], -1)
-    return Seconds(compute_ND, recompute_NC, tp_ND, cp_ND, ep_ND, gtp_ND)
+    hooked_N = host.hooked_s(cells, at, eff, host_N)
+    return Seconds(compute_ND, recompute_NC, tp_ND, cp_ND, ep_ND, gtp_ND, hooked_N)
 
 
 def compute_s(work: Work, cells: Cells, c: Context, eff: Efficiency) -> Computed:
@@ -102,10 +110,7 @@ def _sum(index: Ints, values: Floats, size: int) -> Floats:
 def launch_s(cells: Cells, c: Context, eff: Efficiency) -> Floats:
     """Gaps between kernels, router and small tails of a layer, forward and backward together, (N,)."""
     dense = eff["launch_dense_s"] * cells.layers_N * (1.0 - cells.routed_N)
-    # Hopper stacks quantise expert by expert: a dozen small kernels each
-    by_expert = c.low & (c.generation == GENERATIONS.index("hopper"))
-    routed = eff["launch_moe_s"] * cells.routed_N + eff["launch_expert_s"] * cells.local_N * by_expert
-    return np.asarray(dense + routed * moe_drift(c, eff))
+    return np.asarray(dense + eff["launch_moe_s"] * cells.routed_N * moe_drift(c, eff))
 
 
 def moe_drift(c: Context, eff: Efficiency) -> Floats:
@@ -114,12 +119,6 @@ def moe_drift(c: Context, eff: Efficiency) -> Floats:
     fused = fused_moe(c)
     drift = np.exp(-eff["drift_moe"] * age) * eff["air_moe"] ** (c.air * (1.0 - fused)) * eff["fused_moe"] ** fused
     return np.asarray(drift)
-
-
-def fused_moe(c: Context) -> Floats:
-    """Share of stacks of that year that run routed layers in fused kernels and graphs: Blackwell, from the spring of 2026."""
-    late = 1.0 / (1.0 + np.exp(-20.0 * (c.year - FUSED_MOE_SINCE)))
-    return np.asarray(late * (c.generation == GENERATIONS.index("blackwell")))
 
 
 def dense_drift(c: Context, eff: Efficiency) -> Floats:
@@ -185,9 +184,14 @@ def tp_s(cells: Cells, c: Context, eff: Efficiency, sizes: Sizes, spans: Spans) 
 
 
 def cp_s(cells: Cells, c: Context, eff: Efficiency, sizes: Sizes, spans: Spans, core_ND: Floats) -> Floats:
-    """Exposed context-parallel communication: keys and values go around a ring behind attention (arXiv 2310.01889)."""
+    """Exposed context-parallel communication: keys and values go around a ring behind attention (arXiv 2310.01889).
+
+    A rank works on one block while the next arrives. Backward, half of the bytes are gradients, which go on only when a rank
+    has added its share: of their cp - 1 hops the last one, home, has nothing left to hide behind.
+    """
     per_byte, _ = _ring_terms(c, eff, sizes.cp, spans, "cp")
-    return overlapped(cells.cp_byte_ND * _at(per_byte, cells.shard_N)[:, None], core_ND, eff["cp_floor"])
+    home_N = 0.5 / np.maximum(_at(sizes.cp, cells.shard_N) - 1.0, 1.0)
+    return overlapped(cells.cp_byte_ND * _at(per_byte, cells.shard_N)[:, None], core_ND, home_N[:, None] * LAST_HOP_D)
 
 
 def ep_s(cells: Cells, c: Context, eff: Efficiency, sizes: Sizes, spans: Spans) -> Floats:

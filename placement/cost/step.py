@@ -13,6 +13,7 @@ from placement.cost import collectives as net
 from placement.cost.context import Context, context
 from placement.cost.flops import flops_per_token
 from placement.cost.hardware import Hardware
+from placement.cost.host import later
 from placement.cost.layers import LayerCost
 from placement.cost.memory import boundary_widths, stage_memory
 from placement.cost.pipeline import Timeline, simulate
@@ -27,25 +28,26 @@ BUCKET_PARAMS = 40e6  # Megatron's gradient buckets: max(40M, 1M x data-parallel
 def dp_s(
     job: Job, hw: Hardware, eff: Efficiency, *, dense_params: Floats | float, expert_params: Floats | float, dp_cp: Ints | int,
     edp: Ints | int, sharding: str | Ints, spans: Spans, busy_s: Floats | float, windows: Floats | float = 1.0,
-    num_microbatches: Ints | int = 1,
+    num_microbatches: Ints | int = 1, host_s: Floats | float = 0.0,
 ) -> Floats:  # fmt: skip
     """Seconds of gradient reduction and parameter gathering that no compute hides, in one step.
 
     `dense_params`, `expert_params` held by one GPU; `dp_cp`, `edp` sizes of the groups that reduce them; `sharding` a name or
-    indices into SHARDING; `busy_s` of one microbatch on the stage; `windows` of `dp_windows`. All broadcast together, spans
-    (..., A, T).
+    indices into SHARDING; `busy_s` of one microbatch on the stage, `host_s` of its host under FSDP; `windows` of `dp_windows`.
+    All broadcast together, spans (..., A, T).
     """
     return dp_seconds(
         context(job, hw), eff, job.optimizer.grad_reduce_bytes, job.optimizer.param_gather_bytes,
         np.asarray(dense_params, float), np.asarray(expert_params, float), np.asarray(dp_cp, float), np.asarray(edp, float),
         np.asarray(SHARDING.index(sharding) if isinstance(sharding, str) else sharding), spans, np.asarray(busy_s, float),
-        np.asarray(windows, float), np.asarray(num_microbatches, float),
+        np.asarray(windows, float), np.asarray(num_microbatches, float), np.asarray(host_s, float),
     )  # fmt: skip
 
 
 def dp_seconds(
     c: Context, eff: Efficiency, grad_bytes: Floats | float, gather_bytes: Floats | float, dense: Floats, expert: Floats,
     dp_cp: Floats, edp: Floats, sharding: Ints, spans: Spans, busy_s: Floats, windows: Floats, microbatches: Floats,
+    host_s: Floats,
 ) -> Floats:  # fmt: skip
     """`dp_s` over scenarios.
 
@@ -54,14 +56,17 @@ def dp_seconds(
     backward), behind the neighbouring layers.
     """
     reduce_s, gather_s = (all_params_s(c, eff, b, dense, expert, dp_cp, edp, spans) for b in (grad_bytes, gather_bytes))
-    return shown_s(c, eff, reduce_s, gather_s, sharding, busy_s, windows, microbatches)
+    return shown_s(c, eff, reduce_s, gather_s, sharding, busy_s, windows, microbatches, host_s)
 
 
 def shown_s(
     c: Context, eff: Efficiency, reduce_s: Floats, gather_s: Floats, sharding: Ints, busy_s: Floats, windows: Floats,
-    microbatches: Floats | Ints,
+    microbatches: Floats | Ints, host_s: Floats | float = 0.0,
 ) -> Floats:  # fmt: skip
-    """What shows of gradients that take `reduce_s` to scatter and parameters that take `gather_s`; see `dp_seconds`."""
+    """What shows of gradients that take `reduce_s` to scatter and parameters that take `gather_s`; see `dp_seconds`.
+
+    Under FSDP also what the GPU waits for a host that needs `host_s` for a microbatch and its hooks.
+    """
 
     def once() -> Floats:
         window_s = np.minimum(eff["dp_window"] * windows, microbatches) * busy_s
@@ -74,7 +79,8 @@ def shown_s(
 
     def sharded() -> Floats:
         floor = np.where(c.composer, eff["fsdp_floor_composer"], eff["fsdp_floor"])
-        return np.asarray(microbatches * overlapped(reduce_s + 2.0 * gather_s, eff["fsdp_window"] * busy_s, floor))
+        shown = overlapped(reduce_s + 2.0 * gather_s, eff["fsdp_window"] * busy_s, floor)
+        return np.asarray(microbatches * (later(busy_s + shown, np.asarray(host_s)) - busy_s))
 
     ways = ((sharding <= 1, once), (sharding == 2, scattered), (sharding > 2, sharded))
     asked = [(which, seconds()) for which, seconds in ways if np.any(which)] or [(ways[0][0], once())]
@@ -161,7 +167,7 @@ def overhead_seconds(
     """
     jitter = eff["jitter"] * np.log2(np.maximum(1.0, world_size / 8.0))
     spread = eff["router_noise"] * (imbalance - 1.0) * np.sqrt(2.0 * np.log(np.maximum(groups, 1.0)) / num_microbatches)
-    fixed = eff["step_s"] * np.where(c.mlperf, eff["step_mlperf"], 1.0)
+    fixed = eff["step_s"] * np.where(c.mlperf, eff["step_mlperf"], np.where(c.torch, eff["step_torch"], 1.0))
     return np.asarray(fixed + eff["microbatch_s"] * num_microbatches + (jitter + spread) * busy_s)
 
 
@@ -223,6 +229,7 @@ def steps_of(
         job, hw, eff, dense_params=dense_P, expert_params=expert_P, dp_cp=strategy.dp * strategy.cp // strategy.gtp,
         edp=strategy.edp // strategy.egtp, sharding=strategy.sharding, spans=spans,
         busy_s=busy_P, windows=dp_windows(strategy.pp, strategy.vpp), num_microbatches=m,
+        host_s=load_PC @ chunk_counts(model, strategy, stages) @ layer.hooked_KY[k],
     )  # fmt: skip
     copies = weight_copies(strategy.schedule, strategy.pp) if sharded else 1
     update_P = optimizer_s(

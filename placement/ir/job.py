@@ -37,12 +37,14 @@ class Software:
 
     `ep_overlap`: the all-to-all of one microbatch runs behind the compute of another (Megatron's 1F1B expert overlap).
     `eager`: element-wise operations run one by one (PyTorch without `torch.compile`).
+    `graphs`: CUDA graphs launch whole layers, also where the stack does not by itself.
     """
 
     stack: str = "megatron"  # megatron, mlperf, torchtitan, composer, automodel, deepspeed
     year: float = 2026.6
     ep_overlap: bool = False
     eager: bool = False
+    graphs: bool = False
 
 
 @dataclass(frozen=True)

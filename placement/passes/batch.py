@@ -72,6 +72,7 @@ def batch_of(runs: Sequence[Run]) -> Batch:
     stacked = stack_tables(tables)
     cell, stage, blocks, first = entries
     held = [_sum(stage, blocks * held_N[cell], int(first[-1])) for held_N in (stacked.cells.dense_N, stacked.cells.expert_N)]
+    held[0] -= _twice(runs, stages, stacked.cells.dense_N)
     modes = np.array([RECOMPUTE.index(_known(r.strategy).recompute) for r in runs])
     shares = np.array([r.recompute_share for r in runs])
     run_N = stacked.cells.shard_N
@@ -105,6 +106,20 @@ def _entries(runs: Sequence[Run], stages: Sequence[Stages]) -> tuple[Ints, Ints,
     return np.concatenate(cells), np.concatenate(rows), np.concatenate(blocks), np.array(first)
 
 
+def _twice(runs: Sequence[Run], stages: Sequence[Stages], dense_N: Floats) -> Floats:
+    """Parameters of matrices that are tied inside a stage, which holds them once, (G,)."""
+    out, cell = [], 0
+    for run, cut in zip(runs, stages, strict=True):
+        model, strategy = _known(run.model), _known(run.strategy)
+        holds_PC, twice_P = load(strategy) > 0, np.zeros(strategy.pp)
+        for pair in model.tied:
+            smaller = min(dense_N[cell + int(model.type_B[b])] for b in pair)
+            twice_P += smaller * (holds_PC[:, cut.chunk_B[pair[0]]] & holds_PC[:, cut.chunk_B[pair[1]]])
+        out.append(twice_P)
+        cell += len(model.types)
+    return np.concatenate(out)
+
+
 def _facts(runs: Sequence[Run]) -> dict[str, Floats]:
     """Numbers of each run that the step needs beside its layers, (R,) each."""
     strategies, jobs = [_known(r.strategy) for r in runs], [_known(r.job) for r in runs]
@@ -134,7 +149,7 @@ def _sum(index: Ints, values: Floats, size: int) -> Floats:
 
 
 def pipeline_s(b: Batch, eff: Efficiency) -> tuple[Floats, Floats, Floats]:
-    """(closed-form makespan (R,), busy seconds of each stage for one microbatch (G,), boundary seconds (R,))."""
+    """(closed-form makespan (R,), seconds of each stage for one microbatch: busy (G,), of its host under FSDP (G,))."""
     seconds = price(b.tables, b.context, eff, b.sizes, b.spans)
     total_N = (seconds.compute_ND + seconds.tp_ND + seconds.cp_ND + seconds.ep_ND + seconds.gtp_ND).sum(axis=1)
     total_N = total_N + b.share_N * np.take_along_axis(seconds.recompute_NC, b.mode_N[:, None], 1)[:, 0]
@@ -143,20 +158,21 @@ def pipeline_s(b: Batch, eff: Efficiency) -> tuple[Floats, Floats, Floats]:
     f = b.fact_R
     edge_R = np.where(f["pp"] > 1, boundary_s(b.context, eff, b.spans, f["edge"]), 0.0)
     fill_R = (sum_R - worst_R) / f["vpp"] + 2.0 * (f["pp"] - 1.0) * edge_R
-    return f["m"] * worst_R + fill_R, busy_G, edge_R
+    host_G = _sum(b.entry_stage_E, b.blocks_E * seconds.hooked_N[b.entry_cell_E], len(b.run_G))
+    return f["m"] * worst_R + fill_R, busy_G, host_G
 
 
 def predict(b: Batch, eff: Efficiency) -> Floats:
     """Seconds of a step of every run, (R,)."""
     f = b.fact_R
-    makespan_R, busy_G, _ = pipeline_s(b, eff)
+    makespan_R, busy_G, host_G = pipeline_s(b, eff)
     g = b.run_G
     here = take(b.context, g)
     spans = Spans(b.spans.members[g], b.spans.ring_spB[g], b.spans.a2a_spB[g])
     dp_G = dp_seconds(
         here, eff, f["grad"][g], f["gather"][g], f["copies"][g] * b.dense_G, f["copies"][g] * b.expert_G,
         f["dp_cp"][g], f["edp"][g], f["sharding"][g].astype(np.int64), spans,
-        busy_G, dp_windows(f["pp"][g], f["vpp"][g]), f["m"][g],
+        busy_G, dp_windows(f["pp"][g], f["vpp"][g]), f["m"][g], host_G,
     )  # fmt: skip
     sharded = f["sharding"][g] >= 1
     whole = 1.0 / f["copies"][g]  # each copy of the weights updates its share of what is sharded

@@ -28,7 +28,7 @@ STEP_NOISE = 0.05  # how well one step tells of others: runs of a pair differ by
 MOVED = 0.01  # relative: constants that moved less are not told
 CLOSE = 0.15  # of the widths of the priors: dozens of published pairs know more than a few steps of one cluster
 OPEN = 1.0  # the same of constants of routed layers, of which three published models know little
-ROUTED = ("grouped", "permute", "cast_moe", "launch_moe", "launch_expert", "ep_", "drift_moe", "fused_moe", "misaligned",
+ROUTED = ("grouped", "permute", "cast_moe", "launch_moe", "host_", "ep_", "drift_moe", "fused_moe", "misaligned",
           "air_moe", "router")  # fmt: skip
 COMMON = 0.06  # all GPUs of a cluster run faster or slower together (power, cooling, clocks), logarithm
 RATES = ("matmul_", "attention_ampere", "attention_hopper", "attention_blackwell")

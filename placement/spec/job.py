@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -45,6 +46,7 @@ class SoftwareSchema(Schema):
     year: Annotated[Positive, Field(ge=2017, le=2100)] = Field(2026.6, description="Release, as a decimal year")
     ep_overlap: Flag = Field(False, description="Expert all-to-all runs behind the compute of another microbatch")
     eager: Flag = Field(False, description="Element-wise operations run one by one (PyTorch without torch.compile)")
+    graphs: Flag = Field(False, description="CUDA graphs launch whole layers, also where the stack does not by itself")
 
 
 class SparesSchema(Schema):
@@ -231,7 +233,7 @@ def _lowered(spec: JobSchema, folder: Path | None = None, before: Mapping[str, A
     if spec.software is not None:
         known = before.get("software", Software())
         given = {k: getattr(spec.software, k) for k in spec.software.model_fields_set}
-        out["software"] = Software(**{f: given.get(f, getattr(known, f)) for f in ("stack", "year", "ep_overlap", "eager")})
+        out["software"] = replace(known, **given)
     if spec.spares is not None:
         out["spares"] = _spares(spec.spares)
     return out

@@ -119,6 +119,11 @@ def runs_eager(row: Mapping[str, Any], stack: str) -> bool:
     return stack in ("torchtitan", "automodel") and "eager" in label_of(row).lower()
 
 
+def runs_graphs(row: Mapping[str, Any]) -> bool:
+    """CUDA graphs, where the row says so or shapes are static: experts of fixed capacity, whose excess tokens are dropped."""
+    return row.get("cuda_graph") is True or "token-drop" in str(row.get("moe_routing")).lower()
+
+
 def sharding_of(row: Mapping[str, Any], stack: str) -> str:
     given = re.sub(
         r"[^a-z0-9]", "", str(row.get("sharding") or (f"zero{row['zero']}" if positive(row.get("zero")) else "")).lower()

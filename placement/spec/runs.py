@@ -41,6 +41,7 @@ from placement.spec.run_fields import (
     refuse_other_tasks,
     release_year,
     runs_eager,
+    runs_graphs,
     schedule_of,
     sharding_of,
     stack_of,
@@ -52,6 +53,7 @@ from placement.spec.source import Document, load
 from placement.spec.synthetic import synthetic_cluster
 
 NIC_GBITS = {"ampere": 200.0, "hopper": 400.0, "blackwell": 400.0, "blackwell_ultra": 800.0}  # hardware.yaml, one GPU
+AWS_GBITS = {"ampere": 50.0}  # p4d: 400 Gb/s for the eight GPUs of a host (BloombergGPT, arXiv 2303.17564, section 4.2)
 MOST_GBITS = 1600  # no GPU has more; a larger figure is that of a host
 DOMAIN = {"ampere": 8, "hopper": 8}  # GPUs of an NVLink domain where a row does not say
 REAL_ROUTER = 1.1  # busiest expert group over the mean where routing is not forced to balance (measured_runs.md, anomaly 8)
@@ -138,7 +140,9 @@ def _expressed(head: Run, row: Mapping[str, Any], spec: Mapping[str, Any], model
     job = Job(
         seq_len=seq_len, global_batch=_batch(row, seq_len), precision=precision,
         optimizer=optimizer_of(stack, year, precision),
-        software=Software(stack, year, overlaps_experts(row, year, _domain(row, chip, world)), runs_eager(row, stack)),
+        software=Software(
+            stack, year, overlaps_experts(row, year, _domain(row, chip, world)), runs_eager(row, stack), runs_graphs(row)
+        ),
         expert_imbalance=REAL_ROUTER if "real router" in str(row.get("moe_routing")).lower() else 1.0,
     )  # fmt: skip
     model, rough = model_of(spec, row, models)
@@ -258,7 +262,8 @@ def _nic_Bps(row: Mapping[str, Any], chip: Chip) -> float:
         return float(given) * 1e9 / 8
     text = str(row.get("fabric") or "")
     found = re.search(r"(?:(\d+)\s*x\s*)?(\d+)\s*G(?:bps|b/s|bit/s|b)?\b", text)
-    usual = NIC_GBITS[chip.generation]
+    aws = "sagemaker" in str(row.get("software")).lower()
+    usual = (NIC_GBITS | AWS_GBITS if aws else NIC_GBITS)[chip.generation]
     gbits = float(found[2]) * int(found[1] or 1) if found else usual
     if re.search(r"node|host|server", text, re.IGNORECASE):
         gbits /= 4 if chip.form.startswith("nvl") else 8

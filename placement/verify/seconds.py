@@ -93,6 +93,7 @@ class BlockTime:
     ep: tuple[float, ...]
     gtp: tuple[float, ...]
     again: dict[str, float]
+    hooked: float  # seconds of the host, where FSDP gathers the weights
 
 
 def block_time(layer: Layer, s: Setting) -> BlockTime:
@@ -100,9 +101,7 @@ def block_time(layer: Layer, s: Setting) -> BlockTime:
     parts = [kernel_s(kernel, s) for kernel in layer.kernels]
     launch = 0.0
     if layer.experts:
-        quantised = s.family == "hopper" and precision_run(s.job, s.m.chip) != "bf16"  # expert by expert, small kernels
-        by_expert = s.eff["launch_expert_s"] * layer.experts.num / s.d.ep if quantised else 0.0
-        launch = (s.eff["launch_moe_s"] + by_expert) * s.drift_moe()
+        launch = s.eff["launch_moe_s"] * s.drift_moe()
     elif layer.is_layer:
         launch = s.eff["launch_dense_s"]
     compute = tuple(sum(p[i] for p in parts) + launch / 3.0 for i in range(3))
@@ -110,6 +109,9 @@ def block_time(layer: Layer, s: Setting) -> BlockTime:
     cores = [p for p, kernel in zip(parts, layer.kernels, strict=True) if kernel.kind == "attention"]
     core = tuple(sum(p[i] for p in cores) for i in range(3))
     tp, cp, ep = tensor_s(layer, s), context_s(layer, s, core), expert_s(layer, s)
+    gtp, launches = weights_s(layer, s, compute), host_s(layer, s)
+    busy = [sum(parts) for parts in zip(compute, tp, cp, ep, strict=True)]
+    compute = tuple(c + longer(b, launches / 3.0) - b for c, b in zip(compute, busy, strict=True))
     stack = s.job.software.stack
     selective = s.eff["selective_torch"] * compute[0] if stack in ("torchtitan", "automodel") else cheap
     whole = compute[0] + tp[0] + cp[0] + ep[0]
@@ -118,7 +120,29 @@ def block_time(layer: Layer, s: Setting) -> BlockTime:
         if layer.is_layer
         else dict.fromkeys(("none", "selective", "full"), 0.0)
     )
-    return BlockTime(compute, tp, cp, ep, weights_s(layer, s, compute), again)
+    hooked = launches + (s.eff["host_fsdp_s"] if layer.is_layer else 0.0)
+    return BlockTime(compute, tp, cp, ep, gtp, again, hooked)
+
+
+def host_s(layer: Layer, s: Setting) -> float:
+    """What the host needs to launch a block, forward and backward; nothing where graphs are launched whole."""
+    eff, stack = s.eff, s.job.software.stack
+    if not layer.is_layer or stack == "mlperf" or s.job.software.graphs:
+        return 0.0
+    low = precision_run(s.job, s.m.chip) != "bf16"
+    seconds = eff["host_dense_s"] * (eff["host_low"] if low else 1.0)
+    if stack in ("torchtitan", "automodel") and s.d.tp > 1:
+        seconds *= eff["host_dtensor"]
+    if layer.experts:
+        launches = 3.5 if low else 1.0  # sixteen that quantise, beside six matmuls
+        seconds += eff["host_moe_s"] + eff["host_expert_s"] * launches * layer.experts.num / s.d.ep
+    return float((1.0 - s.fused) * seconds)
+
+
+def longer(busy: float, host: float) -> float:
+    """A GPU behind its host takes the longer of both, rounded off: power mean of order 8."""
+    most = max(busy, host)
+    return most * ((busy / most) ** 8 + (host / most) ** 8) ** 0.125 if most > 0 else 0.0
 
 
 def kernel_s(kernel: Kernel, s: Setting) -> tuple[float, float, float]:
@@ -188,9 +212,11 @@ def tensor_s(layer: Layer, s: Setting) -> tuple[float, ...]:
 
 
 def context_s(layer: Layer, s: Setting, core: tuple[float, ...]) -> tuple[float, ...]:
-    """Keys and values go around the ring behind the attention core (arXiv 2310.01889)."""
+    """Keys and values go around the ring behind the attention core (arXiv 2310.01889); their gradients end with a hop home."""
     per_byte, _ = _per_byte(s, "cp")
-    return tuple(exposed(b * per_byte, window, s.eff["cp_floor"]) for b, window in zip(layer.cp_bytes, core, strict=True))
+    home = 0.5 / max(s.d.cp - 1, 1)  # of the backward bytes, half of which are gradients
+    hops = zip(layer.cp_bytes, core, (0.0, home, 0.0), strict=True)
+    return tuple(exposed(b * per_byte, window, floor) for b, window, floor in hops)
 
 
 def copies_of_token(groups: float, topk: int, experts: int) -> float:

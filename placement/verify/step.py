@@ -19,7 +19,7 @@ from placement.verify.case import Array, Case
 from placement.verify.kernels import Layer, layer_of, logit_bytes, model_flops_per_token
 from placement.verify.links import Lie, Machine, boundary_s, lies, machine, ring_s
 from placement.verify.schedule import held, makespan_s
-from placement.verify.seconds import BlockTime, Setting, block_time, exposed
+from placement.verify.seconds import BlockTime, Setting, block_time, exposed, longer
 
 MODES = ("none", "selective", "full")
 COPIES = {"bf16": 0.0, "fp8": 1.0, "mxfp8": 1.03125, "nvfp4": 0.5625}  # of a quantised matrix, one an orientation
@@ -193,7 +193,11 @@ class Pricing:
         if d.sharding == "zero2":
             return m * exposed(scatter, min(eff["dp_window"], 1.0) * busy_s, eff["dp_floor"]) + eff["dp_floor"] * gather
         floor = eff["fsdp_floor_composer"] if case.job.software.stack == "composer" else eff["fsdp_floor"]
-        return m * exposed(scatter + 2.0 * gather, eff["fsdp_window"] * busy_s, floor)
+        shown = exposed(scatter + 2.0 * gather, eff["fsdp_window"] * busy_s, floor)
+        host = math.fsum(
+            share * math.fsum(self.time_Y[kind].hooked for kind in self.types_C[c]) for c, share in self.runs(stage).items()
+        )
+        return m * (longer(busy_s + shown, host) - busy_s)
 
     def _update_s(self, stage: int) -> float:
         """Memory traffic of the optimizer: states read and written, gradient read and cleared, weight written."""
@@ -211,7 +215,8 @@ class Pricing:
         jitter = eff["jitter"] * math.log2(max(1.0, d.world / 8.0))
         groups = d.edp if d.ep > 1 else 1
         spread = eff["router_noise"] * (job.expert_imbalance - 1.0) * math.sqrt(2.0 * math.log(groups) / d.num_microbatches)
-        fixed = eff["step_s"] * (eff["step_mlperf"] if job.software.stack == "mlperf" else 1.0)
+        relative = {"mlperf": "step_mlperf", "torchtitan": "step_torch", "automodel": "step_torch"}.get(job.software.stack)
+        fixed = eff["step_s"] * (eff[relative] if relative else 1.0)
         return fixed + eff["microbatch_s"] * d.num_microbatches + (jitter + spread) * busy_s
 
     def memory(self, stage: int) -> dict[str, float]:

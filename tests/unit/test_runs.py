@@ -195,6 +195,13 @@ def test_the_name_of_a_row_tells_its_schedule_and_its_compiler():
     assert read_run(row(**told | {"source": {"row": "FSDP (eager)"}}), 0).job.software.eager
 
 
+def test_static_shapes_run_in_graphs():
+    """Experts of fixed capacity, or a row that says so."""
+    assert not read_run(row(), 0).job.software.graphs
+    assert read_run(row(moe_routing="token-drop, balanced?"), 0).job.software.graphs
+    assert read_run(row(cuda_graph=True), 0).job.software.graphs
+
+
 def test_gradients_and_weights_move_in_the_formats_of_the_stack():
     """bf16 gradients in NeMo's recipes and fp32 in torchtitan; fp8 weights are gathered as fp8."""
     nemo = read_run(row(software="NeMo 25.04", precision="fp8", software_date="2025-04"), 0).job.optimizer

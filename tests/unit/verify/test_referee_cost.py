@@ -53,6 +53,24 @@ CASES = {
         R3 | {"cp": 2, "dp": 8},
         HOPPER,
     ),
+    "behind its host": (
+        "llama3-70b",
+        Job(128, 256, software=Software("torchtitan", 2025.0)),
+        {"tp": 2, "dp": 32, "pp": 1, "sharding": "fsdp"},
+        HOPPER,
+    ),
+    "experts behind their host": (
+        "deepseek-v3",
+        Job(512, 512, "fp8", software=Software("megatron", 2025.3)),
+        V3 | {"ep": 8},
+        HOPPER,
+    ),
+    "experts in graphs": (
+        "deepseek-v3",
+        Job(512, 512, software=Software("megatron", 2025.3, graphs=True)),
+        V3 | {"ep": 8},
+        {},
+    ),
     "composer": (
         "llama3-70b",
         dataclasses.replace(LLAMA, software=Software("composer", 2024.0)),
