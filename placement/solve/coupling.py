@@ -74,7 +74,8 @@ def _corners(value_S: Floats) -> Ints:
 
 def _price(values: list[Floats], count_C: Ints, total: int) -> float:
     corners = [_corners(v) for v in values]  # where the best size is, whatever the price
-    at_X, value_X = np.concatenate(corners), np.concatenate([v[at] for v, at in zip(values, corners, strict=True)])
+    at_X: Floats = np.concatenate(corners).astype(float)
+    value_X: Floats = np.concatenate([v[at] for v, at in zip(values, corners, strict=True)])
     first_C = np.cumsum([0, *map(len, corners[:-1])])
 
     def dual(price: float) -> float:
