@@ -33,6 +33,10 @@ def calibrate(
         list[str] | None,
         typer.Option(metavar="CSV", help="A matmul sweep: m,n,k,precision,seconds; may be given again.", show_default=False),
     ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(metavar="CSV", help="What a step takes beside the GPUs: empty_step,SECONDS.", show_default=False),
+    ] = None,
     topology: Annotated[
         str | None, typer.Option(metavar="TOPOLOGY", help="The cluster that logs and sweeps come from.", show_default=False)
     ] = None,
@@ -41,12 +45,12 @@ def calibrate(
 ) -> int:
     """Fit the constants of the cost model; use them with `calibration:` in a job file.
 
-    With --runs from priors, as the constants that come with the tool are made. With --nccl, --matmul and --steps near those
-    constants: a few measurements of your own cluster move what they speak of.
+    With --runs from priors, as the constants that come with the tool are made. With --nccl, --matmul, --host and --steps near
+    those constants: a few measurements of your own cluster move what they speak of.
     """
-    own = steps or nccl or matmul
+    own = steps or nccl or matmul or host
     if bool(runs) == bool(own):
-        raise typer.BadParameter("give --runs, or some of --steps, --nccl and --matmul", param_hint="--runs")
+        raise typer.BadParameter("give --runs, or some of --steps, --nccl, --matmul and --host", param_hint="--runs")
     if (nccl or matmul) and not topology:
         raise typer.BadParameter(
             "--nccl and --matmul need --topology: which GPUs and NICs they measured", param_hint="--topology"
@@ -54,7 +58,7 @@ def calibrate(
     if runs:
         text, told, report = _anew(runs, crossed)
     else:
-        text, told, report = _near(steps, nccl or [], matmul or [], topology)
+        text, told, report = _near(steps, nccl or [], matmul or [], host, topology)
     output.write_file(out, text)
     output.note(f"    Wrote {out}")
     if fmt is Format.JSON:
@@ -75,46 +79,49 @@ def _anew(runs: str, crossed: bool) -> tuple[str, str, dict[str, Any]]:
     return efficiency_text(eff, report), screen(report), report
 
 
-def _near(steps: str | None, nccl: list[str], matmul: list[str], topology: str | None) -> tuple[str, str, dict[str, Any]]:
+def _near(
+    steps: str | None, nccl: list[str], matmul: list[str], host: str | None, topology: str | None
+) -> tuple[str, str, dict[str, Any]]:  # fmt: skip
     """The same of a fit to a user's own measurements, near the constants that come with the tool."""
-    from placement.passes.own import fit_collectives, fit_matmuls, fit_steps, own_report
+    from placement.passes.own import fit_collectives, fit_matmuls, fit_steps, own_report, set_host
     from placement.report.calibration import own_screen, own_text
     from placement.spec.catalog import efficiency, priors
 
     base = eff = efficiency()
-    points, sweep, measured, hw = _measured(steps, nccl, matmul, topology)
+    points, sweep, measured, times, hw = _measured(steps, nccl, matmul, host, topology)
     if hw is not None:
         eff = fit_matmuls(sweep, hw, fit_collectives(points, hw, eff))
-    report = own_report(base, fit_steps(measured, priors(), eff), hw, points, sweep, measured)
+    report = own_report(base, set_host(times, fit_steps(measured, priors(), set_host(times, eff))), hw, points, sweep, measured)
     found: Efficiency = report.pop("efficiency")
     return (
-        own_text(found, [Path(name).name for name in (*nccl, *matmul, *([steps] if steps else []))]),
+        own_text(found, [Path(name).name for name in (*nccl, *matmul, *filter(None, (host, steps)))]),
         own_screen(report),
         report,
     )
 
 
 def _measured(
-    steps: str | None, nccl: list[str], matmul: list[str], topology: str | None
-) -> tuple[list[CollectivePoint], list[MatmulPoint], list[Run], Hardware | None]:
+    steps: str | None, nccl: list[str], matmul: list[str], host: str | None, topology: str | None
+) -> tuple[list[CollectivePoint], list[MatmulPoint], list[Run], dict[str, float], Hardware | None]:
     """Everything that was measured, and where. Raises InputError with what is wrong in any of the files."""
     from placement.cli.inputs import gathered
     from placement.cost.hardware import hardware
     from placement.diag import Collector
     from placement.spec import load_cluster
-    from placement.spec.measurements import matmul_sweep
+    from placement.spec.measurements import host_times, matmul_sweep
     from placement.spec.nccl_tests import nccl_log
 
     found = Collector()
     logs = [gathered(found, lambda: nccl_log(name)) or [] for name in nccl]  # noqa: B023 -- called at once
     sweeps = [gathered(found, lambda: matmul_sweep(name)) or [] for name in matmul]  # noqa: B023
     runs = (gathered(found, lambda: _usable(steps)) if steps else None) or []
+    times = (gathered(found, lambda: host_times(host)) if host else None) or {}
     cluster = gathered(found, lambda: load_cluster(topology)) if topology else None
     hw = hardware(cluster) if cluster else None
     for name, sweep in zip(matmul, sweeps, strict=True):
         found.found.extend(_unknown_precisions(name, sweep, hw))
     found.raise_if_errors()
-    return [p for log in logs for p in log], [p for sweep in sweeps for p in sweep], runs, hw
+    return [p for log in logs for p in log], [p for sweep in sweeps for p in sweep], runs, times, hw
 
 
 def _unknown_precisions(path: str, sweep: list[MatmulPoint], hw: Hardware | None) -> list[Diagnostic]:

@@ -31,6 +31,7 @@ OPEN = 1.0  # the same of constants of routed layers, of which three published m
 ROUTED = ("grouped", "permute", "cast_moe", "launch_moe", "host_", "ep_", "drift_moe", "fused_moe", "misaligned",
           "air_moe", "router")  # fmt: skip
 COMMON = 0.06  # all GPUs of a cluster run faster or slower together (power, cooling, clocks), logarithm
+HOST = {"empty_step": "step_s"}
 RATES = ("matmul_", "attention_ampere", "attention_hopper", "attention_blackwell")
 NETWORK = {
     "nvlink_ring": 0.3, "nvlink_a2a": 0.3, "nvls_hopper": 0.3, "nvls_blackwell": 0.3, "nic_ring": 0.5, "nic_a2a": 0.5,
@@ -96,6 +97,11 @@ def matmul_s(points: Sequence[MatmulPoint], hw: Hardware, eff: Efficiency) -> Fl
     flop = np.array([2.0 * p.m * p.n * p.k for p in points])
     moved = np.array([WEIGHT_BYTES[p.precision] * (p.m * p.k + p.k * p.n) + 2.0 * p.m * p.n for p in points])
     return np.asarray(flop / rate + eff["matmul_bytes"] * moved / hw.chip.hbm_Bps)
+
+
+def set_host(times: Mapping[str, float], eff: Efficiency) -> Efficiency:
+    """What a step takes beside the work on the GPUs, as it was measured: nothing has to be fitted."""
+    return dataclasses.replace(eff, values={**eff.values, **{HOST[what]: seconds for what, seconds in times.items()}})
 
 
 def fit_steps(runs: Sequence[Run], prior: Mapping[str, Prior], eff: Efficiency, rounds: int = 2) -> Efficiency:

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Matmul sweeps that users measure on their own GPUs."""
+"""Tables that users measure on their own GPUs and hosts: matmul sweeps, and seconds of what no kernel does."""
 
 from __future__ import annotations
 
 import csv
 import math
+from statistics import median
 from typing import Any
 
 from placement.diag import Diagnostic, InputError
 from placement.ir import MatmulPoint
 from placement.spec.textfile import text_of, unreadable
 
+HOST_TIMES = ("empty_step",)
 PRECISIONS = {
     "bf16": "bf16", "bfloat16": "bf16", "fp16": "bf16", "float16": "bf16", "fp8": "fp8", "float8": "fp8", "mxfp8": "mxfp8",
     "nvfp4": "nvfp4",
@@ -37,6 +39,33 @@ def matmul_sweep(path: str) -> list[MatmulPoint]:
     if wrong or not found:
         raise InputError(wrong or [unreadable(path, "no row below its names of columns")])
     return found
+
+
+def host_times(path: str) -> dict[str, float]:
+    """Seconds of each thing in a CSV with columns `what` (one of HOST_TIMES) and `seconds`; the median where it stands twice.
+
+    Raises InputError with every line that is no measurement.
+    """
+    rows = csv.DictReader(text_of(path).splitlines())
+    if not {"what", "seconds"} <= {name.strip().lower() for name in rows.fieldnames or ()}:
+        raise InputError([unreadable(path, "columns what and seconds are needed", "first line: what,seconds")])
+    found: dict[str, list[float]] = {}
+    wrong: list[Diagnostic] = []
+    for raw in rows:
+        row = {str(k).strip().lower(): str(v or "").strip() for k, v in raw.items()}
+        try:
+            found.setdefault(_host_time(row["what"]), []).append(_number(row, "seconds"))
+        except ValueError as error:
+            wrong.append(unreadable(path, str(error), line=rows.line_num))
+    if wrong or not found:
+        raise InputError(wrong or [unreadable(path, "no row below its names of columns")])
+    return {what: median(seconds) for what, seconds in found.items()}
+
+
+def _host_time(what: str) -> str:
+    if what not in HOST_TIMES:
+        raise ValueError(f"`{what[:40]}` is none of {', '.join(HOST_TIMES)}")
+    return what
 
 
 def _matmul(row: dict[str, Any]) -> MatmulPoint:

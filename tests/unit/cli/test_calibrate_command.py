@@ -38,6 +38,31 @@ def test_a_plan_is_made_with_what_was_measured_and_verified(run, model_file, mea
     assert run("verify", tmp_path / "out").code == 0
 
 
+def test_an_empty_step_is_taken_as_measured(run, tmp_path):
+    """The median of two, also beside steps that would move it; the step of a plan shrinks by what it was too long."""
+    from placement.spec.catalog import efficiency
+
+    (tmp_path / "host.csv").write_text("what,seconds\nempty_step,0.002\nempty_step,0.004\n", encoding="utf-8")
+    found = run("calibrate", "--host", tmp_path / "host.csv", "-o", tmp_path / "mine.yaml", "--format", "json")
+    assert found.code == 0, found.err
+    assert json.loads(found.out)["constants"] == {"step_s": {"before": efficiency()["step_s"], "after": 0.003}}
+    assert efficiency(str(tmp_path / "mine.yaml"))["step_s"] == 0.003
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a,b\n1,2\n", 1), ("what,seconds\n", 1), ("what,seconds\nempty_step,0.1\nlunch,3\n", 3), ("what,seconds\nempty_step,x\n", 2),
+    ],
+)  # fmt: skip
+def test_what_is_no_time_of_a_host_is_refused(run, tmp_path, text, line):
+    """Other columns, no rows, unknown things, words for numbers."""
+    (tmp_path / "host.csv").write_text(text, encoding="utf-8")
+    found = run("calibrate", "--host", tmp_path / "host.csv", "-o", tmp_path / "mine.yaml")
+    assert found.code == 1
+    assert f"host.csv:{line}:1" in found.err
+
+
 def test_everything_wrong_in_any_file_is_told_at_once(run, measured, tmp_path):
     """Lines of two files, and a file that is missing; nothing is written."""
     (tmp_path / "gather.log").write_text(LOG.replace("5000.0", "500.0"), encoding="utf-8")
