@@ -35,7 +35,11 @@ def calibrate(
     ] = None,
     host: Annotated[
         str | None,
-        typer.Option(metavar="CSV", help="What a step takes beside the GPUs: empty_step,SECONDS.", show_default=False),
+        typer.Option(
+            metavar="CSV",
+            help="What hosts take: what,seconds of empty_step, dense_layer, routing, expert, fsdp_hooks.",
+            show_default=False,
+        ),
     ] = None,
     topology: Annotated[
         str | None, typer.Option(metavar="TOPOLOGY", help="The cluster that logs and sweeps come from.", show_default=False)

@@ -31,7 +31,9 @@ OPEN = 1.0  # the same of constants of routed layers, of which three published m
 ROUTED = ("grouped", "permute", "cast_moe", "launch_moe", "host_", "ep_", "drift_moe", "fused_moe", "misaligned",
           "air_moe", "router")  # fmt: skip
 COMMON = 0.06  # all GPUs of a cluster run faster or slower together (power, cooling, clocks), logarithm
-HOST = {"empty_step": "step_s"}
+HOST = {"empty_step": "step_s", "dense_layer": "host_dense_s", "routing": "host_moe_s", "expert": "host_expert_s",
+        "fsdp_hooks": "host_fsdp_s"}  # fmt: skip
+STACKS = ("step_mlperf", "step_torch")  # an empty step of other stacks, relative
 RATES = ("matmul_", "attention_ampere", "attention_hopper", "attention_blackwell")
 NETWORK = {
     "nvlink_ring": 0.3, "nvlink_a2a": 0.3, "nvls_hopper": 0.3, "nvls_blackwell": 0.3, "nic_ring": 0.5, "nic_a2a": 0.5,
@@ -100,8 +102,9 @@ def matmul_s(points: Sequence[MatmulPoint], hw: Hardware, eff: Efficiency) -> Fl
 
 
 def set_host(times: Mapping[str, float], eff: Efficiency) -> Efficiency:
-    """What a step takes beside the work on the GPUs, as it was measured: nothing has to be fitted."""
-    return dataclasses.replace(eff, values={**eff.values, **{HOST[what]: seconds for what, seconds in times.items()}})
+    """What a step and a host take beside the work on the GPUs, as it was measured: nothing has to be fitted."""
+    own = dict.fromkeys(STACKS, 1.0) if "empty_step" in times else {}  # that of the user's stack, whichever it is
+    return dataclasses.replace(eff, values={**eff.values, **own, **{HOST[what]: s for what, s in times.items()}})
 
 
 def fit_steps(runs: Sequence[Run], prior: Mapping[str, Prior], eff: Efficiency, rounds: int = 2) -> Efficiency:

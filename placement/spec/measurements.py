@@ -12,7 +12,7 @@ from placement.diag import Diagnostic, InputError
 from placement.ir import MatmulPoint
 from placement.spec.textfile import text_of, unreadable
 
-HOST_TIMES = ("empty_step",)
+HOST_TIMES = ("empty_step", "dense_layer", "routing", "expert", "fsdp_hooks")
 PRECISIONS = {
     "bf16": "bf16", "bfloat16": "bf16", "fp16": "bf16", "float16": "bf16", "fp8": "fp8", "float8": "fp8", "mxfp8": "mxfp8",
     "nvfp4": "nvfp4",

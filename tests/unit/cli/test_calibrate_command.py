@@ -38,21 +38,37 @@ def test_a_plan_is_made_with_what_was_measured_and_verified(run, model_file, mea
     assert run("verify", tmp_path / "out").code == 0
 
 
-def test_an_empty_step_is_taken_as_measured(run, tmp_path):
-    """The median of two, also beside steps that would move it; the step of a plan shrinks by what it was too long."""
+def test_times_of_a_host_are_taken_as_measured(run, tmp_path):
+    """The median of two; an empty step is that of the stack that was measured; what a host is slow at makes a step longer."""
     from placement.spec.catalog import efficiency
 
-    (tmp_path / "host.csv").write_text("what,seconds\nempty_step,0.002\nempty_step,0.004\n", encoding="utf-8")
+    (tmp_path / "host.csv").write_text("what,seconds\nempty_step,0.002\nempty_step,0.004\ndense_layer,0.5\n", encoding="utf-8")
     found = run("calibrate", "--host", tmp_path / "host.csv", "-o", tmp_path / "mine.yaml", "--format", "json")
     assert found.code == 0, found.err
-    assert json.loads(found.out)["constants"] == {"step_s": {"before": efficiency()["step_s"], "after": 0.003}}
-    assert efficiency(str(tmp_path / "mine.yaml"))["step_s"] == 0.003
+    mine = efficiency(str(tmp_path / "mine.yaml"))
+    after = {"step_s": 0.003, "step_mlperf": 1.0, "step_torch": 1.0, "host_dense_s": 0.5}
+    assert {name: moved["after"] for name, moved in json.loads(found.out)["constants"].items()} == after
+    assert {name: mine[name] for name in after} == after
+
+
+def test_a_slow_host_shows_in_the_step(run, model_file, tmp_path):
+    """Half a second to launch each of four layers, for every microbatch."""
+    (tmp_path / "host.csv").write_text("what,seconds\ndense_layer,0.5\n", encoding="utf-8")
+    assert run("calibrate", "--host", tmp_path / "host.csv", "-o", tmp_path / "mine.yaml").code == 0
+    slow = "calibration: mine.yaml\nsoftware: {year: 2025.0}\n"
+    (tmp_path / "job.yaml").write_text(slow, encoding="utf-8")
+    found = run("plan", model_file, "tiny", "--job", tmp_path / "job.yaml", "--format", "json", "--effort", "0")
+    assert found.code == 0, found.err
+    plan = json.loads(found.out)
+    layers = 4 / plan["strategy"]["pp"]
+    assert plan["predicted"]["step_time_s"] > 0.5 * layers * plan["strategy"]["num_microbatches"]
 
 
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("a,b\n1,2\n", 1), ("what,seconds\n", 1), ("what,seconds\nempty_step,0.1\nlunch,3\n", 3), ("what,seconds\nempty_step,x\n", 2),
+        ("a,b\n1,2\n", 1), ("what,seconds\n", 1), ("what,seconds\nempty_step,0.1\nlunch,3\n", 3),
+        ("what,seconds\nempty_step,x\n", 2),
     ],
 )  # fmt: skip
 def test_what_is_no_time_of_a_host_is_refused(run, tmp_path, text, line):
