@@ -74,16 +74,23 @@ class _Walk:
 
     def __init__(self, graph: Links, group_U: Ints, kind_U: Ints, region_U: Ints) -> None:
         size = len(group_U)
-        self.graph, self.kind_U, self.region_U = graph, np.asarray(kind_U), np.asarray(region_U)
+        self.graph = graph
+        # Units of one kind and region, in order: who may change places with whom never changes.
+        same = np.unique(np.stack([kind_U, region_U]), axis=1, return_inverse=True)[1].reshape(-1)
+        self.class_U: Ints = same
+        self.peers_C = np.split(np.argsort(same, kind="stable"), np.cumsum(np.bincount(same))[:-1])
+        self.common_U = np.zeros(size)
         self.at_U, self.place_U, self.rest_U = np.array(group_U, np.int64), np.arange(size), np.zeros(size, np.int64)
         groups = int(self.at_U.max()) + 1
         row_V = np.repeat(np.arange(size), np.diff(graph.first_U))
         flat = row_V * groups + self.at_U[graph.unit_V]
-        self.own_UG = np.bincount(flat, weights=graph.weight_V, minlength=size * groups).astype(float).reshape(size, groups)
+        self.own_UG = np.bincount(flat, weights=graph.weight_V, minlength=size * groups).reshape(size, groups)
         self.scale = float(graph.weight_V.max(initial=0.0))
-        away_UG = self.own_UG.copy()
-        away_UG[np.arange(size), self.at_U] = -np.inf
-        self.wish_U = away_UG.max(axis=1) - self.own_UG[np.arange(size), self.at_U]
+        home = np.arange(size), self.at_U
+        here_U = self.own_UG[home]
+        self.own_UG[home] = -np.inf
+        self.wish_U = self.own_UG.max(axis=1) - here_U
+        self.own_UG[home] = here_U
 
     def _wish(self, unit: int) -> float:
         """The most that a unit could gain by moving, were its place there free."""
@@ -103,17 +110,16 @@ class _Walk:
         return max((f for f in found if f), key=lambda f: (f[0], -f[1], -f[2]), default=None)
 
     def _partner(self, a: int, awake_U: np.ndarray) -> tuple[float, int, int] | None:
-        home = self.at_U[a]
-        fits = awake_U & (self.kind_U == self.kind_U[a]) & (self.region_U == self.region_U[a]) & (self.at_U != home)
-        others = np.flatnonzero(fits)
+        home, peers = self.at_U[a], self.peers_C[self.class_U[a]]
+        others = peers[awake_U[peers] & (self.at_U[peers] != home)]
         if not len(others):
             return None
         there = self.at_U[others]
         gain = self.own_UG[a, there] - self.own_UG[a, home] + self.own_UG[others, home] - self.own_UG[others, there]
         near, weight = self.graph.of(a)
-        common = np.zeros(len(self.at_U))
-        common[near] = weight
-        gain = gain - 2 * common[others]
+        self.common_U[near] = weight
+        gain = gain - 2 * self.common_U[others]
+        self.common_U[near] = 0.0
         best = int(np.argmax(gain))
         return float(gain[best]), a, int(others[best])
 
@@ -128,6 +134,5 @@ class _Walk:
             self.rest_U[unit] = step + REST + (step % (REST // 2))
         self.at_U[a], self.at_U[b] = there, home
         self.place_U[[a, b]] = self.place_U[[b, a]]
-        self.kind_U[[a, b]] = self.kind_U[[b, a]]
         for unit in sorted(touched):
             self.wish_U[unit] = self._wish(unit)
