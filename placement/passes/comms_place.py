@@ -31,7 +31,8 @@ from placement.solve.bisect import Task, bisect
 from placement.solve.exchange import Links, exchange, links
 
 ORDERS = 6  # orders of the towers that are tried
-MOST_UNITS = 16_384  # up to which the graph is partitioned
+MOST_UNITS = 16_384  # up to which the graph is partitioned where towers can be placed by structure
+MOST_BARE = 65_536  # and where they cannot
 LARGEST = 10_000_000  # units x groups of an exchange, as in `passes.refine`
 STEPS = 2_000  # exchanges of one tier
 JOB = Job(seq_len=1, global_batch=1)
@@ -70,7 +71,8 @@ def place_comms(cluster: Cluster, comms: Comms, observe: Callable[[str], None] =
     Raises Infeasible when the ranks do not fit.
     """
     units = units_of(cluster, comms)
-    graph = graph_of(comms, units) if len(units.size_U) <= MOST_UNITS else None
+    most = MOST_UNITS if all(t.strategy is not None for t in comms.towers) else MOST_BARE
+    graph = graph_of(comms, units) if len(units.size_U) <= most else None
     shop = _Shop(cluster, comms, units, graph)
     launcher = shop.priced("the launcher's order", launcher_order(cluster, comms.world_size))
     found = [launcher] if shop.allows(launcher.placement) else []

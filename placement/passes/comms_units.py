@@ -3,7 +3,7 @@
 """Contraction: ranks that must share an NVLink domain become cells, and cells units that fill whole nodes.
 
 Cells of a tower are those of its strategy (tensor and expert groups, `cost.cells`); groups that the file wants together join
-them. Bare ranks are paired along their heaviest traffic until they fill nodes. What is left is a graph of units.
+them. Bare ranks fill nodes in the order of a tree of heavy pairs. What is left is a graph of units.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from placement.ir._array import Floats, Ints
 from placement.ir.comms import Comms
 from placement.passes.refine import cell_edges
 from placement.passes.sites import no_room
+from placement.solve.bisect import line
 from placement.solve.exchange import Links, links
 
 MOST_PAIRS = 8_000_000  # between units; beyond that nothing is partitioned
@@ -105,51 +106,36 @@ def _tower_units(cluster: Cluster, comms: Comms, k: int, cell_R: Ints, cell: int
 
 
 def _packed(comms: Comms, k: int, cell_R: Ints, node: int) -> Ints:
-    """Cells of bare ranks paired along their heaviest traffic until they fill nodes; what stays odd is packed by size."""
+    """Cells of bare ranks in nodes: large ones first, those that talk most side by side."""
     first, ranks = comms.first[k], comms.towers[k].ranks
     unit_R = _numbered(cell_R)
+    size_U = np.bincount(unit_R)
     kept = [(w, _within(w.src_E, w.dst_E, first, ranks)) for w in comms.wires]
-    edges = [(w.src_E[ok] - first, w.dst_E[ok] - first, w.bytes_E[ok]) for w, ok in kept]
-    for _ in range(node.bit_length()):
-        size_U = np.bincount(unit_R)
-        graph = links(len(size_U), [(unit_R[a], unit_R[b], w) for a, b, w in edges])
-        unit_R = _numbered(_paired(graph, size_U, node)[unit_R])
-    return _first_fit(unit_R, node)
+    edges = [(unit_R[w.src_E[ok] - first], unit_R[w.dst_E[ok] - first], w.bytes_E[ok]) for w, ok in kept]
+    place_U = line(links(len(size_U), edges), size_U)
+    return _numbered(_first_fit(size_U, np.lexsort((place_U, -size_U)), node)[unit_R])
 
 
 def _within(a: Ints, b: Ints, first: int, ranks: int) -> Ints:
     return np.flatnonzero((a >= first) & (a < first + ranks) & (b >= first) & (b < first + ranks))
 
 
-def _paired(graph: Links, size_U: Ints, node: int) -> Ints:
-    """Heaviest pairs first, none larger than a node and both halves alike, so that what is left over still packs."""
-    row_X, col_X = np.repeat(np.arange(len(size_U)), np.diff(graph.first_U)), graph.unit_V
-    ok_X = (size_U[row_X] == size_U[col_X]) & (size_U[row_X] + size_U[col_X] <= node) & (row_X < col_X)
-    label_U, free_U = np.arange(len(size_U)), np.ones(len(size_U), bool)
-    order = np.flatnonzero(ok_X)[np.argsort(-graph.weight_V[ok_X], kind="stable")]
-    for a, b in zip(row_X[order].tolist(), col_X[order].tolist(), strict=True):
-        if free_U[a] and free_U[b]:
-            label_U[b], free_U[a], free_U[b] = a, False, False
-    return label_U
-
-
-def _first_fit(unit_R: Ints, node: int) -> Ints:
-    """Units that fill no node share one, largest first. Raises Infeasible where nodes stay partly filled."""
-    size_U = np.bincount(unit_R)
+def _first_fit(size_U: Ints, order_U: Ints, node: int) -> Ints:
+    """Units that fill no node share one, in order. Raises Infeasible where nodes stay partly filled."""
     label_U = np.arange(len(size_U))
-    open_: list[list[int]] = []
-    for u in np.argsort(-size_U, kind="stable").tolist():
+    bins: list[list[int]] = []  # those with room: unit that opened it, room
+    for u in order_U.tolist():
         rest = int(size_U[u]) % node
-        if rest == 0:
-            continue
-        home = next((bin_ for bin_ in open_ if bin_[1] >= rest), None)
+        home = next((b for b in bins if b[1] >= rest), None) if rest else None
         if home is None:
-            open_.append([u, node - rest])
-        else:
-            label_U[u], home[1] = home[0], home[1] - rest
-    if any(room for _, room in open_):
+            home = [u, node]
+            bins += [home] if rest else []
+        label_U[u], home[1] = home[0], home[1] - rest
+        if rest and not home[1]:
+            bins.remove(home)
+    if bins:
         raise no_room(f"the groups that have to stay together do not fill whole nodes of {node} GPUs")
-    return _numbered(label_U[unit_R])
+    return label_U
 
 
 def graph_of(comms: Comms, units: Units) -> Links | None:

@@ -14,13 +14,17 @@ from functools import cache
 
 import numpy as np
 
-from placement.solve._array import Floats, Ints
+from placement.solve._array import Bools, Floats, Ints
 from placement.solve.exchange import Links, links
 
 ALL_CUTS = 9  # vertices of which all cuts are looked at
 COARSEST = 64  # vertices at which coarsening ends
 SEEDS = 4  # growths from different vertices
-PASSES, MOVES = 3, 256  # of single vertices on one level
+REPAIRS = 60  # rounds that bring a side back into its room
+KINDS, ROUNDS = 16, 12  # of exchanges of many vertices at once
+ENOUGH = 1e-4  # share of all weight that a round has to gain for another one
+SINGLE = 512  # vertices up to which single ones move as well
+PASSES, MOVES, PATIENCE = 2, 96, 24  # of single vertices on one level
 SHARE = 8  # a coarse vertex is at most so small a part of a side
 
 
@@ -39,22 +43,58 @@ def bisect(task: Task) -> Ints | None:
     if len(task.need_VK) <= ALL_CUTS:
         return _best_of_all(task)
     levels, maps = [task], []
+    most = max(int(min(task.left_K[-1], task.right_K[-1])) // SHARE, 1)
     while len(levels[-1].need_VK) > COARSEST:
-        which_V = _matched(levels[-1])
+        which_V = _matched(levels[-1].graph, levels[-1].need_VK[:, -1], most)
         if int(which_V.max()) + 1 > 0.95 * len(which_V):
             break
         maps.append(which_V)
         levels.append(_coarser(levels[-1], which_V))
-    side_V = _grown(levels[-1])
-    while side_V is None and maps:  # large pieces do not fit: begin one level finer
-        levels.pop()
-        maps.pop()
-        side_V = _grown(levels[-1])
-    if side_V is None:
-        return None
+    found = _refined(levels, maps)
+    return _grown(task) if found is None and maps else found
+
+
+def _refined(levels: list[Task], maps: list[Ints]) -> Ints | None:
+    """A start on the coarsest level, improved on every finer one; None where rooms are not met on the way."""
+    side_V = _grown(_loose(levels[-1]) if maps else levels[0])
     for level, which_V in zip(levels[-2::-1], maps[::-1], strict=True):
-        side_V = _moved(level, side_V[which_V])
+        if side_V is None:
+            break
+        rooms = level if level is levels[0] else _loose(level)
+        side_V = _repaired(rooms, side_V[which_V])
+        side_V = None if side_V is None else _moved(rooms, side_V)
     return side_V
+
+
+def _loose(task: Task) -> Task:
+    """Rooms of a coarse level, wider by its largest vertex: large pieces never fit exactly, finer levels mend that."""
+    largest_K = task.need_VK.max(axis=0)
+    return Task(task.graph, task.need_VK, task.left_K + largest_K, task.right_K + largest_K)
+
+
+def _repaired(task: Task, side_V: Ints) -> Ints | None:
+    """Vertices that cost least leave a side that is too full; None where rooms are not met in a counted number."""
+    for _ in range(REPAIRS):
+        used = [task.need_VK[side_V == s].sum(axis=0) for s in (0, 1)]
+        left = [task.left_K - used[0], task.right_K - used[1]]
+        over = next(((s, k) for s in (0, 1) for k in range(len(left[s])) if left[s][k] < 0), None)
+        if over is None:
+            return side_V
+        s, k = over
+        row_X, col_X = np.repeat(np.arange(len(side_V)), np.diff(task.graph.first_U)), task.graph.unit_V
+        signed_X = np.where(side_V[row_X] != side_V[col_X], task.graph.weight_V, -task.graph.weight_V)
+        gain_V = np.bincount(row_X, weights=signed_X, minlength=len(side_V))
+        movable = np.flatnonzero((side_V == s) & (task.need_VK[:, k] > 0) & (task.need_VK <= left[1 - s]).all(axis=1))
+        movable = movable[np.argsort(-gain_V[movable] / task.need_VK[movable, -1], kind="stable")]
+        moved_VK = np.cumsum(task.need_VK[movable], axis=0)
+        enough = int(np.searchsorted(moved_VK[:, k], -left[s][k])) + 1
+        fits = int((moved_VK <= left[1 - s]).all(axis=1).sum())
+        count = min(max(enough // 4, 1), max(fits, 1), len(movable))  # a quarter, so that gains are looked at again
+        if not count:
+            return None
+        side_V = side_V.copy()
+        side_V[movable[:count]] = 1 - s
+    return None
 
 
 def cut(graph: Links, side_V: Ints) -> float:
@@ -80,12 +120,30 @@ def _best_of_all(task: Task) -> Ints | None:
     return np.asarray(side_SV[int(np.where(fits_S, cut_S, np.inf).argmin())])
 
 
-def _matched(task: Task) -> Ints:
-    """Pairs of vertices joined by heavy edges, none too large: number of the pair, or of the vertex left alone. (V,)"""
-    graph, size = task.graph, len(task.need_VK)
-    most = max(int(min(task.left_K[-1], task.right_K[-1])) // SHARE, 1)
+def line(graph: Links, size_V: Ints) -> Ints:
+    """Place of each vertex in an order in which those that have much in common stand together: leaves of a tree of pairs."""
+    task = Task(graph, size_V[:, None], np.zeros(1, np.int64), np.zeros(1, np.int64))
+    which_V: Ints = np.arange(len(size_V))
+    keys: list[Ints] = [which_V]
+    while len(task.need_VK) > 1:
+        pair_V = _matched(task.graph, task.need_VK[:, -1], int(size_V.sum()))
+        if int(pair_V.max()) + 1 == len(pair_V):
+            break
+        which_V = pair_V[which_V]
+        keys.append(which_V)
+        task = _coarser(task, pair_V)
+    place_V = np.empty(len(size_V), np.int64)
+    place_V[np.lexsort(keys)] = np.arange(len(size_V))
+    return place_V
+
+
+def _matched(graph: Links, heavy_V: Ints, most: int) -> Ints:
+    """Pairs of vertices joined by heavy edges, none larger than `most`: number of the pair, or of the vertex left alone. (V,)
+
+    An edge is worth the square of its weight over the sizes of its ends (Holtgrewe, Sanders and Schulz 2010, "expansion*2").
+    """
+    size = len(heavy_V)
     row_X, col_X = np.repeat(np.arange(size), np.diff(graph.first_U)), graph.unit_V
-    heavy_V = task.need_VK[:, -1]
     ok_X = heavy_V[row_X] + heavy_V[col_X] <= most
     mate_V = np.arange(size)
     for _ in range(4):
@@ -93,7 +151,11 @@ def _matched(task: Task) -> Ints:
         live_X = ok_X & free_V[row_X] & free_V[col_X]
         if not live_X.any():
             break
-        a, b, w = row_X[live_X], col_X[live_X], graph.weight_V[live_X] / np.maximum(heavy_V[row_X] * heavy_V[col_X], 1)[live_X]
+        a, b, w = (
+            row_X[live_X],
+            col_X[live_X],
+            graph.weight_V[live_X] ** 2 / np.maximum(heavy_V[row_X] * heavy_V[col_X], 1)[live_X],
+        )
         order = np.lexsort((_mixed(a, b), -w, a))
         first = np.r_[True, a[order][1:] != a[order][:-1]]
         want_V = np.full(size, -1)
@@ -123,7 +185,7 @@ def _grown(task: Task) -> Ints | None:
     """The best of a few growths of the right side, each improved by moves; None if no growth fits."""
     size = len(task.need_VK)
     order = [np.arange(size), np.arange(size)[::-1]]
-    count = min(SEEDS, 1 + size // 16)
+    count = min(SEEDS, 1 + size // 16) if size <= SINGLE else 1
     seeds = dict.fromkeys((np.arange(count) * size // count).tolist())
     starts = [_filled(task, o) for o in order] + [_growth(task, s) for s in seeds]
     found = [_moved(task, s) for s in starts if s is not None]
@@ -159,9 +221,60 @@ def _growth(task: Task, seed: int) -> Ints | None:
     return side_V
 
 
+def _swept(task: Task, side_V: Ints) -> Ints:
+    """Rounds of exchanges of many vertices at once: none of them neighbours, so that their gains add up.
+
+    Vertices of one need change sides in pairs, largest gains first, while a pair gains; what fits the rooms moves alone.
+    """
+    found, which = np.unique(task.need_VK, axis=0, return_inverse=True)
+    kinds, kind_V = np.asarray(found, np.int64), np.asarray(which, np.int64).reshape(-1)
+    if len(kinds) > KINDS:
+        return side_V
+    row_X, col_X = np.repeat(np.arange(len(side_V)), np.diff(task.graph.first_U)), task.graph.unit_V
+    for _ in range(ROUNDS):
+        signed_X = np.where(side_V[row_X] != side_V[col_X], task.graph.weight_V, -task.graph.weight_V)
+        gain_V = np.bincount(row_X, weights=signed_X, minlength=len(side_V)).astype(float)
+        apart_V = _apart(gain_V, row_X, col_X)
+        chosen = _pairs(task, kinds, kind_V, side_V, gain_V, apart_V)
+        if not len(chosen) or float(gain_V[chosen].sum()) < ENOUGH * float(np.abs(signed_X).sum()):
+            break
+        side_V = side_V.copy()
+        side_V[chosen] = 1 - side_V[chosen]
+    return side_V
+
+
+def _apart(gain_V: Floats, row_X: Ints, col_X: Ints) -> Bools:
+    """Vertices that gain more than each of their neighbours, ties by a mixed number: no two are neighbours."""
+    order_V = np.empty(len(gain_V), np.int64)
+    order_V[np.lexsort((_mixed(np.arange(len(gain_V)), np.arange(len(gain_V)) + 1), gain_V))] = np.arange(len(gain_V))
+    best_V = np.full(len(gain_V), -1)
+    np.maximum.at(best_V, row_X, order_V[col_X])
+    return order_V > best_V
+
+
+def _pairs(task: Task, kinds: Ints, kind_V: Ints, side_V: Ints, gain_V: Floats, apart_V: Bools) -> Ints:
+    """Vertices to change sides: pairs of one kind that gain together, then single ones that gain and fit."""
+    chosen: list[Ints] = []
+    room = [r - task.need_VK[side_V == s].sum(axis=0) for s, r in enumerate((task.left_K, task.right_K))]
+    floor = 1e-9 * float(task.graph.weight_V.max(initial=0.0))
+    for kind, need_K in enumerate(kinds):
+        sides = [np.flatnonzero(apart_V & (kind_V == kind) & (side_V == s)) for s in (0, 1)]
+        sides = [v[np.argsort(-gain_V[v], kind="stable")] for v in sides]
+        count = min(len(v) for v in sides)
+        good = int((gain_V[sides[0][:count]] + gain_V[sides[1][:count]] > floor).sum())
+        chosen += [v[:good] for v in sides]
+        for s, rest in ((0, sides[0][good:]), (1, sides[1][good:])):
+            fits = int((room[1 - s][need_K > 0] // need_K[need_K > 0]).min(initial=len(rest)))
+            single = rest[: max(min(fits, int((gain_V[rest] > floor).sum())), 0)]
+            room[1 - s] = room[1 - s] - len(single) * need_K
+            chosen.append(single)
+    return np.asarray(np.concatenate(chosen), np.int64)
+
+
 def _moved(task: Task, side_V: Ints) -> Ints:
-    """Passes of moves and exchanges, the best state of each pass kept (Fiduccia and Mattheyses 1982, with exchanges)."""
-    for _ in range(PASSES):
+    """Rounds of many exchanges, then passes of single moves that keep their best state (Fiduccia and Mattheyses 1982)."""
+    side_V = _swept(task, side_V)
+    for _ in range(PASSES if len(side_V) <= SINGLE else 0):
         better_V = _Pass(task, side_V).run()
         if better_V is None:
             break
@@ -188,7 +301,7 @@ class _Pass:
         gained, best, best_V, since = 0.0, 0.0, None, 0
         for step in range(min(MOVES, len(self.side_V))):
             move = self._best()
-            if move is None or step - since > 40:
+            if move is None or step - since > PATIENCE:
                 break
             gained += move[0]
             for v in move[1]:

@@ -75,3 +75,16 @@ def test_what_does_not_fit_is_said() -> None:
         place_comms(clusters.tiny(), Comms("j", (Tower("a", 3, None, Traffic(())),), ()))
     with pytest.raises(Infeasible, match="10 ranks, but 8 GPUs are usable"):
         launcher_order(clusters.tiny(), 10)
+
+
+def test_a_torus_of_bare_ranks() -> None:
+    """24 x 24 shuffled ranks on 8 racks of 72: the launcher cuts 7 of 8 edges at racks, blocks of 8 x 9 cut 17 of 144."""
+    cluster = clusters.regular(4, 18, (4, 2))
+    at = np.random.default_rng(1).permutation(576).reshape(24, 24)
+    ends = [np.concatenate([x.ravel(), x.ravel()]) for x in (at,)] + [
+        np.concatenate([np.roll(at, 1, a).ravel() for a in (0, 1)])
+    ]
+    wires = Wires("torus", "pairs", ends[0], ends[1], np.ones(1152))
+    found = place_comms(cluster, Comms("j", (Tower("all", 576, None, Traffic(())),), (wires,)))
+    assert found.launcher.loads.bytes_T[0] > 900
+    assert found.best.loads.bytes_T[0] < 2.0 * 8 * 17
