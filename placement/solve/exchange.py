@@ -84,7 +84,8 @@ class _Walk:
         groups = int(self.at_U.max()) + 1
         row_V = np.repeat(np.arange(size), np.diff(graph.first_U))
         flat = row_V * groups + self.at_U[graph.unit_V]
-        self.own_UG = np.bincount(flat, weights=graph.weight_V, minlength=size * groups).reshape(size, groups)
+        own_X = np.bincount(flat, weights=graph.weight_V, minlength=size * groups)
+        self.own_UG = own_X.astype(float, copy=False).reshape(size, groups)  # whole numbers where there are no links
         self.scale = float(graph.weight_V.max(initial=0.0))
         home = np.arange(size), self.at_U
         here_U = self.own_UG[home]
