@@ -5,6 +5,7 @@ torchrun --nproc-per-node N -m benchmarks.gpu.micro OUT
 
 OUT/matmul.csv      m,n,k,precision,seconds
 OUT/kernels.csv     kind,flop,bytes,seconds: attention forward and backward, element-wise kernels, copies, small launches
+OUT/host.csv        what,seconds: an empty step, and what the host needs to launch layers of the trainer beside this file
 OUT/<collective>.log  in the format of nccl-tests
 """
 
@@ -15,12 +16,15 @@ import os
 import socket
 import statistics
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+
+from benchmarks.gpu.model import Block, Shape
 
 WARM, TIMED, RUNS = 3, 10, 5
 TOKENS = (1024, 4096, 8192, 16384)
@@ -104,6 +108,39 @@ def memory() -> Iterator[dict[str, object]]:
     yield {"kind": "launch", "flop": 0.0, "bytes": 0.0, "seconds": seconds(lambda: dot.add_(1.0))}
 
 
+def step_s(layers: int, experts: int) -> float:
+    """Wall seconds of forward, backward and update of a few layers with next to nothing to compute: those of the host."""
+    shape = Shape(layers, hidden=128, heads=1, ffn=128, vocab=0, experts=experts, topk=min(experts, 1))
+    blocks = torch.nn.Sequential(*(Block(shape, 128, 1, None) for _ in range(layers)), torch.nn.RMSNorm(128)).cuda()
+    if not experts:
+        for block in blocks[:-1]:
+            block.compile(dynamic=False)
+    adam = torch.optim.AdamW(blocks.parameters(), fused=True)
+    x = torch.randn(1, 128, 128, device="cuda")
+
+    def step() -> float:
+        start = time.perf_counter()
+        with torch.autocast("cuda", torch.bfloat16):
+            loss = blocks(x).float().square().mean()
+        loss.backward()
+        adam.step()
+        adam.zero_grad()
+        loss.item()
+        return time.perf_counter() - start
+
+    return statistics.median([step() for _ in range(WARM + 4 * TIMED)][WARM:])
+
+
+def hosts() -> Iterator[dict[str, object]]:
+    """What a host takes, from steps of two and of ten layers. Layers with experts run uncompiled, as in the trainer."""
+    dense, few, many = ((step_s(10, experts) - step_s(2, experts)) / 8 for experts in (0, 8, 64))
+    expert = max((many - few) / (64 - 8), 1e-6)
+    yield {"what": "empty_step", "seconds": step_s(0, 0)}
+    yield {"what": "dense_layer", "seconds": dense}
+    yield {"what": "expert", "seconds": expert}
+    yield {"what": "routing", "seconds": max(few - 8 * expert - dense, 1e-6)}
+
+
 def collective(kind: str, size: int) -> Callable[[], object]:
     """One call whose payload is what nccl-tests counts: the whole tensor; what a rank sends for alltoall and sendrecv."""
     world, rank = dist.get_world_size(), dist.get_rank()
@@ -159,12 +196,13 @@ def main(out: str) -> None:
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     logs = {kind: log_of(kind) for kind in COLLECTIVES if dist.get_world_size() > 1}
-    sweep, kernels = list(matmuls()), [*attention(), *memory()]
+    sweep, kernels, host = list(matmuls()), [*attention(), *memory()], list(hosts())
     if dist.get_rank() == 0:
         for kind, text in logs.items():
             (folder / f"{kind}.log").write_text(text, encoding="utf-8")
         write_csv(folder / "matmul.csv", sweep)
         write_csv(folder / "kernels.csv", kernels)
+        write_csv(folder / "host.csv", host)
     dist.barrier()
     dist.destroy_process_group()
 

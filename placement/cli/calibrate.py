@@ -87,7 +87,7 @@ def _near(
     steps: str | None, nccl: list[str], matmul: list[str], host: str | None, topology: str | None
 ) -> tuple[str, str, dict[str, Any]]:  # fmt: skip
     """The same of a fit to a user's own measurements, near the constants that come with the tool."""
-    from placement.passes.own import fit_collectives, fit_matmuls, fit_steps, own_report, set_host
+    from placement.passes.own import fit_collectives, fit_matmuls, fit_steps, host_constants, own_report
     from placement.report.calibration import own_screen, own_text
     from placement.spec.catalog import efficiency, priors
 
@@ -95,7 +95,7 @@ def _near(
     points, sweep, measured, times, hw = _measured(steps, nccl, matmul, host, topology)
     if hw is not None:
         eff = fit_matmuls(sweep, hw, fit_collectives(points, hw, eff))
-    report = own_report(base, set_host(times, fit_steps(measured, priors(), set_host(times, eff))), hw, points, sweep, measured)
+    report = own_report(base, fit_steps(measured, priors(), eff, host_constants(times)), hw, points, sweep, measured)
     found: Efficiency = report.pop("efficiency")
     return (
         own_text(found, [Path(name).name for name in (*nccl, *matmul, *filter(None, (host, steps)))]),

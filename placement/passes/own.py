@@ -101,18 +101,21 @@ def matmul_s(points: Sequence[MatmulPoint], hw: Hardware, eff: Efficiency) -> Fl
     return np.asarray(flop / rate + eff["matmul_bytes"] * moved / hw.chip.hbm_Bps)
 
 
-def set_host(times: Mapping[str, float], eff: Efficiency) -> Efficiency:
-    """What a step and a host take beside the work on the GPUs, as it was measured: nothing has to be fitted."""
+def host_constants(times: Mapping[str, float]) -> dict[str, float]:
+    """Constants that were measured as they are: what a step and a host take beside the work on the GPUs. Nothing is fitted."""
     own = dict.fromkeys(STACKS, 1.0) if "empty_step" in times else {}  # that of the user's stack, whichever it is
-    return dataclasses.replace(eff, values={**eff.values, **own, **{HOST[what]: s for what, s in times.items()}})
+    return own | {HOST[what]: seconds for what, seconds in times.items()}
 
 
-def fit_steps(runs: Sequence[Run], prior: Mapping[str, Prior], eff: Efficiency, rounds: int = 2) -> Efficiency:
-    """All fitted constants, near those in force, from a user's own measured steps."""
+def fit_steps(
+    runs: Sequence[Run], prior: Mapping[str, Prior], eff: Efficiency, known: Mapping[str, float] | None = None, rounds: int = 2
+) -> Efficiency:  # fmt: skip
+    """All fitted constants but those that are `known`, near those in force, from a user's own measured steps."""
+    eff = dataclasses.replace(eff, values={**eff.values, **known}) if known else eff
     used = usable(runs)
     if not used:
         return eff
-    names = [n for n, p in prior.items() if p.width > 0]
+    names = [n for n, p in prior.items() if p.width > 0 and n not in (known or ())]
     batch, centre = batch_of(used), np.log([eff[n] for n in names])
     rates = np.array([COMMON * n.startswith(RATES) * (n != "matmul_bytes") for n in names])
     near = np.array([OPEN if n.startswith(ROUTED) else CLOSE for n in names])
