@@ -51,6 +51,11 @@ def spans(cluster: Cluster, strategy: Strategy, placement: Placement) -> tuple[n
                 up = _paced(cluster, j, node) if t == 0 else float(tier.uplink_Bps_J[j])
                 ring[a, t] = max(ring[a, t], edges / up if edges else 0.0)
                 a2a[a, t] = max(a2a[a, t], share[j] / up if share[j] else 0.0)
+            for row in rows if axis == "ep" and t == 0 and strategy.ep > 1 else ():
+                for r in row:  # what a member of an expert group sends to other domains takes its own adapter
+                    slowest = min(float(cluster.nic_Bps_N[n]) for n in node if tier.group_N[n] == group[r])
+                    away = sum(group[x] != group[r] for x in row) / (len(row) - 1)
+                    a2a[a, 0] = max(a2a[a, 0], away / slowest)
     return members, ring, a2a
 
 
