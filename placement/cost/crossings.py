@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from placement.ir import Cluster, Placement, Strategy
 from placement.ir._array import Floats, Ints
@@ -145,6 +146,13 @@ def chunk_edges(strategy: Staged) -> list[tuple[int, int]]:
     pairs = [(a, b) for a, b in pairwise(stage_C) if a != b]
     back = strategy.schedule in ("zb-v", "dualpipev")
     return [(min(p), max(p)) if back else p for p in pairs]
+
+
+def chunk_boundaries(strategy: Staged) -> npt.NDArray[np.int64]:
+    """Stage boundary, named by the stage before it, that lies between each chunk and the next, (C - 1,); inside a stage any."""
+    stage_C = np.asarray(strategy.chunk_stage)
+    back = strategy.schedule in ("zb-v", "dualpipev")
+    return np.asarray(np.minimum(stage_C[:-1], stage_C[1:]) if back else stage_C[:-1], dtype=np.int64)
 
 
 def _count(axis: Axis, group_HnX: Ints, mask_HnX: np.ndarray, weight_H: Floats | None) -> Floats:

@@ -21,7 +21,7 @@ from placement.ir._array import Bools, Floats, Ints, distinct
 
 
 @dataclass(frozen=True)
-class _Room:
+class Room:
     """Of one tier, by strategy: cells in the fullest group, groups that hold a cell, and the fastest uplink. (S,)"""
 
     cells_S: Floats
@@ -73,7 +73,7 @@ def ideal_spans(
     stride = _strides(size)
     shape = (len(AXES), len(cluster.tiers), len(world_S))
     members_ATS, ring_ATS, a2a_ATS = np.ones(shape), np.zeros(shape), np.zeros(shape)
-    rooms = _rooms(cluster, cell_S, ragged or not cells)
+    room_T = rooms(cluster, cell_S, ragged or not cells)
     cell, num_cells = cell_S.astype(float), world_S / cell_S
     for a, name in enumerate(AXES):
         if name not in axes:
@@ -83,7 +83,7 @@ def ideal_spans(
         members_ATS[a] = n
         if (inside == n).all():
             continue
-        for t, room in enumerate(rooms):
+        for t, room in enumerate(room_T):
             members_ATS[a, t], ring_ATS[a, t], a2a_ATS[a, t] = _ideal(room, n, inside, cell, num_cells)
     return Spans(*(np.moveaxis(x, -1, 0) for x in (members_ATS, ring_ATS, a2a_ATS)))
 
@@ -103,7 +103,7 @@ def _merged(
     return Spans(*out)
 
 
-def _ideal(room: _Room, n: Floats, inside: Floats, cell: Floats, num_cells: Floats) -> tuple[Floats, Floats, Floats]:
+def _ideal(room: Room, n: Floats, inside: Floats, cell: Floats, num_cells: Floats) -> tuple[Floats, Floats, Floats]:
     """(members, ring_spB, a2a_spB) of an axis; `inside` members of one communicator fit one cell, at most. All (S,)."""
     touched = np.ceil(n / np.maximum(inside * room.cells_S, 1.0))
     split = touched > 1
@@ -127,16 +127,17 @@ def _strides(size: Mapping[str, Ints]) -> dict[str, Ints]:
     }  # fmt: skip
 
 
-def _rooms(cluster: Cluster, cell_S: Ints, ragged: bool) -> list[_Room]:
+def rooms(cluster: Cluster, cell_S: Ints, ragged: bool) -> list[Room]:
+    """Room of every tier for cells of these sizes."""
     gpus_J = domain_gpus(cluster, ragged)
     sizes_K, which_S = distinct(cell_S)
     cells_KJ = gpus_J // sizes_K[:, None]
-    rooms = []
+    found = []
     for tier, parent_J in zip(cluster.tiers, cluster.parent_TJ, strict=True):
         full_KJ = np.array([np.bincount(parent_J, weights=row, minlength=tier.num_groups) for row in cells_KJ])
         usable_J = np.bincount(parent_J, weights=gpus_J, minlength=tier.num_groups) > 0
-        rooms.append(_Room(
+        found.append(Room(
             full_KJ.max(axis=1)[which_S], (full_KJ > 0).sum(axis=1).astype(float)[which_S],
             float(tier.uplink_Bps_J.max(initial=0.0, where=usable_J)) or np.inf,
         ))  # fmt: skip
-    return rooms
+    return found

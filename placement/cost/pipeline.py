@@ -12,7 +12,7 @@ its first ceil(m/2) microbatches enter at stage 0, the others at the last stage.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 
@@ -83,11 +83,58 @@ def simulate(
     graph = _graph(schedule, pp, vpp, num_microbatches)
     table, lag = _tables(schedule, pp, vpp, fwd_C, dgrad_C, wgrad_C, p2p_C)
     work_s = table[graph.work]
-    end_s = _longest_path(graph, work_s.sum(axis=1), lag)
+    return _timeline(graph, pp, work_s, _longest_path(graph, work_s.sum(axis=1), lag))
+
+
+def _timeline(graph: _Graph, pp: int, work_s: Floats, end_s: Floats) -> Timeline:
     first = (end_s[1:] - work_s.sum(axis=1))[graph.node - 1] + np.where(graph.second, work_s[graph.node - 1, 0], 0.0)
     last = first + np.where(graph.second, work_s[graph.node - 1, 1], work_s[graph.node - 1, 0])
     busy: Floats = np.bincount(graph.stage, weights=last - first, minlength=pp).astype(np.float64)
     return Timeline(float(end_s.max()), busy, graph.kind, graph.stage, graph.chunk, graph.microbatch, first, last)
+
+
+def least_timeline(
+    schedule: str, pp: int, vpp: int, num_microbatches: int, fwd_C: Floats, dgrad_C: Floats, wgrad_C: Floats, lag_P: Floats,
+    boundary_C: Ints,
+) -> Timeline:  # fmt: skip
+    """A step whose stage boundaries take `lag_P` a message, in whatever order: no order has a shorter makespan.
+
+    `boundary_C` the boundary between each chunk and the next. The makespan is the longest of many paths, so it is convex in the
+    lags, and a longest path at some lags gives a tangent plane below it: its length, changed by as much as each boundary that
+    it crosses costs more or less. The least change meets the largest lags where it crosses least (rearrangement inequality).
+    Tangents are taken where all boundaries cost the mean, which is the timeline returned, and where they cost the least.
+    """
+    graph, high_P, crosses_C = (
+        _graph(schedule, pp, vpp, num_microbatches),
+        np.sort(lag_P)[::-1],
+        _crosses(schedule, pp, pp * vpp),
+    )
+
+    def tangent(lag: float) -> tuple[float, Timeline]:
+        table, lag_C = _tables(schedule, pp, vpp, fwd_C, dgrad_C, wgrad_C, np.full(pp * vpp - 1, lag))
+        work_s = table[graph.work]
+        end_s = _longest_path(graph, work_s.sum(axis=1), lag_C)
+        crossed_C = (_crossed(graph, end_s, lag_C)[:-1] * crosses_C)[:-1]
+        crossed_P = np.sort(np.bincount(boundary_C, crossed_C, pp)[: len(lag_P)])
+        return float(end_s.max()) + float(crossed_P @ (high_P - lag)), _timeline(graph, pp, work_s, end_s)
+
+    least_s, timeline = tangent(float(lag_P.mean()))
+    return replace(timeline, makespan_s=max(least_s, tangent(float(lag_P.min()))[0]))
+
+
+def _crossed(graph: _Graph, end_s: Floats, lag_C: Floats) -> Floats:
+    """How often a longest path crosses each boundary between chunks, (C + 1,); the last entry means nothing."""
+    end, count = end_s.tolist(), np.zeros(len(lag_C))
+    inputs = ((graph.left.tolist(), graph.left_c.tolist()), (graph.right.tolist(), graph.right_c.tolist()))
+    before, lag = graph.before.tolist(), lag_C.tolist()
+    node = int(np.argmax(end_s))
+    while node > 0:
+        ways = [(end[before[node - 1]], before[node - 1], -1)]
+        ways += [(end[source[node - 1]] + lag[c[node - 1]], source[node - 1], c[node - 1]) for source, c in inputs]
+        _, node, crossed = max(ways)
+        if crossed >= 0:
+            count[crossed] += 1.0
+    return count
 
 
 def makespans(
@@ -119,11 +166,16 @@ def _tables(schedule: str, pp: int, vpp: int, fwd: Floats, dgrad: Floats, wgrad:
         raise ValueError(f"times must have {chunks} chunks")
     zero = np.zeros((*fwd.shape[:-1], 1))
     table = np.concatenate([fwd, dgrad + wgrad, dgrad, wgrad, zero], axis=-1)  # the order of the kinds of schedules.py
-    stage = [stage_of(schedule, pp, c, 0, 1) for c in range(chunks)]
-    crosses = np.array([a != b for a, b in pairwise(stage)] + [False])
+    crosses = _crosses(schedule, pp, chunks)
     wide = np.concatenate([p2p[..., : chunks - 1], np.zeros((*p2p.shape[:-1], 1))], axis=-1)
     lag = np.concatenate([np.where(crosses, wide, 0.0), np.zeros((*p2p.shape[:-1], 1))], axis=-1)
     return table, np.broadcast_to(lag, (*fwd.shape[:-1], chunks + 1))
+
+
+def _crosses(schedule: str, pp: int, chunks: int) -> Bools:
+    """Whether a chunk and the next lie on different stages; False for the last one. (C,)"""
+    stage = [stage_of(schedule, pp, c, 0, 1) for c in range(chunks)]
+    return np.array([a != b for a, b in pairwise(stage)] + [False])
 
 
 def _longest_path(graph: _Graph, work_s: Floats, lag_C: Floats) -> Floats:

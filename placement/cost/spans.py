@@ -31,10 +31,12 @@ def spans_of(cluster: Cluster, strategy: Strategy, placement: Placement) -> Span
     `ring_spB` counts directed ring edges (member i to i+1, closed) that leave a group; as many enter it. For `pp` the edges are
     the stage boundaries (`crossings.boundaries`), and the larger of those that leave and those that enter counts, because
     gradients take the way back at the same time. A group without uplink that has traffic gives inf. Where rails are apart, the
-    NICs of GPUs that forward count too (`forward.forwarding`).
+    NICs of GPUs that forward count too (`forward.forwarding`). A boundary (`edge_spB`) waits for the uplinks that it crosses,
+    which carry the other boundaries too.
     """
     members_AT = np.array([[strategy.size(a)] * len(cluster.tiers) for a in AXES], float)
     ring_AT, a2a_AT = np.zeros(members_AT.shape), np.zeros(members_AT.shape)
+    edge_P = np.zeros(strategy.pp)
     for t, tier in enumerate(cluster.tiers):
         ranks = view(cluster, placement, t)
         uplink_Bps_J = paced_uplinks(cluster, placement) if t == 0 else tier.uplink_Bps_J
@@ -43,13 +45,17 @@ def spans_of(cluster: Cluster, strategy: Strategy, placement: Placement) -> Span
             if axis is None:
                 continue
             members_AT[a, t] = fewest_members(axis)
-            ring_AT[a, t] = worst_s(_edges(axis, strategy, name), uplink_Bps_J)
+            load_J = _edges(axis, strategy, name)
+            ring_AT[a, t] = worst_s(load_J, uplink_Bps_J)
             a2a_AT[a, t] = worst_s(clique_load(axis), uplink_Bps_J)
             if t == 0 and name == "ep":
                 a2a_AT[a, t] = max(a2a_AT[a, t], own_s(axis, slowest_adapter(cluster, placement)))
+            if name == "pp":
+                np.maximum(edge_P, _edge_s(axis, strategy, seconds_J(load_J, uplink_Bps_J)), out=edge_P)
     found = forwarding(cluster, strategy, placement)
     ring_AT[:, 0] = np.maximum(ring_AT[:, 0], found.nic_spB_A)
-    return Spans(members_AT, ring_AT, a2a_AT, found.hop_A if found.hop_A.any() else None)
+    edge_P[edge_P > 0] = np.maximum(edge_P[edge_P > 0], found.nic_spB_A[AXES.index("pp")])
+    return Spans(members_AT, ring_AT, a2a_AT, found.hop_A if found.hop_A.any() else None, edge_P)
 
 
 def own_s(axis: Axis, slowest_J: Floats) -> float:
@@ -94,6 +100,16 @@ def seconds_J(load_J: Floats, uplink_Bps_J: Floats) -> Floats:
     busy_J = load_J > 0
     with np.errstate(divide="ignore"):
         return np.divide(load_J, uplink_Bps_J, out=np.zeros(len(load_J)), where=busy_J)
+
+
+def _edge_s(axis: Axis, strategy: Strategy, busy_J: Floats) -> Floats:
+    """Seconds per byte at the busiest uplink that each stage boundary crosses; 0 where it crosses none. (P,)"""
+    out_P = np.zeros(strategy.pp)
+    for a, b in boundaries(strategy):
+        here, there = axis.group_HnX[:, a], axis.group_HnX[:, b]
+        cut = here != there
+        out_P[a] = max(float(busy_J[g[cut]].max(initial=0.0)) for g in (here, there))
+    return out_P
 
 
 def _edges(axis: Axis, strategy: Strategy, name: str) -> Floats:

@@ -11,12 +11,13 @@ import numpy as np
 
 from placement.cost import collectives as net
 from placement.cost.context import Context, context
+from placement.cost.crossings import chunk_boundaries
 from placement.cost.flops import flops_per_token
 from placement.cost.hardware import Hardware
 from placement.cost.host import later
 from placement.cost.layers import LayerCost
 from placement.cost.memory import boundary_widths, stage_memory
-from placement.cost.pipeline import Timeline, simulate
+from placement.cost.pipeline import Timeline, least_timeline, simulate
 from placement.cost.price import overlapped
 from placement.cost.schedules import first_half
 from placement.ir import PARTS, RECOMPUTE, SHARDING, Efficiency, Job, ModelGraph, Optimizer, Spans, Stages, StepCost, Strategy
@@ -171,11 +172,29 @@ def overhead_seconds(
     return np.asarray(fixed + eff["microbatch_s"] * num_microbatches + (jitter + spread) * busy_s)
 
 
+def messages_s(c: Context, eff: Efficiency, strategy: Strategy, spans: Spans, edge_bytes: float) -> Floats:
+    """Seconds that a message of `edge_bytes` from each chunk to the next delays its receiver, (C - 1,).
+
+    DualPipe's two directions cross a boundary as different chunks: the slower one counts for both. Where it is not known which
+    boundary costs what, each takes the mean.
+    """
+    size, edge_P = np.asarray(edge_bytes), spans.edge_spB
+    if edge_P is None:
+        some = spans.axis("pp")[1] if spans.some_spB is None else spans.some_spB[:, None]
+        return np.full(strategy.num_chunks - 1, float(message_s(c, eff, some, size, spans.hops("pp")).mean()))
+    seconds_C = message_s(c, eff, edge_P[:, None], size, spans.hops("pp"))[chunk_boundaries(strategy)]
+    return np.maximum(seconds_C, seconds_C[::-1]) if strategy.schedule == "dualpipe" else np.asarray(seconds_C)
+
+
 def boundary_s(c: Context, eff: Efficiency, spans: Spans, edge_bytes: Floats) -> Floats:
-    """Seconds that one message between two stages delays its receiver."""
-    _, ring, _ = spans.axis("pp")
+    """Seconds that one message over the slowest boundary between two stages delays its receiver."""
+    return message_s(c, eff, spans.axis("pp")[1], edge_bytes, spans.hops("pp"))
+
+
+def message_s(c: Context, eff: Efficiency, spB_T: Floats, edge_bytes: Floats, hop: Floats) -> Floats:
+    """Seconds that a message delays its receiver, at `spB_T` seconds per byte of the uplinks that it crosses."""
     links = net.Links(c.nvlink_Bps, c.nic_Bps, c.domain, c.nvls.astype(float), (c.generation == 2).astype(float))
-    seconds = net.point_to_point_s(links, eff, ring, edge_bytes, spans.hops("pp"))
+    seconds = net.point_to_point_s(links, eff, spB_T, edge_bytes, hop)
     return np.asarray((c.naive + (1.0 - c.naive) * eff["p2p_exposed"]) * seconds)
 
 
@@ -218,9 +237,14 @@ def steps_of(
     c, m = context(job, hw), strategy.num_microbatches
     parts_CX = chunk_parts(model, strategy, stages, layer, k, slow_P, recompute_share)
     fwd_C, dgrad_C, wgrad_C = (parts_CX[name].sum(axis=1) for name in DIRECTIONS)
-    edge_s = float(boundary_s(c, eff, spans, np.asarray(layer.edge_K[k]))[0]) if strategy.pp > 1 else 0.0
-    messages = edge_s * boundary_widths(model, strategy, stages)
-    timeline = simulate(strategy.schedule, strategy.pp, strategy.vpp, m, fwd_C, dgrad_C, wgrad_C, messages)
+    width_C, edge = boundary_widths(model, strategy, stages), float(layer.edge_K[k])
+    messages = messages_s(c, eff, strategy, spans, edge) * width_C if strategy.pp > 1 else 0.0 * width_C
+    times = strategy.schedule, strategy.pp, strategy.vpp, m, fwd_C, dgrad_C, wgrad_C
+    if spans.some_spB is None or len(set(spans.some_spB.tolist())) < 2:
+        timeline = simulate(*times, messages)
+    else:
+        lag_P = message_s(c, eff, spans.some_spB[:, None], np.asarray(edge), spans.hops("pp")) * float(width_C.min())
+        timeline = least_timeline(*times, lag_P, chunk_boundaries(strategy))
     load_PC = load(strategy)
     busy_P = load_PC @ (fwd_C + dgrad_C + wgrad_C)
     dense_P, expert_P = stage_params(model, strategy, stages, layer, k)
@@ -257,7 +281,7 @@ def step_cost(
     every_CX = sum((found.parts_CX[name] for name in DIRECTIONS), np.zeros_like(found.parts_CX["forward"]))
     sums = dict(zip(COLUMNS, (m * (found.load_PC[found.critical] @ every_CX)).tolist(), strict=True))
     waiting = max(float(found.timeline.makespan_s) - sum(sums.values()), 0.0)
-    pp_s = min(waiting, 2.0 * m * strategy.vpp * float(found.message_C.max(initial=0.0)))
+    pp_s = min(waiting, 2.0 * m * strategy.vpp * _mean(found.message_C))
     parts = {
         "compute": sums["compute"], "tp": sums["tp"], "cp": sums["cp"], "ep": sums["ep"], "pp": pp_s,
         "dp": float(found.shown_P[last]) + sums["gtp"], "bubble": waiting - pp_s, "optimizer": float(found.update_P[last]),
@@ -272,6 +296,10 @@ def step_cost(
         mfu=flops_per_token(model, job.seq_len) * tokens / step_s / (strategy.world_size * hw.chip.peak("bf16")),
         bytes_tier=bytes_tier or {},
     )  # fmt: skip
+
+
+def _mean(values: Floats) -> float:
+    return float(values.mean()) if len(values) else 0.0
 
 
 def load(strategy: Strategy) -> Floats:

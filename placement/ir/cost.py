@@ -27,12 +27,17 @@ class Spans:
     `a2a_spB`  the same for all-to-all: max over j of sum over members in j of (share of its peers outside j) / uplink_Bps_J[j],
                per byte that each member sends in total.
     `hop`      (..., A) bytes that the busiest GPU forwards over NVLink to another rail, per byte of payload; None: no hops.
+    `edge_spB` (P,) of one strategy: seconds per byte of each stage boundary p, p + 1 (the last one closes the ring) at the
+               busiest uplink that it crosses, 0 inside NVLink domains; None: every boundary costs what `ring_spB` of pp says.
+    `some_spB` the same of boundaries of which only the prices are known and not which has which (of ideal spans), instead.
     """
 
     members: Floats
     ring_spB: Floats
     a2a_spB: Floats
     hop: Floats | None = None
+    edge_spB: Floats | None = None
+    some_spB: Floats | None = None
 
     def __post_init__(self) -> None:
         freeze(self)

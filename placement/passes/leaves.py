@@ -22,7 +22,7 @@ from placement.cost.schedules import misfit
 from placement.cost.step import dp_windows, optimizer_s, shown_s
 from placement.ir import SCHEDULES, SHARDING
 from placement.ir._array import Bools, Floats
-from placement.passes.optimistic import Facts, Prices, facts
+from placement.passes.optimistic import Across, Facts, Prices, facts
 from placement.passes.problem import Problem
 from placement.passes.strategies import Rows, Whole, length, take
 
@@ -177,6 +177,11 @@ def bounded(
     )
     step_S[more], shown_S[more] = _steps(below, more, pipeline_S[more], windows_S[more])
     leaf = _quick(leaf, step_S, upper_s, rejected)
+    if below.facts.across:
+        again = np.zeros(len(out.row_S))
+        again[more] = again_S[again_S > 0]
+        _raise(below, leaf, again[leaf], upper_s, (step_S, pipeline_S, shown_S, windows_S))
+        leaf = _quick(leaf, step_S, upper_s, rejected)
     leaf = leaf[np.argsort(step_S[leaf], kind="stable")]
     hideable_S = np.maximum(shown_S[leaf] - below.always_G[out.store_S[leaf]], 0.0)
     return Leaves(
@@ -201,7 +206,31 @@ def _below(task: Problem, rows: Rows, prices: Prices, out: Spread) -> _Below:
     return _Below(task, rows, prices, out, of, update_G, always_G)
 
 
-def _steps(below: _Below, leaf: Whole, pipeline_S: Floats, windows_S: Floats) -> tuple[Floats, Floats]:
+def _raise(below: _Below, leaf: Whole, again_S: Floats, upper_s: float, known: tuple[Floats, Floats, Floats, Floats]) -> None:
+    """Raise what is known of leaves (step, pipeline and gradients that show; windows) to the ways across thin tiers.
+
+    Every placement takes one of the ways: the least step bounds all. What is said of the pipeline and the gradients holds for
+    every way that may beat `upper_s`.
+    """
+    out, of, (step_S, pipeline_S, shown_S, windows_S) = below.spread, below.facts, known
+    i, schedule, vpp = out.row_S[leaf], out.schedule_F[out.shape_S[leaf]], out.vpp_F[out.shape_S[leaf]]
+    wraps = (schedule == SCHEDULES.index("interleaved")) & (vpp > 1)
+    plain_S = pipeline_S[leaf]
+    for tier in of.across:
+        least = np.full(len(leaf), np.inf)
+        for way in tier:
+            pipeline = np.maximum(of.pipeline_s(i, schedule, vpp, again_S, of.lag_s(way, i, wraps)), plain_S)
+            step, shown = _steps(below, leaf, pipeline, windows_S[leaf], way)
+            np.minimum(least, np.where(way.never_I[i], np.inf, step), out=least)
+            some = ~way.never_I[i] & (step < upper_s)
+            np.maximum.at(pipeline_S, leaf[some], pipeline[some])
+            np.maximum.at(shown_S, leaf[some], shown[some])
+        step_S[leaf] = np.maximum(step_S[leaf], least)
+
+
+def _steps(
+    below: _Below, leaf: Whole, pipeline_S: Floats, windows_S: Floats, way: Across | None = None
+) -> tuple[Floats, Floats]:
     """Least step seconds of some leaves, and what of their gradients shows.
 
     A stage that is busier than the mean hides more, but every second more in its microbatch costs `num_microbatches` seconds of
@@ -209,9 +238,9 @@ def _steps(below: _Below, leaf: Whole, pipeline_S: Floats, windows_S: Floats) ->
     costs. Interleaving hides more: the drain of a stage's other chunks.
     """
     out, of, task = below.spread, below.facts, below.task
-    i, g = out.row_S[leaf], out.store_S[leaf]
+    i, g, net = out.row_S[leaf], out.store_S[leaf], way or of
     shown_S = shown_s(
-        context(task.job, task.hw), task.efficiency, of.reduce_I[i], of.gather_I[i], out.sharding_G[g],
+        context(task.job, task.hw), task.efficiency, net.reduce_I[i], net.gather_I[i], out.sharding_G[g],
         pipeline_S / of.batch_I[i], windows_S, of.batch_I[i],
     )  # fmt: skip
     busy_S = pipeline_S + shown_S + below.update_G[g]

@@ -13,15 +13,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from placement.cost.cells import kept_sizes
 from placement.cost.context import context
 from placement.cost.ideal import kept_spans
-from placement.cost.layers import LayerCost, join_layers, layer_cost
+from placement.cost.layers import LayerCost, edge_bytes, join_layers, layer_cost
 from placement.cost.memory_bound import Held, held_of, join_held
 from placement.cost.pipeline_bound import lead_weights, makespan_bound
 from placement.cost.shards import Shards
-from placement.cost.step import all_params_s, overhead_s
+from placement.cost.step import all_params_s, message_s, overhead_s
+from placement.cost.thin import Way, ways
 from placement.ir import AXES, SCHEDULES, Job, Spans
-from placement.ir._array import Floats, Ints
+from placement.ir._array import Bools, Floats, Ints
 from placement.passes.problem import Problem
 from placement.passes.strategies import Rows, Whole, length, take
 
@@ -61,16 +63,16 @@ def join_prices(parts: Sequence[Prices]) -> Prices:
     return Prices(join_held([p.held for p in parts]), *(np.concatenate([getattr(p, f) for p in parts]) for f in _TOTALS))
 
 
+SHARD = ("tp", "cp", "ep", "etp", "gtp", "egtp", "micro_batch")
 CHUNK = 16_384  # shards priced at a time, so that the tables of a chunk stay small
 
 
 def prices(task: Problem, shards: Rows) -> tuple[Prices, LayerCost]:
     """Price shards (columns tp, cp, ep, etp, gtp, egtp, micro_batch), chunk by chunk."""
-    names = ("tp", "cp", "ep", "etp", "gtp", "egtp", "micro_batch")
     parts = []
     for i in range(0, length(shards), CHUNK):
         rows = take(shards, slice(i, i + CHUNK))
-        some = Shards(*(rows[n] for n in names))
+        some = Shards(*(rows[n] for n in SHARD))
         layer = layer_cost(task.model, task.job, task.hw, task.efficiency, some, shard_spans(task, rows))
         parts.append((_totals(task, rows, layer), layer))
     return join_prices([p for p, _ in parts]), join_layers([layer for _, layer in parts])
@@ -128,12 +130,23 @@ def fullest_params(task: Problem, prices: Prices, rows: Rows) -> tuple[Floats, F
 
 
 @dataclass(frozen=True)
+class Across:
+    """A way to lie across a thin tier (`thin.Way`), (I,) each: `reduce_I`, `gather_I` as in `Facts`, `spB_I` of a boundary."""
+
+    reduce_I: Floats
+    gather_I: Floats
+    spB_I: Floats
+    never_I: Bools
+
+
+@dataclass(frozen=True)
 class Facts:
     """What all whole strategies of an inner row share, (I,) each.
 
     `fwd_I`, `bwd_I` one microbatch through all blocks; `full_I` the fullest stage, `last_I` the head, `lead_I` see `lead`;
     `dense_I`, `expert_I` parameters that some stage holds at least; `reduce_I`, `gather_I` their scatter and gather alone on
-    the network, over `dp_cp_I` and `edp_I` ranks. A step takes `fixed_I` + `drag_I` x its busy seconds more.
+    the network, over `dp_cp_I` and `edp_I` ranks. A step takes `fixed_I` + `drag_I` x its busy seconds more. `across`: the ways
+    across each thin tier; `edge_I` bytes of a message between stages.
     """
 
     task: Problem
@@ -152,18 +165,30 @@ class Facts:
     gather_I: Floats
     fixed_I: Floats
     drag_I: Floats
+    edge_I: Floats
+    across: Sequence[Sequence[Across]]
 
-    def pipeline_s(self, i: Whole, schedule: Whole, vpp: Whole, again_s: Floats | float = 0.0) -> Floats:
-        """Least seconds of the pipelines of rows `i`; `again_s` of recompute that a microbatch costs at least."""
-        out, again = np.empty(len(i)), np.broadcast_to(again_s, i.shape)
+    def pipeline_s(
+        self, i: Whole, schedule: Whole, vpp: Whole, again_s: Floats | float = 0.0, lag_s: Floats | float = 0.0
+    ) -> Floats:
+        """Least seconds of the pipelines of rows `i`; `again_s` of recompute that a microbatch costs at least, `lag_s` of a
+        message over some boundary.
+        """
+        out, again, lag = np.empty(len(i)), np.broadcast_to(again_s, i.shape), np.broadcast_to(lag_s, i.shape)
         for s in np.flatnonzero(np.bincount(schedule)).tolist():
             here = np.flatnonzero(schedule == s)
             at = i[here]
             out[here] = makespan_bound(
                 SCHEDULES[s], self.pp_I[at], vpp[here], self.batch_I[at], self.fwd_I[at], self.bwd_I[at] + again[here],
-                self.full_I[at], self.last_I[at], self.lead_I[at],
+                self.full_I[at], self.last_I[at], self.lead_I[at], lag[here],
             )  # fmt: skip
         return out
+
+    def lag_s(self, way: Across, i: Whole, wraps: Bools) -> Floats:
+        """Seconds of a message over a boundary that rows `i` have to cross; one that `wraps` carries all of a column."""
+        spB_S, task = way.spB_I[i] * np.where(wraps, 2.0, 1.0), self.task
+        seconds_S = message_s(context(task.job, task.hw), task.efficiency, spB_S[:, None], self.edge_I[i], np.zeros(1))
+        return np.where(spB_S > 0, seconds_S, 0.0)
 
 
 def facts(task: Problem, prices: Prices, rows: Rows) -> Facts:
@@ -180,17 +205,25 @@ def facts(task: Problem, prices: Prices, rows: Rows) -> Facts:
         task.cluster, rows, task.keep, axes=("cp", "dp", "edp"), cell_S=known
     )  # those that gradients travel along
 
-    def alone_s(element_bytes: float) -> Floats:
-        sizes = np.asarray(dp_cp, float), np.asarray(edp, float)
-        return all_params_s(context(job, hw), eff, element_bytes, dense, expert, *sizes, spans)
+    def alone_s(lie: Spans) -> tuple[Floats, Floats]:
+        sizes, o = (np.asarray(dp_cp, float), np.asarray(edp, float)), job.optimizer
+        reduce_s = all_params_s(context(job, hw), eff, o.grad_reduce_bytes, dense, expert, *sizes, lie)
+        if o.param_gather_bytes == o.grad_reduce_bytes:
+            return reduce_s, reduce_s
+        return reduce_s, all_params_s(context(job, hw), eff, o.param_gather_bytes, dense, expert, *sizes, lie)
 
-    reduce_s = alone_s(job.optimizer.grad_reduce_bytes)
-    alike = job.optimizer.param_gather_bytes == job.optimizer.grad_reduce_bytes
-    gather_s = reduce_s if alike else alone_s(job.optimizer.param_gather_bytes)
+    def across(way: Way) -> Across:
+        return Across(*alone_s(way.rings(spans)), way.pp_S, way.never_S)
+
+    open_S = np.zeros(len(k), bool)  # boundaries that close no ring carry no more than those that do
+    cell = kept_sizes(task.cluster, rows, task.keep, True) if known is None else known
+    tiers = ways(task.cluster, rows, open_S, cell, ragged=job.ragged)
+    edge = edge_bytes(task.model, job, Shards(*(rows[n] for n in SHARD)))
     world, m = rows["tp"] * rows["cp"] * rows["dp"] * rows["pp"], rows["num_microbatches"]
     fixed, with_one = (overhead_s(job, hw, eff, world_size=world, num_microbatches=m, busy_s=busy) for busy in (0.0, 1.0))
     pp, block = rows["pp"], prices.block_KY[k]
     return Facts(
         task, pp, m, prices.fwd_K[k], prices.bwd_K[k], fullest(task, block, pp), prices.last_K[k], lead(task, block, pp),
-        dense, expert, dp_cp, edp, reduce_s, gather_s, fixed, with_one - fixed,
+        dense, expert, dp_cp, edp, *alone_s(spans), fixed, with_one - fixed, edge,
+        [[across(way) for way in tier] for tier in tiers],
     )  # fmt: skip

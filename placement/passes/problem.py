@@ -14,6 +14,7 @@ from placement.cost.layers import LayerCost, layer_cost
 from placement.cost.shards import shards_of
 from placement.cost.spans import spans_of
 from placement.cost.step import step_cost
+from placement.cost.thin import least_edges, lying
 from placement.cost.traffic import tier_bytes, traffic
 from placement.diag import Infeasible
 from placement.ir import (
@@ -68,13 +69,15 @@ def problem(cluster: Cluster, model: ModelGraph, job: Job, efficiency: Efficienc
     return Problem(cluster, model, job, efficiency, hardware(cluster))
 
 
-def relax(task: Problem, strategy: Strategy, layer: LayerCost | None = None, k: int = 0) -> Relaxed | str:
+def relax(
+    task: Problem, strategy: Strategy, layer: LayerCost | None = None, k: int = 0, *, across: bool = True
+) -> Relaxed | str:  # fmt: skip
     """Cut the model into stages and price the step on ideal spans; the reason if no stages fit the memory.
 
-    `layer` row `k`: prices of the strategy's shard on ideal spans, where the search has them already.
+    `layer` row `k`: prices of the strategy's shard on ideal spans, where the search has them already. Without `across` thin
+    tiers count as if the job fitted any of their groups, and every stage boundary as the cheapest.
     """
-    degrees = {a: np.array([strategy.size(a)]) for a in AXES}
-    spans = _first(kept_spans(task.cluster, degrees, task.keep, ragged=task.job.ragged))
+    spans = _ideal(task, strategy) if across else _alike(_ideal(task, strategy))
     if layer is None:
         layer = _layer(task, strategy, spans)
     stages = partition(task.model, task.job, task.hw, strategy, layer, k)
@@ -82,8 +85,41 @@ def relax(task: Problem, strategy: Strategy, layer: LayerCost | None = None, k: 
         return stages
     strategy = replace(strategy, recompute=max(stages.recompute_P, key=RECOMPUTE.index))
     moved = traffic(task.model, task.job, strategy, stages, layer, k)
-    cost = step_cost(task.model, task.job, task.hw, task.efficiency, strategy, stages, spans, layer, k=k)
-    return Relaxed(strategy, stages, moved, cost)
+    return Relaxed(strategy, stages, moved, _least_cost(task, strategy, stages, spans, layer, k, across))
+
+
+def _ideal(task: Problem, strategy: Strategy) -> Spans:
+    """Spans that no placement can beat that keeps cells as the search does."""
+    degrees, ragged = {a: np.array([strategy.size(a)]) for a in AXES}, task.job.ragged
+    cell = cell_size(task.cluster, strategy, ragged, task.keep)
+    return _one(kept_spans(task.cluster, degrees, task.keep, ragged=ragged), least_edges(task.cluster, strategy, cell, ragged))
+
+
+def _one(spans: Spans, edges: Floats) -> Spans:
+    return Spans(spans.members[0], spans.ring_spB[0], spans.a2a_spB[0], some_spB=edges)
+
+
+def _alike(spans: Spans) -> Spans:
+    """Ideal spans with every stage boundary at the price of the cheapest."""
+    assert spans.some_spB is not None
+    return replace(spans, some_spB=np.full(len(spans.some_spB), spans.some_spB.min(initial=np.inf)))
+
+
+def _least_cost(
+    task: Problem, strategy: Strategy, stages: Stages, spans: Spans, layer: LayerCost, k: int, across: bool
+) -> StepCost:  # fmt: skip
+    """The step on ideal spans; `across` the thinnest tier in the way that costs least there."""
+
+    def cost(lie: Spans) -> StepCost:
+        return step_cost(task.model, task.job, task.hw, task.efficiency, strategy, stages, lie, layer, k=k)
+
+    cell = cell_size(task.cluster, strategy, task.job.ragged, task.keep)
+    tiers = lying(task.cluster, strategy, spans, cell, ragged=task.job.ragged) if across else []
+    return max((min(map(cost, lies), key=_step_s) for lies in [[spans], *tiers]), key=_step_s)
+
+
+def _step_s(cost: StepCost) -> float:
+    return cost.step_s
 
 
 @dataclass(frozen=True)
@@ -117,7 +153,7 @@ class Pace:
 def pace(task: Problem, strategy: Strategy, layer: LayerCost, k: int) -> Pace:
     """The pace of a strategy's shape without a memory limit, at the block times of row `k`."""
     roomy = replace(task, hw=replace(task.hw, chip=replace(task.hw.chip, hbm_bytes=np.inf)))
-    return _pace_of(task, relax(roomy, replace(strategy, recompute="none"), layer, k), layer, k)
+    return _pace_of(task, relax(roomy, replace(strategy, recompute="none"), layer, k, across=False), layer, k)
 
 
 def lean_pace(task: Problem, strategy: Strategy, layer: LayerCost, k: int) -> Pace:
@@ -129,7 +165,7 @@ def lean_pace(task: Problem, strategy: Strategy, layer: LayerCost, k: int) -> Pa
     row = layer.row(k)
     share = strategy.gtp / max(task.hw.domain_gpus, strategy.gtp)
     lean = replace(row, dense_KY=row.dense_KY * share, gtp_KYD=np.zeros_like(row.gtp_KYD))
-    return _pace_of(task, relax(task, replace(strategy, gtp=1), lean), lean, 0)
+    return _pace_of(task, relax(task, replace(strategy, gtp=1), lean, across=False), lean, 0)
 
 
 def _pace_of(task: Problem, found: Relaxed | str, layer: LayerCost, k: int) -> Pace:
@@ -159,13 +195,14 @@ def realise(task: Problem, strategy: Strategy, stages: Stages, placement: Placem
 
 def placement_floor_s(task: Problem, strategy: Strategy, stages: Stages, cell: int) -> float:
     """Seconds that a step of these stages takes under every placement (that keeps cells of so many ranks, if any): on spans
-    that none can beat.
+    that none can beat, with every stage boundary at the price of the cheapest, as the referee derives it again.
     """
-    degrees = {a: np.array([strategy.size(a)]) for a in AXES}
+    degrees, ragged = {a: np.array([strategy.size(a)]) for a in AXES}, task.job.ragged
     known_S = np.array([cell]) if cell else None
-    spans = _first(ideal_spans(task.cluster, degrees, cells=cell > 0, ragged=task.job.ragged, cell_S=known_S))
-    layer = _layer(task, strategy, spans)
-    return step_cost(task.model, task.job, task.hw, task.efficiency, strategy, stages, spans, layer).step_s
+    found = ideal_spans(task.cluster, degrees, cells=cell > 0, ragged=ragged, cell_S=known_S)
+    edges = least_edges(task.cluster, strategy, max(cell, 1), ragged or not cell)
+    spans = _alike(_one(found, edges))
+    return _least_cost(task, strategy, stages, spans, _layer(task, strategy, spans), 0, across=False).step_s
 
 
 def paced(cluster: Cluster, hw: Hardware, placement: Placement) -> Hardware:
@@ -190,10 +227,6 @@ def priced(task: Problem, strategy: Strategy, placement: Placement) -> tuple[Spa
 
 def _layer(task: Problem, strategy: Strategy, spans: Spans) -> LayerCost:
     return layer_cost(task.model, task.job, task.hw, task.efficiency, shards_of(strategy), spans)
-
-
-def _first(spans: Spans) -> Spans:
-    return Spans(spans.members[0], spans.ring_spB[0], spans.a2a_spB[0])
 
 
 DEEP = 5_000_000  # candidate x node steps that polishing may simulate: about a second

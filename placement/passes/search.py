@@ -21,9 +21,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from placement.cost.cells import WHOLE
+from placement.cost.cells import WHOLE, cell_size
 from placement.cost.layers import LayerCost
 from placement.cost.step import dp_windows
+from placement.cost.thin import least_edges
 from placement.diag import Infeasible
 from placement.ir import DEGREES, SCHEDULES, SHARDING, Candidate, Placement, Search, Strategy
 from placement.passes.descent import descend
@@ -42,7 +43,7 @@ FIRST_BATCH = 32  # before that
 SLACK = 1e-5  # ideal spans keep more members on NVLink than any placement, whose share of a ring costs microseconds more
 PROBE = 0.9  # a relaxed strategy this much faster than the best plan is placed at once, in plain order
 MISLED = 1.2  # times the bound of what is open: then bounds say little of where to look
-SCOUTS = 48  # one pipeline in so many is cut ahead of its turn
+SCOUTS, FEWEST = 48, 12  # one pipeline in so many is cut ahead of its turn, of outer rows so many at least
 NEAR = 1e-4  # what placing by structure could still gain over plain order, when it is not worth the search's time
 
 
@@ -67,6 +68,7 @@ class _State:
     serial: int = 0
     next_outer: int = 0
     scored_leaves: int = 0
+    barren: int = 0  # batches of outer rows, one after the other, below which nothing may fit
     cut: int = 0
     placed: list[Candidate] = field(default_factory=list)
     known: Known = field(default_factory=Known)
@@ -126,7 +128,7 @@ def search(task: Problem, observe: Observe, known: Sequence[Candidate] = ()) -> 
     state = _State(tree, Counter(tree.rejected), placed=list(known))
     budget = BUDGETS[task.job.effort]
     stopped = ""
-    _scout(task, state, budget.stages // SCOUTS)
+    _scout(task, state, max(budget.stages // SCOUTS, FEWEST))
     while state.bound_s < state.upper_s:
         if state.pipelines >= budget.stages or len(state.placed) >= budget.places + len(known):
             stopped = "budget"
@@ -204,12 +206,13 @@ def _step(task: Problem, state: _State) -> None:
 
 def _open_outer(task: Problem, state: _State) -> None:
     lo = state.next_outer
-    batch = OUTER_BATCH if state.placed else FIRST_BATCH
+    batch = OUTER_BATCH if state.placed else FIRST_BATCH << min(state.barren, 4)
     hi = min(lo + batch, len(state.tree.bound_S))
     state.next_outer = hi
     found, rejected, scored = open_rows(task, state.tree, lo, hi, state.upper_s, state.known)
     state.rejected += rejected
     state.scored_leaves += scored
+    state.barren = 0 if len(found) else state.barren + 1
     if not len(found):
         return
     leaves = _Open(found, 0)
@@ -264,7 +267,8 @@ def _known_paces(task: Problem, state: _State, strategy: Strategy, leaves: _Open
 
     The latter is only made where the former was not enough.
     """
-    shape, family = _shape(strategy), _family(strategy)
+    shape = _shape(task, strategy)
+    family = (*shape, *_kept(strategy))
     layer, k = _layer(state, leaves)
     if shape not in state.paces:
         state.paces[shape] = pace(task, strategy, layer, k)
@@ -276,14 +280,18 @@ def _known_paces(task: Problem, state: _State, strategy: Strategy, leaves: _Open
         yield state.paces[family].least_s(layer, k)
 
 
-def _shape(s: Strategy) -> tuple[object, ...]:
-    """What decides the graph of a pipeline; block times of one tensor degree are alike."""
-    return (s.schedule, s.pp, s.vpp, s.num_microbatches, s.tp)
+def _shape(task: Problem, s: Strategy) -> tuple[object, ...]:
+    """What decides the graph of a pipeline and the least price of a boundary; block times of one tensor degree are alike."""
+    cell = cell_size(task.cluster, s, task.job.ragged, task.keep)
+    edge_spB = float(least_edges(task.cluster, s, cell, task.job.ragged).min(initial=np.inf))
+    return (s.schedule, s.pp, s.vpp, s.num_microbatches, s.tp, edge_spB)
 
 
-def _family(s: Strategy) -> tuple[object, ...]:
-    """Strategies of one shape that keep the same activations and experts: they differ in gtp, and in cp against micro_batch."""
-    return (*_shape(s), Fraction(s.micro_batch, s.cp), s.dp * s.cp, s.ep, s.etp, s.egtp, s.sharding)
+def _kept(s: Strategy) -> tuple[object, ...]:
+    """What strategies of one family have in common beside their shape: they keep the same activations and experts. They differ
+    in gtp, and in cp against micro_batch.
+    """
+    return (Fraction(s.micro_batch, s.cp), s.dp * s.cp, s.ep, s.etp, s.egtp, s.sharding)
 
 
 def _layer(state: _State, leaves: _Open) -> tuple[LayerCost, int]:

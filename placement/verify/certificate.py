@@ -16,7 +16,7 @@ import numpy as np
 from placement.verify import bounds
 from placement.verify.case import Array, Case
 from placement.verify.findings import Findings
-from placement.verify.links import AXES, Lie, Machine, machine, shape
+from placement.verify.links import AXES, Lie, Machine, machine, shape, stage_pairs
 from placement.verify.prices import CLOSE, stage_bytes, tier_bytes
 from placement.verify.seconds import Setting
 from placement.verify.step import Pricing
@@ -166,17 +166,20 @@ def _best_lie(case: Case, axis: str, cell: int) -> Lie:
     mine = min(size, -(-cell // step))
     if mine == size:
         return Lie(size, (size,) * len(case.cluster.tiers), (0.0,) * len(case.cluster.tiers), 0.0)
-    members, ring, clique = [], [], 0.0
+    members, ring, clique, apart = [], [], 0.0, 0.0
     for tier, room_J in zip(case.cluster.tiers, cell_rooms(case, cell), strict=True):
         full, fastest = int(room_J.max()), float(tier.uplink_Bps_J[room_J > 0].max())
         touched = -(-size // max(mine * full, 1))
         members.append(size // touched)
         ring.append(-(-cell // mine) / fastest if touched > 1 else 0.0)
+        if touched == size:  # no group holds two stages of a column, so that every boundary leaves one
+            apart = max(apart, ring[-1])
         fewest = max(-(-case.degrees.world // cell // int((room_J > 0).sum())), 1)
         if touched > 1:
             shares = (c * (size - min(size, mine * c)) / (size - 1) for c in (fewest, max(full, fewest)))
             clique = max(clique, min(shares) * cell / fastest)
-    return Lie(size, tuple(members), tuple(ring), clique)
+    edges = dict.fromkeys(stage_pairs(case), apart) if axis == "pp" and apart > 0 else {}
+    return Lie(size, tuple(members), tuple(ring), clique, edges=edges)
 
 
 def _cells(case: Case, found: Findings, sent: dict[str, list[float]]) -> None:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -44,6 +44,7 @@ class Lie:
     ring_T: tuple[float, ...]
     clique: float
     hop: float = 0.0  # of a byte, what the busiest GPU passes on to another rail over NVLink
+    edges: dict[tuple[int, int], float] = field(default_factory=dict)  # pp: seconds a byte between two stages, if it leaves
 
     @property
     def members(self) -> int:
@@ -66,20 +67,25 @@ def _lie(case: Case, axis: str, node_R: Array) -> Lie:
     if size == 1:
         return Lie(1, (1,) * len(tiers), (0.0,) * len(tiers), 0.0)
     members, ring, clique = [], [], []
+    pairs = list(dict.fromkeys(stage_pairs(case))) if axis == "pp" else []
+    edges = dict.fromkeys(pairs, 0.0)
     for t, tier in enumerate(tiers):
         group_R = tier.group_N[node_R]
         uplink_Bps_J = domain_uplinks(case, node_R) if t == 0 else tier.uplink_Bps_J
         together_R = members_together(d, axis, group_R)
         outside_R = (size - together_R) / (size - 1)
         members.append(int(together_R.min()))
-        ring.append(_worst(_ring_load(case, axis, group_R, tier.num_groups), uplink_Bps_J))
+        load_J = _ring_load(case, axis, group_R, tier.num_groups)
+        ring.append(_worst(load_J, uplink_Bps_J))
+        for pair in pairs:
+            edges[pair] = max(edges[pair], _worst(load_J * _touched(case, group_R, tier.num_groups, pair), uplink_Bps_J))
         clique.append(_worst(np.bincount(group_R, outside_R, tier.num_groups), uplink_Bps_J))
         if t == 0 and axis == "ep":  # a rank sends over its own adapter, at the pace of the slowest of its domain
             clique[0] = max(clique[0], float((outside_R / _slowest_adapter(case, node_R)).max()))
-    pairs = list(dict.fromkeys(stage_pairs(case))) if axis == "pp" else []
     hop, nic = messages(case, node_R, pairs) if pairs else rings(case, node_R, axis, place_in_group(d, axis)[1])
     ring[0] = max(ring[0], nic)
-    return Lie(size, tuple(members), tuple(ring), max(clique), hop)
+    edges = {pair: max(spB, nic) for pair, spB in edges.items() if spB > 0}
+    return Lie(size, tuple(members), tuple(ring), max(clique), hop, edges)
 
 
 def domain_uplinks(case: Case, node_R: Array) -> Array:
@@ -149,6 +155,12 @@ def boundary_load(case: Case, group_R: Array, num_groups: int, weight: dict[tupl
     return away, back
 
 
+def _touched(case: Case, group_R: Array, num_groups: int, pair: tuple[int, int]) -> Array:
+    """1 for each group that a message between two stages leaves or enters, else 0."""
+    away, back = boundary_load(case, group_R, num_groups, {pair: 1.0})
+    return np.asarray(away + back > 0, float)
+
+
 def _worst(load_J: Array, uplink_Bps_J: Array) -> float:
     """Seconds of the slowest uplink; inf where something leaves a group that has none."""
     busy = load_J > 0
@@ -206,10 +218,10 @@ def together(inside: float, outside: float) -> float:
     return float(np.cbrt(inside**3 + outside**3))
 
 
-def boundary_s(m: Machine, eff: Efficiency, lie: Lie, message: float) -> float:
-    """A message to the next stage: over the NIC where any boundary leaves a domain, else over NVLink."""
+def boundary_s(m: Machine, eff: Efficiency, lie: Lie, pair: tuple[int, int], message: float) -> float:
+    """A message between two stages: over the NIC where some of them leave their domain, else over NVLink."""
     local = message / (m.chip.nvlink_Bps * eff["nvlink_ring"])
-    if lie.ring > 0:
-        network = message * max(lie.ring, 1.0 / m.nic_Bps) / eff["nic_ring"]
+    if pair in lie.edges:
+        network = message * max(lie.edges[pair], 1.0 / m.nic_Bps) / eff["nic_ring"]
         return together(lie.hop * local, network) if lie.hop else network
     return local

@@ -114,11 +114,10 @@ class Pricing:
 
     def derive(self) -> Derived:
         """Price the step."""
-        case, d, eff, s = self.case, self.case.degrees, self.case.efficiency, self.setting
+        case, d, s = self.case, self.case.degrees, self.setting
         m = d.num_microbatches
         parts_C = [self._chunk(c) for c in range(d.pp * d.vpp)]
-        each = boundary_s(s.m, eff, s.lies["pp"], self.edge_bytes) * s.shown(eff["p2p_exposed"]) if d.pp > 1 else 0.0
-        messages = [each * self.width(c) for c in range(1, d.pp * d.vpp)]
+        messages = [self._message_s(c) * self.width(c) for c in range(1, d.pp * d.vpp)]
         forward, inputs, weights = ([math.fsum(parts[i].values()) for parts in parts_C] for i in range(3))
         span = makespan_s(d, forward, inputs, weights, messages)
         busy_C = [forward[c] + inputs[c] + weights[c] for c in range(len(parts_C))]
@@ -132,7 +131,7 @@ class Pricing:
             for name in sums:
                 sums[name] += m * share * sum(parts[name] for parts in parts_C[c])
         waiting = max(span - math.fsum(sums.values()), 0.0)
-        sending = min(waiting, 2.0 * m * d.vpp * max(messages, default=0.0))
+        sending = min(waiting, 2.0 * m * d.vpp * math.fsum(messages) / max(len(messages), 1))
         fixed = self._overhead_s(span + reduce_P[last] + update_P[last])
         derived = {
             "compute": sums["compute"], "tp": sums["tp"], "cp": sums["cp"], "ep": sums["ep"], "pp": sending,
@@ -154,6 +153,17 @@ class Pricing:
             parts["compute"] = (parts["compute"] + again) * self.slow_P[self.case.chunk_stage[chunk]]
             out.append(parts)
         return out
+
+    def _message_s(self, chunk: int) -> float:
+        """Delay of a tensor of the residual stream on its way into a chunk; under DualPipe of the slower direction."""
+        d, s, stage = self.case.degrees, self.setting, self.case.chunk_stage
+        ways = [(stage[chunk - 1], stage[chunk])]
+        if d.schedule == "dualpipe":
+            ways.append((d.pp - 1 - stage[chunk], d.pp - 1 - stage[chunk - 1]))
+        if d.schedule in ("zb-v", "dualpipev"):
+            ways = [(min(way), max(way)) for way in ways]
+        shown = s.shown(self.case.efficiency["p2p_exposed"])
+        return shown * max(boundary_s(s.m, self.case.efficiency, s.lies["pp"], way, self.edge_bytes) for way in ways)
 
     def _data_lie(self) -> Lie:
         """The group that reduces dense gradients: dp and cp together."""
