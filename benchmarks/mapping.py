@@ -66,8 +66,9 @@ def best(case: cases.Instance, low: float) -> Placement:
     ranks by four, then one by one.
     """
     found: list[tuple[float, Placement]] = []
-    for cell in sorted({case.strategy.ep, case.cell, 4, 1}, reverse=True):
-        if found and (cell < case.cell or found[0][0] <= low * (1 + CLOSE)):
+    wanted = sorted({case.strategy.ep, case.cell}, reverse=True)
+    for cell in dict.fromkeys((*wanted, 4, 1)):
+        if found and (cell not in wanted or found[0][0] <= low * (1 + CLOSE)):
             break
         try:
             made = place(case.cluster, case.strategy, case.traffic, JOB, aim=BYTES, cell=cell)
