@@ -57,7 +57,7 @@ def random_case(rng: np.random.Generator, *, most: int = 24) -> Case | None:
         return None
     blocks = world // sites.cell // sites.block
     seats_D = np.repeat(np.arange(len(sites.room_D)), sites.room_D // sites.block)
-    if blocks * sites.block * sites.cell != world:
+    if blocks * sites.block * sites.cell != world or sites.parted:  # the rules are those of whole cells
         return None
     domain_K = rng.permutation(seats_D)[:blocks]
     placement = expand(sites, np.repeat(domain_K, sites.block).astype(np.int32))
