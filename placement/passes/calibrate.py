@@ -170,7 +170,7 @@ def descend(residuals: Callable[[Floats], Floats], x: Floats, width: Floats, ste
                 x, r, cost, damping = x + step, trial, float(trial @ trial), damping / 4
                 break
             damping *= 4
-        if gain < 1e-4 * cost:
+        if gain < 3e-6 * cost:
             break
     return x, cost
 
