@@ -41,13 +41,18 @@ class Way:
     pp_S: Floats
     never_S: Bools
 
-    def rings(self, spans: Spans) -> Spans:
-        """`spans` (S, A, T) of the same strategies whose rings lie this way."""
-        ring_SAT = spans.ring_spB.copy()
+    def rings(self, spans: Spans) -> tuple[Spans, Spans]:
+        """`spans` (S, A, T) of the same strategies whose rings lie this way: many members in a domain, or one in each.
+
+        Where the network decides, a ring is not quicker for its hops inside domains: either may cost less.
+        """
+        ring_SAT, apart_SAT = spans.ring_spB.copy(), spans.members.copy()
         for axis, spB_S in (("dp", self.dp_S), ("edp", self.edp_S)):
-            at = ring_SAT[:, AXES.index(axis), self.tier]
+            a = AXES.index(axis)
+            at = ring_SAT[:, a, self.tier]
             np.maximum(at, spB_S, out=at)
-        return replace(spans, ring_spB=ring_SAT)
+            apart_SAT[:, a, 0] = np.where(spB_S > 0, 1.0, apart_SAT[:, a, 0])
+        return replace(spans, ring_spB=ring_SAT), replace(spans, ring_spB=ring_SAT, members=apart_SAT)
 
 
 def thin_tiers(cluster: Cluster) -> tuple[int, ...]:
@@ -128,11 +133,12 @@ def lying(cluster: Cluster, strategy: Strategy, spans: Spans, cell: int, *, ragg
     assert spans.some_spB is not None
     degrees, wraps = {a: np.array([strategy.size(a)]) for a in DEGREE_KEYS}, len(spans.some_spB) == strategy.pp > 1
     tiers = ways(cluster, degrees, np.array([wraps]), np.array([cell]), ragged=ragged)
-    return [[_lie(spans, way, wraps) for way in tier if not way.never_S[0]] for tier in tiers]
+    return [[lie for way in tier if not way.never_S[0] for lie in _lies(spans, way, wraps)] for tier in tiers]
 
 
-def _lie(spans: Spans, way: Way, wraps: bool) -> Spans:
+def _lies(spans: Spans, way: Way, wraps: bool) -> list[Spans]:
     one = Spans(spans.members[None], spans.ring_spB[None], spans.a2a_spB[None])
     edge_P = np.array(spans.some_spB)
     edge_P[: 1 + wraps] = np.maximum(edge_P[: 1 + wraps], way.pp_S[0])
-    return replace(spans, ring_spB=way.rings(one).ring_spB[0], some_spB=edge_P)
+    found = [replace(spans, members=s.members[0], ring_spB=s.ring_spB[0], some_spB=edge_P) for s in way.rings(one)]
+    return found[: 1 if np.array_equal(found[0].members, found[1].members) else 2]
