@@ -161,12 +161,12 @@ def test_slow_nodes_are_left_where_that_pays(run, plan):
 
 
 def test_a_weak_nvlink_domain_is_left(run, plan):
-    """NVLink of a rack at a quarter of its bandwidth slows the step; its cells go to the free rack, and it may come back."""
+    """NVLink of a rack at a tenth of its bandwidth slows the step; its cells go to the free rack, and it may come back."""
     rack = hosts(plan)[0].split("-")[0]
-    left = repaired(run, plan, "--degraded", f"{rack}=25%")
+    left = repaired(run, plan, "--degraded", f"{rack}=10%")
     assert (left["moved"], left["cells_moved"], left["slow_nodes"]["left"]) == (8, 1, True)
     assert left["events"] == {"degraded nvlink": rack}
-    assert repaired(run, plan, "--degraded", f"{rack}=25%", "--extra-moves", "7")["moved"] == 0
+    assert repaired(run, plan, "--degraded", f"{rack}=10%", "--extra-moves", "7")["moved"] == 0
 
 
 def test_no_repair_says_what_must_shrink_and_does_it(run, plan, tmp_path):
