@@ -15,6 +15,7 @@ from placement.cost.spans import spans_of
 from placement.diag import Infeasible
 from placement.ir import AXES, Cluster, Job, Plan, Spares
 from placement.passes.place import place
+from placement.passes.repair import repair
 from placement.runtime import load_plan, write_plan
 from placement.spec.catalog import efficiency
 from placement.spec.model import lower_short
@@ -27,9 +28,9 @@ NODES = 4  # of two GPUs in a domain
 TIGHT = {"tp": 1, "ep": 8, "dp": 24, "pp": 1}  # three groups of 8
 
 
-def damaged() -> Cluster:
-    """Domains of 8, 6, 8 and 6 GPUs."""
-    return regular(2, NODES, (2, 2), failed_nodes=[4, 12])
+def damaged(*more: int) -> Cluster:
+    """Domains of 8, 6, 8 and 6 GPUs, less the nodes of `more`."""
+    return regular(2, NODES, (2, 2), failed_nodes=[4, 12, *more])
 
 
 def compiled(**pins: int | str) -> Plan:
@@ -54,6 +55,18 @@ def test_a_tight_job_parts_as_few_groups_as_it_can(tmp_path: Path) -> None:
     told = verify(loaded, plan.cluster, plan.model, plan.job, plan.efficiency)
     broken = list(told.diagnostics)
     assert not broken
+
+
+def test_a_repair_of_a_parted_job_moves_what_was_lost_and_no_more() -> None:
+    """A node that holds two ranks dies: both go to the free nodes, and every rank stands on a healthy GPU of its own."""
+    old = compiled(**TIGHT)
+    used_N = np.unique(old.chosen.placement.gpu_R // 2)
+    for dead in used_N.tolist():
+        after = damaged(dead)
+        found = repair(after, old.chosen.strategy, old.chosen.placement, old.job, old.chosen.traffic)
+        new_R = found.placement.gpu_R
+        assert (new_R != old.chosen.placement.gpu_R).sum() == 2
+        assert len(np.unique(new_R)) == len(new_R) and after.whole_N[new_R // 2].all()
 
 
 def test_its_price_is_that_of_the_adapters_that_it_uses() -> None:
