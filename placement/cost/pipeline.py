@@ -104,22 +104,32 @@ def least_timeline(
     it crosses costs more or less. The least change meets the largest lags where it crosses least (rearrangement inequality).
     Tangents are taken where all boundaries cost the mean, which is the timeline returned, and where they cost the least.
     """
-    graph, high_P, crosses_C = (
-        _graph(schedule, pp, vpp, num_microbatches),
-        np.sort(lag_P)[::-1],
-        _crosses(schedule, pp, pp * vpp),
-    )
+    high_P, times = np.sort(lag_P)[::-1], (fwd_C.tobytes(), dgrad_C.tobytes(), wgrad_C.tobytes())
 
     def tangent(lag: float) -> tuple[float, Timeline]:
-        table, lag_C = _tables(schedule, pp, vpp, fwd_C, dgrad_C, wgrad_C, np.full(pp * vpp - 1, lag))
-        work_s = table[graph.work]
-        end_s = _longest_path(graph, work_s.sum(axis=1), lag_C)
-        crossed_C = (_crossed(graph, end_s, lag_C)[:-1] * crosses_C)[:-1]
+        timeline, crossed_C = _even(schedule, pp, vpp, num_microbatches, *times, lag)
         crossed_P = np.sort(np.bincount(boundary_C, crossed_C, pp)[: len(lag_P)])
-        return float(end_s.max()) + float(crossed_P @ (high_P - lag)), _timeline(graph, pp, work_s, end_s)
+        return timeline.makespan_s + float(crossed_P @ (high_P - lag)), timeline
 
     least_s, timeline = tangent(float(lag_P.mean()))
     return replace(timeline, makespan_s=max(least_s, tangent(float(lag_P.min()))[0]))
+
+
+@lru_cache(maxsize=8)
+def _even(
+    schedule: str, pp: int, vpp: int, num_microbatches: int, fwd: bytes, dgrad: bytes, wgrad: bytes, lag: float
+) -> tuple[Timeline, Floats]:  # fmt: skip
+    """The step whose boundaries all take `lag`, and how often a longest path crosses each (C - 1,).
+
+    Kept for a while: the ways across thin tiers ask again and again for the same.
+    """
+    graph, chunks = _graph(schedule, pp, vpp, num_microbatches), pp * vpp
+    times = (np.frombuffer(t) for t in (fwd, dgrad, wgrad))
+    table, lag_C = _tables(schedule, pp, vpp, *times, np.full(chunks - 1, lag))
+    work_s = table[graph.work]
+    end_s = _longest_path(graph, work_s.sum(axis=1), lag_C)
+    crossed_C = _crossed(graph, end_s, lag_C)[:-1] * _crosses(schedule, pp, chunks)
+    return _timeline(graph, pp, work_s, end_s), crossed_C[:-1]
 
 
 def _crossed(graph: _Graph, end_s: Floats, lag_C: Floats) -> Floats:
