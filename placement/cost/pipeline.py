@@ -124,8 +124,8 @@ def _even(
     Kept for a while: the ways across thin tiers ask again and again for the same.
     """
     graph, chunks = _graph(schedule, pp, vpp, num_microbatches), pp * vpp
-    times = (np.frombuffer(t) for t in (fwd, dgrad, wgrad))
-    table, lag_C = _tables(schedule, pp, vpp, *times, np.full(chunks - 1, lag))
+    fwd_C, dgrad_C, wgrad_C = (np.frombuffer(t) for t in (fwd, dgrad, wgrad))
+    table, lag_C = _tables(schedule, pp, vpp, fwd_C, dgrad_C, wgrad_C, np.full(chunks - 1, lag))
     work_s = table[graph.work]
     end_s = _longest_path(graph, work_s.sum(axis=1), lag_C)
     crossed_C = _crossed(graph, end_s, lag_C)[:-1] * _crosses(schedule, pp, chunks)

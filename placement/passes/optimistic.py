@@ -213,7 +213,8 @@ def facts(task: Problem, prices: Prices, rows: Rows) -> Facts:
         return reduce_s, all_params_s(context(job, hw), eff, o.param_gather_bytes, dense, expert, *sizes, lie)
 
     def across(way: Way) -> Across:
-        return Across(*map(np.minimum, *map(alone_s, way.rings(spans))), way.pp_S, way.never_S)
+        (reduce_s, gather_s), (apart_s, spread_s) = map(alone_s, way.rings(spans))
+        return Across(np.minimum(reduce_s, apart_s), np.minimum(gather_s, spread_s), way.pp_S, way.never_S)
 
     open_S = np.zeros(len(k), bool)  # boundaries that close no ring carry no more than those that do
     cell = kept_sizes(task.cluster, rows, task.keep, True) if known is None else known
