@@ -45,6 +45,13 @@ IRREGULAR: dict[str, tuple[dict[str, float], tuple[int, int, int, int], float]] 
 }
 MILLION = (8, 8, 850, 16)
 QAPLIB = "nug12 nug20 nug30 tai12a tai20b tai30b chr12c had20 kra30a sko42 tho40 tai64c esc32e bur26a rou20 scr20 ste36a"
+HEAD = """<!-- written by `python -m benchmarks.mapping`, not edited by hand -->
+# Mapping, measured
+
+Seconds are of the processor, each measurement in a process of its own. Other tools get the same graph and hierarchy and
+{limit} seconds an instance; their seconds are without reading it. Instances, tools and how to get them:
+`benchmarks/mapping_*.py`.
+"""
 FAMILIES = ("fit", "misfit", "unfolded", "context", "deep")
 
 
@@ -219,7 +226,7 @@ def main() -> None:
         "random": lambda: random_table(args.random),
         "peers": lambda: instances_table(args.sizes, args.peers, args.scotch, args.limit),
     }  # fmt: skip
-    lines = ["<!-- written by `python -m benchmarks.mapping` -->\n# Mapping, measured\n"]
+    lines = [HEAD.format(limit=args.limit)]
     for part in args.only or parts:
         for line in parts[part]():
             print(line, flush=True)
