@@ -34,7 +34,7 @@ from placement.passes.outer import Tree, grow
 from placement.passes.place import QUICK, in_order, place
 from placement.passes.problem import Pace, Problem, Relaxed, lean_pace, pace, realise, relax
 from placement.passes.rails import RAILS
-from placement.passes.strategies import space
+from placement.passes.strategies import impossible_pins, space
 from placement.passes.tree import Known, open_rows
 
 Observe = Callable[[str, int, int, str], None]
@@ -380,23 +380,11 @@ def _settled(state: _State) -> dict[str, int]:
 
 
 def _advice(task: Problem, state: _State) -> str:
-    if impossible := _impossible_pins(task):
+    if impossible := impossible_pins(task.cluster, task.model, task.job):
         return "; ".join(impossible)
     if state.rejected[MEMORY]:
         return "use more GPUs, allow more recompute or fsdp, or a precision with smaller optimizer states"
     return "loosen the pins, or ask for a global batch with more divisors"
-
-
-def _impossible_pins(task: Problem) -> list[str]:
-    """Pinned degrees that are none of this model, job and cluster, and those that are."""
-    free = space(task.cluster, task.model, replace(task.job, pins={}))
-    pinned = space(task.cluster, task.model, task.job)
-    return [
-        f"`{axis}` is pinned to {task.job.pins[axis]}, which is no degree here; known: {', '.join(map(str, known))}"
-        for axis in ("tp", "cp", "ep", "etp", "micro_batch", "pp", "dp")
-        for known in [getattr(free, axis)]
-        if axis in task.job.pins and not getattr(pinned, axis)
-    ]
 
 
 def _key(s: Strategy) -> tuple[int | str, ...]:

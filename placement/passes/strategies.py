@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +86,17 @@ def space(cluster: Cluster, model: ModelGraph, job: Job) -> Space:
         sharding=tuple(s for s in job.sharding if _pinned(job, "sharding", s)),
         pins=job.pins,
     )
+
+
+def impossible_pins(cluster: Cluster, model: ModelGraph, job: Job) -> list[str]:
+    """Pinned degrees that are none of this model, job and cluster, and those that are."""
+    free, pinned = space(cluster, model, replace(job, pins={})), space(cluster, model, job)
+    return [
+        f"`{axis}` is pinned to {job.pins[axis]}, which is no degree here; known: {', '.join(map(str, known))}"
+        for axis in ("tp", "cp", "ep", "etp", "micro_batch", "pp", "dp")
+        for known in [getattr(free, axis)]
+        if axis in job.pins and not getattr(pinned, axis)
+    ]
 
 
 def _vpps(schedule: str, vpps: Iterable[int]) -> Iterable[int]:
