@@ -15,7 +15,7 @@ from placement.cost.count import Cells
 from placement.ir import Efficiency
 from placement.ir._array import Bools, Floats
 
-QUANTISED_EXPERT = 3.5  # launches of an expert, of bf16's six matmuls: sixteen more quantise two inputs and two gradients
+QUANTISED_EXPERT = 3.5  # launches of an expert, of bf16's six matmuls: some fifteen more quantise two inputs and two gradients
 
 
 def launches_s(cells: Cells, c: Context, eff: Efficiency, split_N: Bools) -> Floats:

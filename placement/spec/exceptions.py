@@ -19,7 +19,8 @@ from placement.spec.switches import Links, find_links, find_switches
 from placement.spec.topology import ExceptionSchema
 
 if TYPE_CHECKING:
-    from placement.spec.lower import Layout, Reader
+    from placement.spec.layout import Layout
+    from placement.spec.reader import Reader
     from placement.spec.source import KeyPath
 
 KINDS = ("racks", "nodes", "gpus", "nics", "nvlink", "switches", "links")

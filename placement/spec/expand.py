@@ -18,9 +18,12 @@ from placement.diag import Diagnostic, InputError, Label, Span
 from placement.fabric.pattern import Pattern, TierPattern, build
 from placement.ir import Cables, Devices, Gpus, Hosts, Kind, Wired
 from placement.ir._array import Floats, Ints, Strings
-from placement.spec.lower import Layout, Reader, _layout, _nic_speeds, _sizes, _tier_specs
+from placement.spec.layout import Layout, layout_of
+from placement.spec.lower import check_sizes, nic_speeds
+from placement.spec.reader import Reader
 from placement.spec.source import Document, load
 from placement.spec.switches import switch_table
+from placement.spec.tiers import tier_specs
 from placement.spec.topology import Topology
 from placement.spec.validate import validate
 
@@ -55,10 +58,10 @@ def expand(doc: Document) -> Wired:
     """The cables of a parsed topology."""
     spec = validate(doc, Topology)
     reader = Reader(spec, doc)
-    _sizes(reader)
+    check_sizes(reader)
     reader.found.raise_if_errors()
-    speed_X, layout = _nic_speeds(reader), _layout(reader)
-    specs, _ = _tier_specs(reader)
+    speed_X, layout = nic_speeds(reader), layout_of(reader)
+    specs, _ = tier_specs(reader)
     reader.found.raise_if_errors()
     fabric = spec.fabric
     pattern = build(

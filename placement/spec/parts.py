@@ -28,12 +28,13 @@ class Parts:
     """Everything of a topology that has a name. Findings are gathered in `found`."""
 
     def __init__(self, doc: Document) -> None:
-        from placement.spec.lower import Reader, _layout
+        from placement.spec.layout import layout_of
+        from placement.spec.reader import Reader
 
         self.spec: Topology = validate(doc, Topology)
         self.reader = Reader(self.spec, doc)
         self.found = Collector()
-        self.layout = _layout(self.reader)
+        self.layout = layout_of(self.reader)
         self.hosts = np.sort(self.layout.host_N, kind="stable")  # in order already as a rule: then that is one pass
         self.racks = np.sort(self.layout.rack_name_X, kind="stable")
 
@@ -160,10 +161,10 @@ class Parts:
         return found
 
     def _pattern(self) -> Pattern:
-        from placement.spec.lower import _tier_specs
+        from placement.spec.tiers import tier_specs
 
         def make() -> Pattern:
-            specs, _ = _tier_specs(self.reader)
+            specs, _ = tier_specs(self.reader)
             nics_X, fabric = self.layout.nodes_X * self.reader.nics, self.spec.fabric
             return build(specs, nics_X, rails=self.reader.nics, planes=fabric.planes, rails_connected=fabric.rails_connected)
 

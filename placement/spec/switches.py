@@ -14,7 +14,7 @@ from placement.ir._array import Ints, Strings
 from placement.spec.names import PatternError, Template, template
 
 if TYPE_CHECKING:
-    from placement.spec.lower import Reader
+    from placement.spec.reader import Reader
     from placement.spec.source import KeyPath
 
 Switch = tuple[int, int, int, int]  # tier, group, rail (-1: all), plane
