@@ -21,6 +21,8 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "map": (
         "placement map vision-language-576 gb200-su -o mapped",
         "placement verify mapped",
+        "placement show mapped traffic",
+        "placement why mapped rank 384",
         "placement export mapped --to slurm -o mapped-slurm",
     ),
     "diff": ("placement diff plan repaired",),

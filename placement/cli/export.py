@@ -10,11 +10,11 @@ import typer
 
 from placement.cli import output
 from placement.cli.exit import Exit
-from placement.cli.options import Format, Out, PlanDir
+from placement.cli.options import Format, Out, PlanOrMap
 
 
 def export(
-    plan: PlanDir,
+    plan: PlanOrMap,
     to: Annotated[
         str,
         typer.Option(
@@ -32,7 +32,7 @@ def export(
 ) -> int:
     """The files that a launcher or framework needs to run the plan exactly; refused where it cannot."""  # fmt: skip
     from placement.cli.inputs import plan_cluster
-    from placement.cli.map import load_directory
+    from placement.cli.maps import load_directory
     from placement.export import TARGETS, write_export
     from placement.export import export as make
     from placement.report.diagnostics import as_json, render

@@ -19,9 +19,8 @@ from placement.diag import Collector, PlanError
 if TYPE_CHECKING:
     from placement.ir import Cluster, Strategy, Traffic
     from placement.ir.comms import Comms
-    from placement.runtime import Bundle, LoadedPlan
+    from placement.runtime import Bundle
     from placement.spec.comms_file import CommsFile
-    from placement.verify import Verification
 
 
 def map_(
@@ -118,39 +117,3 @@ def _verify(bundle: Bundle, cluster: Cluster, comms: Comms, voice: Voice) -> Non
         output.note("compiler and referee disagree, so nothing is written; please report it")
         raise PlanError(found.diagnostics)
     voice.did("Verified", f"{len(found.checks)} checks", took_s)
-
-
-def load_directory(directory: str, target: str) -> LoadedPlan:
-    """A plan or map directory for an export; targets that write flags of one strategy take no map. Raises InputError."""
-    from placement.diag import Diagnostic, InputError
-    from placement.export.registry import RANKS_ONLY
-    from placement.runtime import load_plan
-    from placement.runtime.mapfile import is_map, load_map
-
-    if not is_map(directory):
-        return load_plan(directory)
-    if target not in RANKS_ONLY:
-        message = f"`{target}` takes one strategy, and `{directory}` holds several towers with a strategy each"
-        raise InputError([Diagnostic("export/towers", message, help=f"targets that place ranks: {', '.join(RANKS_ONLY)}")])
-    return load_map(directory)
-
-
-def verify_directory(directory: str, topology: str | None) -> Verification:
-    """What `placement verify` says of a map directory, read again from its own copies."""
-    from placement.ingest.anyfile import load_cluster
-    from placement.runtime.mapfile import load_map
-    from placement.verify.comms import verify_map
-
-    loaded = load_map(directory)
-    name = str(loaded.json["cluster"]["name"])
-    inputs = loaded.path / "inputs"
-    cluster = load_cluster(topology) if topology else load_cluster(str(inputs / "topology.yaml"), copy_of=name)
-    return verify_map(loaded, cluster, comms_again(loaded))
-
-
-def comms_again(loaded: LoadedPlan) -> Comms:
-    """The communication of the copied file; of towers that run a model, strategy and bytes as map.json states them."""
-    from placement.runtime.mapfile import stated_towers
-    from placement.spec.comms_file import COMMS, load_comms
-
-    return load_comms(str(loaded.path / "inputs" / COMMS), copy=True).lower(stated_towers(loaded))

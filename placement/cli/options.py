@@ -25,6 +25,10 @@ TableOut = Annotated[TableFormat, typer.Option("--format", help="How the result 
 PlanDir = Annotated[
     str, typer.Argument(metavar="DIR", help="A plan directory written by `placement plan`.", show_default=False)
 ]
+PlanOrMap = Annotated[
+    str,
+    typer.Argument(metavar="DIR", help="A directory written by `placement plan` or `placement map`.", show_default=False),
+]
 ModelFile = Annotated[
     str, typer.Argument(metavar="MODEL", help="A model YAML, or the name of a packaged example.", show_default=False)
 ]

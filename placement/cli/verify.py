@@ -9,11 +9,11 @@ import typer
 
 from placement.cli import output
 from placement.cli.exit import Exit
-from placement.cli.options import Format, Out, PlanDir
+from placement.cli.options import Format, Out, PlanOrMap
 
 
 def verify(
-    plan: PlanDir,
+    plan: PlanOrMap,
     topology: Annotated[
         str | None,
         typer.Option(metavar="TOPOLOGY", help="Check against this topology instead of the one in DIR.", show_default=False),
@@ -28,7 +28,7 @@ def verify(
     from placement.verify import verify as referee
 
     if is_map(plan):
-        from placement.cli.map import verify_directory
+        from placement.cli.maps import verify_directory
 
         found = verify_directory(plan, topology)
     else:

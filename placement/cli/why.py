@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from placement.cli import output
 from placement.cli.exit import Exit
-from placement.cli.options import Format, Out, PlanDir
+from placement.cli.options import Format, Out, PlanOrMap
 from placement.cli.watch import progress
 
 if TYPE_CHECKING:
@@ -32,17 +33,23 @@ class Kind(StrEnum):
 
 
 def why(
-    plan: PlanDir,
+    plan: PlanOrMap,
     kind: Annotated[Kind, typer.Argument(help="What to ask about.", show_default=False)],
     name: Annotated[list[str], typer.Argument(help=WHICH, show_default=False)],
     fmt: Out = Format.TEXT,
 ) -> int:
-    """Why a rank, stage, node, link or degree is what it is in this plan, and what else would have cost."""
+    """Why a rank, stage, node, link or degree is what it is in this plan or map, and what else would have cost."""
     from placement.cli.inputs import plan_cluster
     from placement.runtime import load_plan
+    from placement.runtime.mapfile import is_map
 
-    loaded = load_plan(plan)
-    facts, text = _ANSWERS[kind](loaded, plan_cluster(loaded), " ".join(name))
+    if is_map(plan):
+        from placement.cli import maps
+
+        facts, text = maps.why(plan, kind.value, " ".join(name))
+    else:
+        loaded = load_plan(plan)
+        facts, text = _ANSWERS[kind](loaded, plan_cluster(loaded), " ".join(name))
     if fmt is Format.JSON:
         output.result_json(facts)
     else:
@@ -53,7 +60,7 @@ def why(
 def _rank(loaded: LoadedPlan, cluster: Cluster, name: str) -> Answer:
     from placement.report.why_rank import rank_facts, rank_text
 
-    rank = _number(name, "rank", loaded.strategy.world_size)
+    rank = number(name, "rank", loaded.strategy.world_size)
     facts = rank_facts(cluster, loaded.json, loaded.strategy, loaded.placement.gpu_R, rank)
     facts["elsewhere"] = _elsewhere(loaded, cluster, int(loaded.placement.gpu_R[rank]) // cluster.gpus_per_node)
     return facts, rank_text(facts)
@@ -66,7 +73,7 @@ def _stage(loaded: LoadedPlan, cluster: Cluster, name: str) -> Answer:
     from placement.report.why_stage import alternative_facts, stage_facts, stage_text
     from placement.report.why_trade import stage_records
 
-    stage = _number(name, "stage", loaded.strategy.pp)
+    stage = number(name, "stage", loaded.strategy.pp)
     facts = stage_facts(cluster, loaded.json, loaded.strategy, loaded.placement.gpu_R, stage)
     task, placed = _problem(loaded), (loaded.strategy, loaded.stages, loaded.placement)
     facts["alternatives"] = alternative_facts(loaded.json, task.model.block_names, neighbours(task, *placed, stage), stage)
@@ -94,18 +101,25 @@ def _elsewhere(loaded: LoadedPlan, cluster: Cluster, node: int) -> list[dict[str
 
 
 def _node(loaded: LoadedPlan, cluster: Cluster, name: str) -> Answer:
-    from placement.report.why_node import find_node, node_facts, node_text, similar
+    from placement.report.why_node import node_facts, node_text
 
-    node = find_node(cluster, name)
-    if node is None:
-        raise typer.BadParameter(f"no node `{name}`; did you mean `{similar(cluster, name)}`?", param_hint="NAME")
+    node = node_of(cluster, name)
     facts = node_facts(cluster, loaded.json, loaded.strategy, loaded.placement.gpu_R, node)
-    facts |= _exception(loaded, facts["host"], facts["rack"])
+    facts |= exception(loaded.path, facts["host"], facts["rack"])
     facts["elsewhere"] = _elsewhere(loaded, cluster, node)
     return facts, node_text(facts)
 
 
-def _exception(loaded: LoadedPlan, host: str, rack: str) -> dict[str, str]:
+def node_of(cluster: Cluster, name: str) -> int:
+    from placement.report.why_node import find_node, similar
+
+    node = find_node(cluster, name)
+    if node is None:
+        raise typer.BadParameter(f"no node `{name}`; did you mean `{similar(cluster, name)}`?", param_hint="NAME")
+    return node
+
+
+def exception(directory: Path, host: str, rack: str) -> dict[str, str]:
     """`where` and `reason` of the exception in the topology file that names a host or its rack; empty if none does.
 
     Captures have no exceptions.
@@ -115,7 +129,7 @@ def _exception(loaded: LoadedPlan, host: str, rack: str) -> dict[str, str]:
     from placement.ingest.anyfile import NATIVE, format_of
     from placement.spec.source import load
 
-    path = loaded.path / "inputs" / TOPOLOGY
+    path = directory / "inputs" / TOPOLOGY
     if format_of(str(path)) != NATIVE:
         return {}
     doc = load(path, "topology")
@@ -128,7 +142,14 @@ def _exception(loaded: LoadedPlan, host: str, rack: str) -> dict[str, str]:
 
 
 def _link(loaded: LoadedPlan, cluster: Cluster, name: str) -> Answer:
-    from placement.report.why_link import find_link, link_facts, link_text
+    from placement.report.why_link import link_facts, link_text
+
+    facts = link_facts(cluster, loaded.json, loaded.strategy, loaded.placement, *link_of(cluster, name))
+    return facts, link_text(facts)
+
+
+def link_of(cluster: Cluster, name: str) -> tuple[int, int]:
+    from placement.report.why_link import find_link
 
     found = find_link(cluster, name)
     if found is None:
@@ -136,8 +157,7 @@ def _link(loaded: LoadedPlan, cluster: Cluster, name: str) -> Answer:
         raise typer.BadParameter(
             f"no link `{name}`; there are those of `{cluster.domain_name_J[0]}` and its like, {tiers}", param_hint="NAME"
         )
-    facts = link_facts(cluster, loaded.json, loaded.strategy, loaded.placement, *found)
-    return facts, link_text(facts)
+    return found
 
 
 def _axis(loaded: LoadedPlan, cluster: Cluster, name: str) -> Answer:
@@ -153,11 +173,11 @@ def _axis(loaded: LoadedPlan, cluster: Cluster, name: str) -> Answer:
     return facts, axis_text(facts)
 
 
-def _number(text: str, what: str, end: int) -> int:
+def number(text: str, what: str, end: int) -> int:
     """A rank or stage number, commas allowed as the screens print them."""
     digits = text.replace(",", "")
     if not (digits.isascii() and digits.isdigit()) or int(digits) >= end:
-        raise typer.BadParameter(f"no {what} `{text}`: this plan has {what}s 0 to {end - 1:,}", param_hint="NAME")
+        raise typer.BadParameter(f"no {what} `{text}`: there are {what}s 0 to {end - 1:,}", param_hint="NAME")
     return int(digits)
 
 

@@ -54,7 +54,7 @@ def loads(cluster: Cluster, comms: Comms, gpu_R: Ints) -> Loads:
     even = 0.0
     for t, tier in enumerate(cluster.tiers):
         phases: dict[str, Floats] = {}
-        for label, phase, load_J in _tier(cluster, comms, gpu_R, t):
+        for label, phase, load_J in tier_loads(cluster, comms, gpu_R, t):
             phases[phase] = phases.get(phase, np.zeros(tier.num_groups)) + load_J
             found.setdefault((label, phase), [np.zeros(1)] * len(cluster.tiers))[t] = load_J
             even += float(load_J.sum()) / float(tier.uplink_Bps_J.sum()) if load_J.any() else 0.0
@@ -64,7 +64,8 @@ def loads(cluster: Cluster, comms: Comms, gpu_R: Ints) -> Loads:
     return Loads(parts, sum(worst.values()), even)
 
 
-def _tier(cluster: Cluster, comms: Comms, gpu_R: Ints, t: int) -> Iterator[tuple[str, str, Floats]]:
+def tier_loads(cluster: Cluster, comms: Comms, gpu_R: Ints, t: int) -> Iterator[tuple[str, str, Floats]]:
+    """(label, phase, bytes that leave each group of tier t) of every part."""
     num = cluster.tiers[t].num_groups
     for tower, first in zip(comms.towers, comms.first, strict=True):
         if tower.strategy is None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,11 +75,9 @@ def link_loads(cluster: Cluster, strategy: Strategy, placement: Placement, traff
     return loads
 
 
-def hottest_links(
-    cluster: Cluster, strategy: Strategy, placement: Placement, traffic: Traffic, top: int = 10
-) -> list[tuple[str, int, float, float]]:
-    """The uplinks that are busy longest: (tier, group, bytes, seconds), ties by tier and group."""
-    rows, loads = [], link_loads(cluster, strategy, placement, traffic)
+def hottest_links(cluster: Cluster, loads: Mapping[str, Floats], top: int = 10) -> list[tuple[str, int, float, float]]:
+    """The uplinks that are busy longest under loads of tiers (J,): (tier, group, bytes, seconds), ties by tier and group."""
+    rows = []
     for tier in cluster.tiers:
         load_J = loads[tier.name]
         busy_J = seconds_J(load_J, tier.uplink_Bps_J)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-# R rank   E pair of ranks   M member of a group
+# R rank   E pair of ranks   Q group   M member of a group
 """Communication that is no single product: towers with strategies of their own, bridges between them, groups and pairs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -36,13 +36,17 @@ class Tower:
 
 @dataclass(frozen=True)
 class Wires:
-    """Directed traffic between pairs of ranks: `bytes_E` a step from `src_E` to `dst_E`. `kind`: bridge, groups or pairs."""
+    """Directed traffic between pairs of ranks: `bytes_E` a step from `src_E` to `dst_E`. `kind`: bridge, groups or pairs.
+
+    `rows_QM`: of groups, the ranks of each; empty for the others.
+    """
 
     label: str
     kind: str
     src_E: Ints
     dst_E: Ints
     bytes_E: Floats
+    rows_QM: Ints = field(default_factory=lambda: np.zeros((0, 0), np.int64))
 
     def __post_init__(self) -> None:
         freeze(self)

@@ -8,6 +8,7 @@ them. Bare ranks fill nodes in the order of a tree of heavy pairs. What is left 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,8 +39,7 @@ class Units:
 def units_of(cluster: Cluster, comms: Comms) -> Units:
     """Raises Infeasible where a cell is larger than any domain, or towers do not fill whole nodes."""
     cell_K = tuple(1 if t.strategy is None else cell_size(cluster, t.strategy) for t in comms.towers)
-    own = [first + np.arange(t.ranks) // c * c for t, c, first in zip(comms.towers, cell_K, comms.first, strict=True)]
-    cell_R = _joined(np.concatenate(own), comms)
+    cell_R = cells_of(comms, cell_K)
     size_C = np.bincount(cell_R)
     if int(size_C.max()) > largest_domain(cluster):
         message = (
@@ -57,6 +57,18 @@ def units_of(cluster: Cluster, comms: Comms) -> Units:
         taken += int(part_R.max()) + 1
     unit_R = _numbered(_merged(cell_R, unit_R))
     return Units(unit_R, np.bincount(unit_R), cell_R, cell_K)
+
+
+def cells_of(comms: Comms, cell_K: Sequence[int]) -> Ints:
+    """Cell of each rank, numbered by first rank: those of every tower, joined where the file wants groups together."""
+    own = [first + np.arange(t.ranks) // c * c for t, c, first in zip(comms.towers, cell_K, comms.first, strict=True)]
+    return _joined(np.concatenate(own), comms)
+
+
+def blocks_of(node_R: Ints, cell_R: Ints, cell_K: tuple[int, ...]) -> Units:
+    """What has to move as one in a placement that stands: whole nodes, joined where cells lie on several."""
+    block_R = _numbered(_merged(cell_R, _numbered(node_R)))
+    return Units(block_R, np.bincount(block_R), cell_R, cell_K)
 
 
 def _joined(label_R: Ints, comms: Comms) -> Ints:

@@ -54,7 +54,8 @@ def _times(tree: Mapping[str, Any]) -> list[str]:
 
 def _tiers(tree: Mapping[str, Any]) -> list[list[str]]:
     rows = [["tier", "bytes a step", "launcher", "bound", "gap", "bound by"]]
-    for name, tier in tree["tiers"].items():
+    for name in tree["cluster"]["tiers"]:
+        tier = tree["tiers"][name]
         low, moved = tier["lower_bytes"], tier["bytes"]
         gap = percent(moved / low - 1.0) if low > 0 else "-"
         cells = [si(moved, "B"), si(tier["launcher_bytes"], "B"), si(low, "B") if low > 0 else "-", gap]
@@ -63,12 +64,23 @@ def _tiers(tree: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _parts(tree: Mapping[str, Any]) -> list[list[str]]:
-    rows = [["part", *(f"leaves {name}" for name in tree["tiers"]), ""]]
-    for label, part in tree["parts"].items():
+    tiers = tree["cluster"]["tiers"]
+    rows = [["part", *(f"leaves {name}" for name in tiers), ""]]
+    for label in part_names(tree):
+        sent = tree["parts"][label]["bytes"]
         note = "no certificate" if label in tree["no_certificate"] else ""
-        rows.append([label, *(si(b, "B") if b else "0" for b in part["bytes"].values()), note])
+        rows.append([label, *(si(sent[t], "B") if sent[t] else "0" for t in tiers), note])
     return rows
 
 
+def part_names(tree: Mapping[str, Any]) -> list[str]:
+    """Axes tower by tower, then bridges, groups and pairs: map.json has them in order of their names."""
+    axes = [f"{t['name']}.{term['axis']}" for t in tree["towers"] for term in t["traffic"]]
+    return [*(a for a in axes if a in tree["parts"]), *(p for p in sorted(tree["parts"]) if p not in axes)]
+
+
 def _missing(tree: Mapping[str, Any]) -> list[str]:
-    return [f"  no certificate for {label}: {why}" for label, why in tree["no_certificate"].items()]
+    why = tree["no_certificate"]
+    towers = [t["name"] for t in tree["towers"]]
+    known = [label for label in (*towers, *part_names(tree)) if label in why]
+    return [f"  no certificate for {label}: {why[label]}" for label in known]

@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from placement.ir import AXES, Cluster, Strategy
-from placement.ir._array import Ints
-from placement.report.text import ranges, table
+from placement.ir._array import Floats, Ints
+from placement.report.strategy import clip
+from placement.report.text import ranges, seconds, table
 
 MEMBERS_WIDTH = 40
 
@@ -24,15 +26,19 @@ def group_facts(cluster: Cluster, strategy: Strategy, gpu_R: Ints) -> list[dict[
 
 
 def _facts(cluster: Cluster, strategy: Strategy, gpu_R: Ints, axis: str) -> dict[str, Any]:
-    rank_GM = strategy.groups(axis)
+    return row_facts(cluster, gpu_R, axis, strategy.groups(axis), strategy.stride(axis))
+
+
+def row_facts(cluster: Cluster, gpu_R: Ints, name: str, rank_GM: Ints, stride: int | None) -> dict[str, Any]:
+    """One record of `group_facts`, of groups that are given as rows of ranks."""
     tier_G = meeting_tier(cluster, gpu_R[rank_GM] // cluster.gpus_per_node)
     counts = np.bincount(tier_G, minlength=len(cluster.tiers) + 1)
     names = [*(t.name for t in cluster.tiers), "nowhere"]
     return {
-        "axis": axis,
-        "size": strategy.size(axis),
+        "axis": name,
+        "size": rank_GM.shape[1],
         "groups": len(rank_GM),
-        "stride": strategy.stride(axis),
+        "stride": stride,
         "meets": {name: int(n) for name, n in zip(names, counts, strict=True) if n},
         "first": ranges(rank_GM[0].tolist()),
     }
@@ -47,11 +53,48 @@ def meeting_tier(cluster: Cluster, node_GM: Ints) -> Ints:
     return tier_G
 
 
+def member_facts(cluster: Cluster, gpu_R: Ints, member_M: Ints, busy_T: Sequence[Floats]) -> dict[str, Any]:
+    """How far some ranks are apart, and the uplink between them that is busy longest in a step.
+
+    `busy_T`: seconds a step of each uplink, by tier. Uplinks at and above the tier where they meet carry nothing of theirs.
+    """
+    node_M = gpu_R[member_M] // cluster.gpus_per_node
+    tier = int(meeting_tier(cluster, node_M[None, :])[0])
+    busiest = max(
+        ((float(busy_T[t][j]), -t, -j) for t in range(min(tier, len(cluster.tiers)))
+         for j in np.unique(cluster.tiers[t].group_N[node_M]).tolist()), default=None,
+    )  # fmt: skip
+    return {
+        "members": member_M.tolist(),
+        "hosts": len(np.unique(node_M)),
+        "domains": len(np.unique(cluster.tiers[0].group_N[node_M])),
+        "tier": cluster.tiers[tier].name if tier < len(cluster.tiers) else "nowhere",
+        "link": None if busiest is None else link_name(cluster, -busiest[1], -busiest[2]),
+        "busy_s": None if busiest is None else busiest[0],
+    }
+
+
+def span_cells(f: Mapping[str, Any]) -> list[str]:
+    """Cells of `SPAN` for one record of `member_facts`."""
+    link = f"{f['link']} {seconds(f['busy_s'])}" if f["link"] else "-"
+    return [f"{len(f['members']):,}", ranges(f["members"][:4096]), f"{f['hosts']:,}", f"{f['domains']:,}", f["tier"], link]
+
+
+SPAN = ("members", "ranks", "hosts", "domains", "meets at", "busiest uplink between")
+SPAN_ALIGN = "><>><<"
+
+
+def link_name(cluster: Cluster, tier: int, group: int) -> str:
+    """A rack by its name, other groups by tier and number."""
+    return str(cluster.domain_name_J[group]) if tier == 0 else f"{cluster.tiers[tier].name} {group}"
+
+
 def groups_text(facts: list[dict[str, Any]]) -> str:
     """The screen of `show groups`."""
     rows = [
-        [f["axis"], f"{f['size']:,}", f"{f['groups']:,}", f"{f['stride']:,}", meets_text(f["meets"]), f["first"]] for f in facts
-    ]
+        [f["axis"], f"{f['size']:,}", f"{f['groups']:,}", "-" if f["stride"] is None else f"{f['stride']:,}",
+         meets_text(f["meets"]), clip(f["first"], MEMBERS_WIDTH)] for f in facts
+    ]  # fmt: skip
     return "\n".join(table([["axis", "members", "groups", "stride", "meet at", "ranks of the first"], *rows], "<>>><<"))
 
 

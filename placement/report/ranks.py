@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from placement.report.text import table
 
 SHOWN = 32
-NAMES = {"host", "rack", "nic"}  # columns of text; all others are integers
+NAMES = {"host", "rack", "nic", "tower"}  # columns of text; all others are integers
 
 
 def ranks_text(chunks: Iterable[str], total: int) -> str:

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from placement.cost.forward import forwarding
-from placement.cost.traffic import hottest_links
+from placement.cost.traffic import hottest_links, link_loads
 from placement.ir import AXES, Cluster, Placement, Strategy
+from placement.ir._array import Floats
+from placement.report.groups import link_name
 from placement.report.text import change, percent, seconds, si, table
-from placement.report.why_link import link_name, traffic
+from placement.report.why_link import traffic
 
 Tree = Mapping[str, Any]
 
@@ -53,12 +55,16 @@ def traffic_text(tree: Tree) -> str:
 
 def link_rows(cluster: Cluster, tree: Tree, strategy: Strategy, placement: Placement) -> list[dict[str, Any]]:
     """The ten uplinks that are busy longest, all tiers together."""
-    found = hottest_links(cluster, strategy, placement, traffic(tree))
+    return hot_rows(cluster, link_loads(cluster, strategy, placement, traffic(tree)), tree["predicted"]["step_time_s"])
+
+
+def hot_rows(cluster: Cluster, loads: Mapping[str, Floats], whole_s: float) -> list[dict[str, Any]]:
+    """The ten uplinks that are busy longest under loads of tiers (J,), and their share of `whole_s`."""
     at = {tier.name: t for t, tier in enumerate(cluster.tiers)}
     return [
-        {"link": link_name(cluster, at[name], j), "tier": name, "bytes": n, "busy_s": s,
-         "share": s / tree["predicted"]["step_time_s"]} for name, j, n, s in found
-    ]  # fmt: skip
+        {"link": link_name(cluster, at[name], j), "tier": name, "bytes": n, "busy_s": s, "share": s / whole_s}
+        for name, j, n, s in hottest_links(cluster, loads)
+    ]
 
 
 def hop_rows(cluster: Cluster, strategy: Strategy, placement: Placement) -> list[dict[str, Any]]:
@@ -79,12 +85,12 @@ def forwarded_text(forwarded: float) -> str:
     return f"the busiest GPU forwards {forwarded:.3g} x what a rank sends"
 
 
-def links_text(rows: list[dict[str, Any]]) -> str:
-    """The hottest uplinks, below the bytes."""
+def links_text(rows: list[dict[str, Any]], whole: str = "the step") -> str:
+    """The hottest uplinks, below the bytes. `whole`: what their shares are of."""
     if not rows:
         return ""
     body = [[r["link"], r["tier"], si(r["bytes"], "B"), seconds(r["busy_s"]), percent(r["share"])] for r in rows]
-    return "\n".join(["", *table([["busiest uplinks", "tier", "sends a step", "busy", "of the step"], *body], "<<>>>")])
+    return "\n".join(["", *table([["busiest uplinks", "tier", "sends a step", "busy", f"of {whole}"], *body], "<<>>>")])
 
 
 def _bytes(n: float) -> str:

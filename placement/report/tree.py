@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # N node   J group of a tier   D NVLink domain
-"""`show tree`: the cluster as an indented tree, with the stages that live in each part."""
+"""`show tree`: the cluster as an indented tree, with the stages, or towers, that live in each part."""
 
 from __future__ import annotations
 
@@ -21,20 +21,33 @@ CHILDREN = 24  # lines below one parent; the rest are counted
 
 @dataclass(frozen=True)
 class Occupancy:
-    """What each node does: ranks and spare GPUs on it, and the pipeline stage of its first rank (-1: none)."""
+    """What each node does: ranks and spare GPUs on it, and the pipeline stage, or tower, of its first rank (-1: none).
+
+    `towers`: their names; empty where parts are stages.
+    """
 
     ranks_N: Ints
     spare_N: Ints
-    stage_N: Ints
+    part_N: Ints
+    towers: tuple[str, ...] = ()
+
+    def told(self, nodes: Ints) -> dict[str, Any]:
+        """`{"stages": [0, 1]}` or `{"towers": ["vision"]}` of some nodes."""
+        parts = [p for p in np.unique(self.part_N[nodes]).tolist() if p >= 0]
+        return {"towers": [self.towers[p] for p in parts]} if self.towers else {"stages": parts}
 
 
-def occupancy(cluster: Cluster, strategy: Strategy, gpu_R: Ints) -> Occupancy:
-    """Occupancy of every node under a placement."""
+def occupancy(cluster: Cluster, part_R: Ints, gpu_R: Ints, towers: tuple[str, ...] = ()) -> Occupancy:
+    """Occupancy of every node under a placement. `part_R`: stage or tower of each rank."""
     node_R = gpu_R // cluster.gpus_per_node
     ranks_N = np.bincount(node_R, minlength=cluster.num_nodes)
-    stage_N = np.full(cluster.num_nodes, -1)
-    stage_N[node_R[::-1]] = np.arange(len(gpu_R))[::-1] // strategy.stage_ranks
-    return Occupancy(ranks_N, cluster.usable_NG.sum(axis=1) - ranks_N, stage_N)
+    part_N = np.full(cluster.num_nodes, -1)
+    part_N[node_R[::-1]] = part_R[::-1]
+    return Occupancy(ranks_N, cluster.usable_NG.sum(axis=1) - ranks_N, part_N, towers)
+
+
+def stage_occupancy(cluster: Cluster, strategy: Strategy, gpu_R: Ints) -> Occupancy:
+    return occupancy(cluster, np.arange(len(gpu_R)) // strategy.stage_ranks, gpu_R)
 
 
 def tree_facts(cluster: Cluster, use: Occupancy) -> dict[str, Any]:
@@ -60,7 +73,6 @@ def _children(cluster: Cluster, use: Occupancy, inside: Ints, tier: int) -> Iter
 
 def _record(cluster: Cluster, use: Occupancy, tier: int, members: list[Ints]) -> dict[str, Any]:
     nodes: Ints = np.concatenate(members).astype(np.int64)
-    stages: list[int] = np.unique(use.stage_N[nodes]).tolist()
     state_S = np.bincount(cluster.state_N[nodes], minlength=len(State))
     return {
         "count": len(members),
@@ -68,20 +80,20 @@ def _record(cluster: Cluster, use: Occupancy, tier: int, members: list[Ints]) ->
         "ranks": int(use.ranks_N[nodes].sum()),
         "spare_gpus": int(use.spare_N[nodes].sum()),
         "out": {s.name.lower(): int(state_S[s]) for s in State if s != State.OK and state_S[s]},
-        "stages": [s for s in stages if s >= 0],
+        **use.told(nodes),
         "children": list(_children(cluster, use, nodes, tier - 1)),
     }
 
 
 def _signature(cluster: Cluster, use: Occupancy, nodes: Ints) -> tuple[Any, ...]:
-    """What makes two groups look alike: nodes, their states, ranks, spare GPUs, stages."""
+    """What makes two groups look alike: nodes, their states, ranks, spare GPUs, stages or towers."""
     states = np.bincount(cluster.state_N[nodes], minlength=len(State)).tolist()
     return (
         len(nodes),
         *states,
         int(use.ranks_N[nodes].sum()),
         int(use.spare_N[nodes].sum()),
-        *np.unique(use.stage_N[nodes]).tolist(),
+        *np.unique(use.part_N[nodes]).tolist(),
     )
 
 
@@ -112,11 +124,12 @@ def _lines(children: list[dict[str, Any]], indent: str) -> Iterator[str]:
 def _line(child: dict[str, Any]) -> str:
     """One line; the numbers are those of each group, which are equal in a folded run."""
     n = child["count"]
-    stages = f"stage{'s' if len(child['stages']) > 1 else ''} {ranges(child['stages'])}"
+    parts = child["towers"] if "towers" in child else child["stages"]
+    what = clip(", ".join(parts), 48) if "towers" in child else f"stage{'s' if len(parts) > 1 else ''} {ranges(parts)}"
     facts = [
         counted(child["nodes"], "node") + (" each" if n > 1 else ""),
         counted(child["ranks"] // n, "rank"),
-        *([stages] if child["stages"] else []),
+        *([what] if parts else []),
         *([counted(child["spare_gpus"] // n, "GPU") + " spare"] if child["spare_gpus"] else []),
         *(f"{nodes // n:,} {state}" for state, nodes in child["out"].items()),
     ]

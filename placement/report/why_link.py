@@ -13,8 +13,8 @@ from placement.cost.spans import seconds_J
 from placement.cost.traffic import link_loads
 from placement.hostlist import fold
 from placement.ir import Cluster, Placement, Strategy, Term, Traffic
-from placement.ir._array import Ints
-from placement.report.groups import meeting_tier
+from placement.ir._array import Floats, Ints
+from placement.report.groups import link_name, meeting_tier
 from placement.report.hierarchy import group_name
 from placement.report.places import place
 from placement.report.strategy import clip
@@ -41,29 +41,36 @@ def find_link(cluster: Cluster, name: str) -> tuple[int, int] | None:
 
 def link_facts(cluster: Cluster, tree: Tree, strategy: Strategy, placement: Placement, tier: int, group: int) -> dict[str, Any]:
     """One uplink: bytes by axis, seconds busy, its place among those of its tier, and the ranks below it."""
-    facts, terms = cluster.tiers[tier], traffic(tree).terms
-    by_axis: dict[str, float] = {}
-    for term in terms:
-        load_J = link_loads(cluster, strategy, placement, Traffic((term,)))[facts.name]
-        by_axis[term.axis] = by_axis.get(term.axis, 0.0) + float(load_J[group])
-    busy_J = busy_T(cluster, tree, strategy, placement)[tier]
-    node_R = placement.gpu_R // cluster.gpus_per_node
-    ranks = np.flatnonzero(facts.group_N[node_R] == group)
+    name, by_axis = cluster.tiers[tier].name, dict[str, Floats]()
+    for term in traffic(tree).terms:
+        load_J = link_loads(cluster, strategy, placement, Traffic((term,)))[name]
+        by_axis[term.axis] = by_axis.get(term.axis, np.zeros(1)) + load_J
+    ranks = ranks_below(cluster, placement.gpu_R, tier, group)
+    facts = uplink_facts(cluster, by_axis, tree["predicted"]["step_time_s"], tier, group)
+    return facts | {"ranks": len(ranks), "stages": np.unique(ranks // strategy.stage_ranks).tolist()}
+
+
+def uplink_facts(cluster: Cluster, by_part: Mapping[str, Floats], whole_s: float, tier: int, group: int) -> dict[str, Any]:
+    """One uplink under the loads of the parts of a job (J,); `share` is of `whole_s`."""
+    facts = cluster.tiers[tier]
+    busy_J = seconds_J(np.sum([*by_part.values(), np.zeros(facts.num_groups)], axis=0), facts.uplink_Bps_J)
     return {
         "link": link_name(cluster, tier, group),
         "tier": facts.name,
         "uplink_Bps": float(facts.uplink_Bps_J[group]),
-        "bytes_axis": {axis: n for axis, n in by_axis.items() if n},
+        "bytes_axis": {part: float(load_J[group]) for part, load_J in by_part.items() if load_J[group]},
         "busy_s": float(busy_J[group]),
-        "share": float(busy_J[group]) / tree["predicted"]["step_time_s"],
+        "share": float(busy_J[group]) / whole_s if whole_s else 0.0,
         "busier": int((busy_J > busy_J[group] * (1 + 1e-9)).sum()),
         "links": facts.num_groups,
         "mean_s": float(busy_J[busy_J > 0].mean()) if (busy_J > 0).any() else 0.0,
-        "ranks": len(ranks),
-        "stages": np.unique(ranks // strategy.stage_ranks).tolist(),
         "hosts": fold(np.unique(cluster.host_N[facts.group_N == group])),
         "where": _where(cluster, tier),
     }
+
+
+def ranks_below(cluster: Cluster, gpu_R: Ints, tier: int, group: int) -> Ints:
+    return np.flatnonzero(cluster.tiers[tier].group_N[gpu_R // cluster.gpus_per_node] == group)
 
 
 def traffic(tree: Tree) -> Traffic:
@@ -77,10 +84,6 @@ def busy_T(cluster: Cluster, tree: Tree, strategy: Strategy, placement: Placemen
     return [seconds_J(np.asarray(loads[t.name], float), t.uplink_Bps_J) for t in cluster.tiers]
 
 
-def link_name(cluster: Cluster, tier: int, group: int) -> str:
-    return str(cluster.domain_name_J[group]) if tier == 0 else f"{cluster.tiers[tier].name} {group}"
-
-
 def _where(cluster: Cluster, tier: int) -> str | None:
     """The line that says how fast the uplinks of a tier are: that of the tier above, where they end."""
     above = [f"tiers.{t.name}" for t in cluster.tiers[tier + 1 : tier + 2]]
@@ -89,6 +92,12 @@ def _where(cluster: Cluster, tier: int) -> str | None:
 
 def link_text(f: Mapping[str, Any]) -> str:
     """The screen of `why link`."""
+    stages = f"{counted(f['ranks'], 'rank')} of stage {ranges(f['stages'])}"
+    return uplink_text(f, stages, "the step", "axis")
+
+
+def uplink_text(f: Mapping[str, Any], ranks: str, whole: str, part: str) -> str:
+    """An uplink, the `ranks` below it, and its bytes by `part`; its share is of `whole`."""
     total = sum(f["bytes_axis"].values())
     order = (
         f"{f['busier']:,} of {f['links']:,} uplinks of {f['tier']} groups are busier"
@@ -98,13 +107,13 @@ def link_text(f: Mapping[str, Any]) -> str:
     rows = [
         ["carries", si(f["uplink_Bps"], "B/s")],
         ["sends", f"{si(total, 'B')} a step" if total else "nothing"],
-        ["busy", f"{seconds(f['busy_s'])}, {percent(f['share'])} of the step"],
+        ["busy", f"{seconds(f['busy_s'])}, {percent(f['share'])} of {whole}"],
         ["", f"{order}; the mean of those in use is {seconds(f['mean_s'])}"],
-        ["below", f"{counted(f['ranks'], 'rank')} of stage {ranges(f['stages'])}" if f["ranks"] else "no rank"],
+        ["below", ranks if f["ranks"] else "no rank"],
         ["", clip(f["hosts"], 72)],
     ]
     axes = [[axis, si(n, "B"), percent(n / total)] for axis, n in sorted(f["bytes_axis"].items(), key=lambda i: -i[1])]
-    sent = ["", *table([["axis", "sends a step", "of all"], *axes], "<>>")] if axes else []
+    sent = ["", *table([[part, "sends a step", "of all"], *axes], "<>>")] if axes else []
     where = [f"  --> {f['where']}"] if f["where"] else []
     return "\n".join([f"uplink of {f['link']}", *table(rows), *sent, *where])
 

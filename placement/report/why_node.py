@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,12 +40,20 @@ def similar(cluster: Cluster, name: str) -> str | None:
 
 def node_facts(cluster: Cluster, tree: Mapping[str, Any], strategy: Strategy, gpu_R: Ints, node: int) -> dict[str, Any]:
     """One host: state, place, speed, and the rank and stage of each GPU."""
+    found = host_facts(cluster, gpu_R, node)
+    ranks = [r | {"stage": r["rank"] // strategy.stage_ranks} for r in found["ranks"]]
+    priced = {"step_time_s": tree["predicted"]["step_time_s"], "default_s": tree["baseline"]["step_time_s"]}
+    why = "" if ranks else idle_why(cluster, node) or "a spare: " + gpus_text(tree)[-1].removeprefix("because ")
+    return found | priced | {"ranks": ranks, "why_idle": why}
+
+
+def host_facts(cluster: Cluster, gpu_R: Ints, node: int) -> dict[str, Any]:
+    """One host, whatever its ranks are part of."""
     ranks = np.flatnonzero(gpu_R // cluster.gpus_per_node == node)
     slot = gpu_R[ranks] % cluster.gpus_per_node
     order = np.argsort(slot)
-    name = str(cluster.host_N[node])
     return {
-        "host": name,
+        "host": str(cluster.host_N[node]),
         "state": State(int(cluster.state_N[node])).name.lower(),
         "rack": str(cluster.domain_name_J[cluster.tiers[0].group_N[node]]),
         "tiers": {t.name: int(t.group_N[node]) for t in cluster.tiers},
@@ -54,40 +62,43 @@ def node_facts(cluster: Cluster, tree: Mapping[str, Any], strategy: Strategy, gp
         "speed": float(cluster.speed_N[node]),
         "gpus_ok": int(cluster.gpu_ok_NG[node].sum()),
         "ranks": [
-            {"gpu": int(slot[i]), "rank": int(ranks[i]), "stage": int(ranks[i]) // strategy.stage_ranks,
-             "rail": int(cluster.rail_G[slot[i]])} for i in order
+            {"gpu": int(slot[i]), "rank": int(ranks[i]), "rail": int(cluster.rail_G[slot[i]])} for i in order
         ],
-        "why_idle": "" if len(ranks) else _idle(cluster, tree, node),
+        "why_idle": "",
         "reason": "",
-        "step_time_s": tree["predicted"]["step_time_s"],
-        "default_s": tree["baseline"]["step_time_s"],
         "elsewhere": [],
         "where": place(cluster.source, *(("exceptions",) if cluster.state_N[node] != State.OK else ()), "racks", "node"),
     }  # fmt: skip
 
 
-def _idle(cluster: Cluster, tree: Mapping[str, Any], node: int) -> str:
+def idle_why(cluster: Cluster, node: int) -> str:
+    """What keeps ranks away from a host; empty where nothing does, and it is a spare."""
     state = State(int(cluster.state_N[node]))
     if state in _IDLE:
         return _IDLE[state]
     if not cluster.whole_N[node]:
         return "not all of its GPUs are healthy, and the plan uses whole nodes"
-    return "a spare: " + gpus_text(tree)[-1].removeprefix("because ")
+    return ""
 
 
 def node_text(f: Mapping[str, Any]) -> str:
     """The screen of `why node`."""
+    stages = sorted({r["stage"] for r in f["ranks"]})
+    return host_text(f, f"stage {ranges(stages)}", "stage", node_rows(f) if f["elsewhere"] else [])
+
+
+def host_text(f: Mapping[str, Any], runs: str, part: str, elsewhere: Sequence[str]) -> str:
+    """A host, what its ranks run, and lines of what other places would cost. `part`: key of each rank's stage or tower."""
     slower = "" if f["speed"] == 1 else f", at {f['speed']:.0%} of its speed"
     lines = [
         f"{f['host']} = rack {f['rack']}, {', '.join(f'{n} {g}' for n, g in f['tiers'].items())}",
         f"  {f['state']}, {f['gpus_ok']} healthy {f['gpu_type']}{slower}, {si(f['nic_Bps'], 'B/s')} per GPU",
     ]
     if f["ranks"]:
-        stages = sorted({r["stage"] for r in f["ranks"]})
-        lines.append(f"  runs ranks {ranges(sorted(r['rank'] for r in f['ranks']))} of stage {ranges(stages)}")
-        rows = [[str(r["gpu"]), str(r["rail"]), f"{r['rank']:,}", str(r["stage"])] for r in f["ranks"]]
-        lines += ["", *table([["gpu", "rail", "rank", "stage"], *rows], ">>>>")]
-        lines += ["", *node_rows(f)] if f["elsewhere"] else []
+        lines.append(f"  runs ranks {ranges(sorted(r['rank'] for r in f['ranks']))} of {runs}")
+        rows = [[str(r["gpu"]), str(r["rail"]), f"{r['rank']:,}", str(r[part])] for r in f["ranks"]]
+        lines += ["", *table([["gpu", "rail", "rank", part], *rows], ">>>>")]
+        lines += ["", *elsewhere] if elsewhere else []
     else:
         lines.append(f"  runs no rank: {f['why_idle']}")
     told = [f"  reason: {f['reason']}"] if f["reason"] else []

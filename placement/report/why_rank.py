@@ -11,12 +11,13 @@ import numpy as np
 
 from placement.ir import AXES, Cluster, Placement, Strategy
 from placement.ir._array import Ints
-from placement.report.groups import meeting_tier
+from placement.report.groups import SPAN, SPAN_ALIGN, member_facts, span_cells
 from placement.report.places import place
 from placement.report.stages import layer_names
 from placement.report.strategy import layers_text
-from placement.report.text import ranges, si, table
+from placement.report.text import si, table
 from placement.report.traffic import forwarded_text, hop_rows
+from placement.report.why_link import busy_T
 from placement.report.why_trade import node_rows
 
 Tree = Mapping[str, Any]
@@ -28,16 +29,15 @@ def rank_facts(cluster: Cluster, tree: Tree, strategy: Strategy, gpu_R: Ints, ra
     stage = tree["stages"][rank // strategy.stage_ranks]
     at = strategy.coordinates(np.array([rank]))
     hops = {row["axis"]: row["forwarded"] for row in hop_rows(cluster, strategy, Placement(gpu_R))}
+    busy = busy_T(cluster, tree, strategy, Placement(gpu_R))
     groups = [
-        _group(cluster, tree, strategy, gpu_R, rank, a) | {"forwarded": hops.get(a, 0.0)} for a in AXES if strategy.size(a) > 1
-    ]
+        {"axis": a, **member_facts(cluster, gpu_R, members(strategy, a, rank), busy),
+         "bytes_per_step": sent_bytes(tree, a, rank // strategy.stage_ranks), "forwarded": hops.get(a, 0.0)}
+        for a in AXES if strategy.size(a) > 1
+    ]  # fmt: skip
     return {
         "rank": rank,
-        "host": str(cluster.host_N[node]),
-        "gpu": slot,
-        "rack": str(cluster.domain_name_J[cluster.tiers[0].group_N[node]]),
-        "rail": int(cluster.rail_G[slot]),
-        "tiers": {t.name: int(t.group_N[node]) for t in cluster.tiers},
+        **spot(cluster, node, slot),
         "coordinates": {a: int(v[0]) for a, v in at.items()},
         "stage": stage["stage"],
         "layers": layer_names(stage),
@@ -56,20 +56,26 @@ def _slowest(groups: list[dict[str, Any]], cluster: Cluster) -> str:
     return max((g["tier"] for g in groups if g["tier"] in names), key=names.index, default=names[0])
 
 
-def _group(cluster: Cluster, tree: Tree, strategy: Strategy, gpu_R: Ints, rank: int, axis: str) -> dict[str, Any]:
+def members(strategy: Strategy, axis: str, rank: int) -> Ints:
+    """Ranks of the communicator of a rank along an axis, in order."""
     size, stride = strategy.size(axis), strategy.stride(axis)
-    first = rank - rank // stride % size * stride
-    member_M = first + stride * np.arange(size)
-    node_M = gpu_R[member_M] // cluster.gpus_per_node
-    tier = int(meeting_tier(cluster, node_M[None, :])[0])
+    return rank - rank // stride % size * stride + stride * np.arange(size)
+
+
+def spot(cluster: Cluster, node: int, slot: int) -> dict[str, Any]:
+    """Where a GPU is: host, slot, rack, rail, group of each tier."""
     return {
-        "axis": axis,
-        "members": member_M.tolist(),
-        "hosts": len(np.unique(node_M)),
-        "domains": len(np.unique(cluster.tiers[0].group_N[node_M])),
-        "tier": cluster.tiers[tier].name if tier < len(cluster.tiers) else "nowhere",
-        "bytes_per_step": sent_bytes(tree, axis, rank // strategy.stage_ranks),
+        "host": str(cluster.host_N[node]),
+        "gpu": slot,
+        "rack": str(cluster.domain_name_J[cluster.tiers[0].group_N[node]]),
+        "rail": int(cluster.rail_G[slot]),
+        "tiers": {t.name: int(t.group_N[node]) for t in cluster.tiers},
     }
+
+
+def spot_lines(f: Mapping[str, Any]) -> list[str]:
+    tiers = ", ".join(f"{name} {group}" for name, group in f["tiers"].items())
+    return [f"rank {f['rank']:,} = {f['host']} gpu {f['gpu']}, rack {f['rack']}, rail {f['rail']}", f"  in         {tiers}"]
 
 
 def sent_bytes(tree: Tree, axis: str, stage: int) -> float:
@@ -79,21 +85,13 @@ def sent_bytes(tree: Tree, axis: str, stage: int) -> float:
 
 def rank_text(f: Mapping[str, Any]) -> str:
     """The screen of `why rank`."""
-    tiers = ", ".join(f"{name} {group}" for name, group in f["tiers"].items())
-    rows = [
-        [
-            g["axis"], f"{len(g['members']):,}", ranges(g["members"][:4096]), f"{g['hosts']:,}", f"{g['domains']:,}", g["tier"],
-            si(g["bytes_per_step"], "B") if g["bytes_per_step"] else "-",
-        ]
-        for g in f["groups"]
-    ]  # fmt: skip
+    rows = [[g["axis"], *span_cells(g), si(g["bytes_per_step"], "B") if g["bytes_per_step"] else "-"] for g in f["groups"]]
     lines = [
-        f"rank {f['rank']:,} = {f['host']} gpu {f['gpu']}, rack {f['rack']}, rail {f['rail']}",
-        f"  in         {tiers}",
+        *spot_lines(f),
         f"  at         {' · '.join(f'{a} {v:,}' for a, v in f['coordinates'].items())}",
         f"  runs       stage {f['stage']}: {layers_text(f['layers'], 72)}, recompute {f['recompute']}",
         "",
-        *table([["group", "members", "ranks", "hosts", "domains", "meets at", "sends a step"], *rows], "<><>><>"),
+        *table([["group", *SPAN, "sends a step"], *rows], f"<{SPAN_ALIGN}>"),
     ]
     hops = [
         f"  {g['axis']} hops to another rail over NVLink: {forwarded_text(g['forwarded'])}"

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -43,7 +43,7 @@ def assemble_map(plan: CommsPlan, inputs: Mapping[str, bytes]) -> Bundle:
     digest = plan_digest(dump(tree), sections)
     flags, counts = tables.flags(plan.cluster, sections), tables.counts(plan.cluster, sections)
     binary = pack(sections, digest=digest, flags=flags, counts=counts)
-    rows = _rows(plan, sections)
+    rows = "".join(map_rows(PlanBin(np.void(b""), sections), plan.comms.towers)).encode()
     files = {"plan.bin": binary, "ranks.csv": rows}
     stamps = {name: {"bytes": len(data), "sha256": sha256(data).hexdigest()} for name, data in files.items()}
     tree |= {"digest": digest.hex(), "files": stamps}
@@ -88,7 +88,9 @@ def _tree(plan: CommsPlan, inputs: Mapping[str, bytes]) -> dict[str, Any]:
         "inputs": {name: sha256(data).hexdigest() for name, data in inputs.items()},
         "model": {"name": plan.comms.name},
         "hypothetical": plan.comms.hypothetical,
-        "cluster": {"name": plan.cluster.name, "digest": plan.cluster.digest()},
+        "cluster": {
+            "name": plan.cluster.name, "digest": plan.cluster.digest(), "tiers": [t.name for t in plan.cluster.tiers],
+        },
         "world_size": plan.comms.world_size,
         "spare_gpus": int(plan.cluster.usable_NG.sum()) - plan.comms.world_size,
         "towers": [
@@ -123,17 +125,16 @@ def _tower(tower: Tower, first: int, cell: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _rows(plan: CommsPlan, sections: Mapping[Section, Any]) -> bytes:
-    """ranks.csv: a line a rank, with the coordinates that it has in its tower."""
-    rank = sections[Section.RANKS]
-    binary = PlanBin(np.void(b""), sections)
-    tower_R = np.repeat(np.arange(len(plan.comms.towers)), [t.ranks for t in plan.comms.towers])
-    name_K = np.array([t.name for t in plan.comms.towers]).astype(np.bytes_)
+def map_rows(binary: PlanBin, towers: Sequence[Tower]) -> Iterator[str]:
+    """ranks.csv: a header, then a line a rank in chunks, with the coordinates that it has in its tower."""
+    rank = binary[Section.RANKS]
+    tower_R = np.repeat(np.arange(len(towers)), [t.ranks for t in towers])
+    name_K = np.array([t.name for t in towers]).astype(np.bytes_)
     columns = {"rank": digits(rank["rank"]), **host_columns(binary, rank), "tower": name_K[tower_R]}
-    at = [_coordinates(t) for t in plan.comms.towers]
+    at = [_coordinates(t) for t in towers]
     columns |= {axis: digits(np.concatenate([a[axis] for a in at])) for axis in COORDINATES}
     columns |= {"local_rank": digits(rank["local_rank"])}
-    return csv_lines(columns).encode()
+    return csv_lines(columns)
 
 
 def _coordinates(tower: Tower) -> Mapping[str, Any]:

@@ -60,16 +60,15 @@ def host_columns(plan_bin: PlanBin, rank: npt.NDArray[np.void]) -> dict[str, Let
     return {"host": named["host"], "gpu": digits(rank["slot"]), "rack": named["rack"], "rail": digits(rank["rail"])}
 
 
-def csv_lines(columns: Mapping[str, Letters]) -> str:
-    """A header line, and a line for each entry of the columns, in blocks: no loop over ranks."""
+def csv_lines(columns: Mapping[str, Letters]) -> Iterator[str]:
+    """A header line, then a line for each entry of the columns, in blocks: no loop over ranks."""
     size, last = len(next(iter(columns.values()))), len(columns) - 1
-    parts = [",".join(columns) + "\n"]
+    yield ",".join(columns) + "\n"
     for start in range(0, size, _ROWS):
         rows = [c[start : start + _ROWS] for c in columns.values()]
         ends = [np.full((len(r), 1), ord("," if i < last else "\n"), np.uint8) for i, r in enumerate(rows)]
         letters = np.concatenate([m for r, end in zip(rows, ends, strict=True) for m in (_matrix(r), end)], axis=1)
-        parts.append(letters[letters != 0].tobytes().decode())  # NUL is the padding of fixed-width text
-    return "".join(parts)
+        yield letters[letters != 0].tobytes().decode()  # NUL is the padding of fixed-width text
 
 
 def digits(value_R: npt.NDArray[np.integer]) -> Letters:

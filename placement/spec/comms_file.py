@@ -323,7 +323,7 @@ def _wires(label: str, rows_QM: Ints, kind: str, sent: float) -> Wires:
     steps = range(1, size) if kind == "all-to-all" else (1,)
     src = np.concatenate([rows_QM.ravel() for _ in steps])
     dst = np.concatenate([np.roll(rows_QM, -k, axis=1).ravel() for k in steps])
-    return Wires(label, "groups", src, dst, np.full(len(src), sent / len(steps)))
+    return Wires(label, "groups", src, dst, np.full(len(src), sent / len(steps)), rows_QM)
 
 
 __all__ = ["Ask", "CommsFile", "load_comms"]

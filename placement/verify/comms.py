@@ -92,6 +92,7 @@ def facts(lot: Lot, found: Findings) -> None:
     found.expect("the towers", [t["name"] for t in towers], [t.name for t in comms.towers])
     found.expect("the ranks of the towers", [t["ranks"] for t in towers], [t.ranks for t in comms.towers])
     found.expect("the first ranks of the towers", [t["first_rank"] for t in towers], list(comms.first))
+    found.expect("`cluster.tiers`", lot.tree["cluster"]["tiers"], [t.name for t in lot.case.cluster.tiers])
     found.expect("`world_size`", lot.tree["world_size"], comms.world_size)
     found.expect("the ranks of plan.bin", len(lot.case.table(RANKS)), comms.world_size)
     left = int(lot.case.cluster.usable_NG.sum()) - comms.world_size

@@ -23,6 +23,7 @@ BROKEN = "name: x\ngpu: H1000\nnode: {gpus: 2, nics: 2, nic_speed: 400}\nracks:\
 WRITES = {  # what later commands read, in this order
     "plan": "plan llama3-70b gb200-su --pin tp=4 --pin dp=128 --effort 0 -o plan",
     "repair": "repair plan --failed su1-r1-t02 -o repaired",
+    "map": "map pairs.yaml tiny -o mapped",
     "fleet-plan": "fleet plan fleet.yaml --effort 0 -o fleet",
 }
 SIDES = ("ranks", "stages", "traffic", "memory", "groups", "tree")
@@ -41,6 +42,15 @@ READS = (
     ("spares", "spares plan --hours 24 --trials 50"),
     ("drill", "drill plan --days 1"),
     ("map", "map pairs.yaml tiny"),
+    ("map", "show mapped"),
+    ("show-ranks-map", "show mapped ranks"),
+    ("show-traffic", "show mapped traffic"),
+    ("show-groups", "show mapped groups"),
+    ("show-tree", "show mapped tree"),
+    ("why-rank-map", "why mapped rank 4"),
+    ("why-node-map", "why mapped node n0-1"),
+    ("why-link-map", "why mapped link leaf 0"),
+    ("diagnostics", "show mapped memory"),
     ("diff", "diff plan repaired"),
     ("diff", "diff plan plan"),
     ("compare", "compare plan"),

@@ -63,7 +63,7 @@ def test_bytes_of_a_ring_and_an_all_to_all() -> None:
     }  # fmt: skip
     loads = link_loads(CLUSTER, strategy, IN_ORDER, moved)
     assert loads["nvlink"].tolist() == pytest.approx([10, 10, 10, 10])
-    hottest = hottest_links(CLUSTER, strategy, IN_ORDER, moved, top=1)
+    hottest = hottest_links(CLUSTER, link_loads(CLUSTER, strategy, IN_ORDER, moved), top=1)
     assert hottest == [("nvlink", 0, pytest.approx(10), pytest.approx(10 / NODE))]
 
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from placement.report.results.maps import MAPS
 from placement.report.results.plans import PLANS
 from placement.report.results.shapes import ABOUT, Maybe, Shape
 from placement.report.results.studies import STUDIES
 
-RESULTS: Mapping[str, tuple[str, Shape]] = {**PLANS, **STUDIES}
+RESULTS: Mapping[str, tuple[str, Shape]] = {**PLANS, **MAPS, **STUDIES}
 _TYPES = {"int": "integer", "float": "number", "str": "string", "bool": "boolean"}
 DRAFT = "http://json-schema.org/draft-07/schema#"
 

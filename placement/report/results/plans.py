@@ -14,6 +14,7 @@ from placement.report.results.shapes import (
     ELSEWHERE,
     PAIR,
     SECONDS,
+    SPANNED,
     STRATEGY,
     TIERS,
     Maybe,
@@ -21,7 +22,8 @@ from placement.report.results.shapes import (
 )
 
 _TREE = {
-    "kind": "str", "name": "str", "count": "int", "nodes": "int", "ranks": "int", "spare_gpus": "int", "stages": ["int"],
+    "kind": "str", "name": "str", "count": "int", "nodes": "int", "ranks": "int", "spare_gpus": "int",
+    "stages?": ["int: of a plan"], "towers?": ["str: of a map"],
     "out": {"*": "int: nodes out of service, by state"}, "children": ["any: the same again"],
 }  # fmt: skip
 _ALTERNATIVE = {"degree": "int", "step_time_s": "float", "strategy": STRATEGY}
@@ -60,8 +62,9 @@ PLANS: Mapping[str, tuple[str, Shape]] = {
         },
     ),
     "show-traffic": (
-        "`show DIR traffic`: bytes a step by axis and tier.",
-        {"traffic": [{"axis": "str", "tier": "str", "bytes": "float", "default_bytes": "float: in the default order"}],
+        "`show DIR traffic`: bytes a step by axis and tier; of a map by part, with shares of its busiest uplinks.",
+        {"traffic": [{"axis": "str: of a map TOWER.AXIS, bridge, groups or pairs", "tier": "str", "bytes": "float",
+                      "default_bytes": "float: in the default order"}],
          "links": [{"link": "str", "tier": "str", "bytes": "float: a step", "busy_s": "float", "share": "float: of the step"}],
          "hops": [{"axis": "str", "forwarded": "float: what the busiest GPU passes on to another rail, for each byte sent"}]},
     ),
@@ -70,11 +73,12 @@ PLANS: Mapping[str, tuple[str, Shape]] = {
         {"memory": [{"stage": "int", **dict.fromkeys(MEMORY, "float"), "total": "float"}]},
     ),
     "show-groups": (
-        "`show DIR groups`: the communicators of each axis.",
+        "`show DIR groups`: the communicators of each axis, and of a map the pairs of bridges.",
         {
             "groups": [
                 {
-                    "axis": "str", "size": "int", "groups": "int", "stride": "int", "meets": {"*": "int"},
+                    "axis": "str", "size": "int", "groups": "int", "stride": "int?: null of pairs and groups of a file",
+                    "meets": {"*": "int"},
                     "first": "str: ranks of the first one",
                 }
             ]
@@ -90,7 +94,7 @@ PLANS: Mapping[str, tuple[str, Shape]] = {
             "groups": [
                 {
                     "axis": "str", "members": ["int"], "hosts": "int: how many", "domains": "int: NVLink domains",
-                    "tier": "str: where its members meet", "bytes_per_step": "float: that this rank sends",
+                    "tier": "str: where its members meet", **SPANNED, "bytes_per_step": "float: that this rank sends",
                     "forwarded": "float: what the busiest GPU passes on to another rail, for each byte that a rank sends",
                 }
             ],

@@ -29,6 +29,7 @@ BYTES = _each(MEMORY, "float")
 STATES = _each((s.name.lower() for s in State), "int")
 PAIR = ["any"]  # before, after
 TIERS = {"*": "float"}
+SPANNED = {"link": "str?: the uplink between them that is busy longest", "busy_s": "float?: seconds a step"}
 COORDINATES = _each((a for a in AXES if a not in ("gtp", "egtp")), "int")
 WHERE = {"file": "str", "line": "int", "column": "int"}
 DIAGNOSTIC = {

@@ -111,7 +111,8 @@ STUDIES: Mapping[str, tuple[str, Shape]] = {
         "`map FILE TOPOLOGY`: map.json, a job of several towers placed together.",
         {
             "tool": {"name": "str", "version": "str"}, "inputs": {"*": "str: SHA-256"}, "hypothetical": "bool",
-            "model": {"name": "str: of the communication file"}, "cluster": {"name": "str", "digest": "str"},
+            "model": {"name": "str: of the communication file"},
+            "cluster": {"name": "str", "digest": "str", "tiers": ["str: innermost first"]},
             "world_size": "int", "spare_gpus": "int",
             "towers": [
                 {
