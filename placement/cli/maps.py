@@ -72,7 +72,7 @@ def show(directory: str, what: str, fmt: TableFormat) -> None:
     from placement.runtime.mapfile import load_map
 
     if what not in SIDES:
-        raise _only_plans(f"`{what}` belongs to the step of one strategy", directory, f"sides of a map: {', '.join(SIDES)}")
+        raise only_plans(f"`{what}` belongs to the step of one strategy", directory, f"sides of a map: {', '.join(SIDES)}")
     if what == "plan":
         from placement.report.comms import screen
 
@@ -118,7 +118,7 @@ def why(directory: str, kind: str, name: str) -> Answer:
     """`placement why` of a map: facts and screen. Raises PlanError for what only a plan has."""
     if kind not in KINDS:
         message = f"there is no {kind} of all towers to ask about"
-        raise _only_plans(message, directory, f"ask about one of {', '.join(KINDS)}; `placement show` has the towers")
+        raise only_plans(message, directory, f"ask about one of {', '.join(KINDS)}; `placement show` has the towers")
     return _WHY[kind](directory, name)
 
 
@@ -157,7 +157,7 @@ def _link(directory: str, name: str) -> Answer:
     return facts, link_text(facts)
 
 
-def _only_plans(message: str, directory: str, help: str) -> PlanError:
+def only_plans(message: str, directory: str, help: str) -> PlanError:
     from placement.diag import Label, Span
 
     return PlanError([Diagnostic("plan/towers", f"{message}, and this is a map of several towers",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from placement.report.results.shapes import COORDINATES, SPANNED, TIERS, Shape
+from placement.report.results.shapes import COORDINATES, PAIR, SPANNED, TIERS, Shape
 
 _PLACES = {
     "moves_with": ["int: ranks that move as one"], "block_hosts": "str: the hosts that they fill",
@@ -63,6 +63,19 @@ MAPS: Mapping[str, tuple[str, Shape]] = {
             "busy_s": "float", "share": "float: of the busiest uplinks", "busier": "int: uplinks of its tier that are busier",
             "links": "int: of its tier", "mean_s": "float: of those in use", "ranks": "int: below it", "towers": ["str"],
             "hosts": "str", "where": "str?",
+        },
+    ),
+    "diff-map": (
+        "`diff A B` of two maps: inputs and the lines that changed, towers, ranks that move, traffic. Pairs are before, after.",
+        {
+            "different": "bool", "digests": ["str"], "inputs": {"*": PAIR}, "cluster": {"*": PAIR}, "world_size": ["int"],
+            "changes": {"*": [{"key": "str", "before": "str?", "after": "str?", "where": "str"}]},
+            "towers": {"*": PAIR},
+            "mapping": {
+                "hosts_out": "str", "hosts_in": "str", "num_hosts_out": "int", "num_hosts_in": "int", "ranks_moved": "int",
+                "ranks_compared": "int", "moves": [{"ranks": ["int"], "from": "str", "to": "str", "tower": "str"}],
+            },
+            "busiest_s": ["float"], "gap": ["float?"], "traffic_bytes": {"*": ["float"]},
         },
     ),
 }  # fmt: skip

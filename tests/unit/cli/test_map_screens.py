@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -101,6 +102,32 @@ def test_commands_of_plans_say_what_a_map_is(run: Callable[..., Any], four: Path
     code, out, err = run(*command, four)
     assert (code, out) == (4, "")
     assert "this is a map of several towers" in err
+
+
+def test_diff(run: Callable[..., Any], golden: Callable[..., None], four: Path) -> None:
+    """Another tower of one name, and one that is gone: ranks are compared tower by tower, whatever their number is."""
+    text = FOUR.replace("  front: {axes: {tp: 2}, bytes: {tp: 9 GB}}\n", "").replace(
+        "groups:\n  - {ranks: 0-3, bytes: 5 GB}\n", ""
+    )
+    text = text.replace("bridges:\n  - {source: front, target: back, bytes: 2 GB}\n", "  last: {ranks: 2}\n")
+    (four.parent / "other.yaml").write_text(text, encoding="utf-8")
+    assert run("map", four.parent / "other.yaml", "tiny", "-q", "-o", four.parent / "other").code == 0
+    code, out, err = run("diff", four, four.parent / "other", "--exit-code")
+    assert (code, err) == (5, "")
+    golden("cli/map-diff.txt", re.sub(r"\b[0-9a-f]{8}\b", "DIGEST", out.replace(str(four.parent), "DIR")))
+    facts = json.loads(run("diff", four, four.parent / "other", "--format", "json").out)
+    assert facts["towers"] == {"front": [{"ranks": 2, "tp": 2}, None], "last": [None, {"ranks": 2}]}
+    before, after = (read_map(str(four.parent / name)).gpu_R for name in ("mapped", "other"))
+    assert facts["mapping"]["ranks_compared"] == 4
+    assert facts["mapping"]["ranks_moved"] == int((before[2:6] != after[0:4]).sum())
+    assert run("diff", four, four, "--exit-code").out.startswith("same map")
+
+
+def test_diff_of_a_map_and_a_plan(run: Callable[..., Any], four: Path, plan_dir: Path) -> None:
+    code, _, err = run("diff", four, plan_dir)
+    assert code == 4
+    assert "error[plan/towers]: a plan has no towers to compare with" in err
+    assert "is it a plan directory?" in run("diff", four, four / "nothing").err
 
 
 @pytest.mark.parametrize("question", [("rank", "6"), ("node", "n9-9"), ("link", "leaf 7")])
