@@ -23,6 +23,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "placement verify mapped",
         "placement show mapped traffic",
         "placement why mapped rank 384",
+        "placement report mapped -o mapped.html",
         "placement export mapped --to slurm -o mapped-slurm",
     ),
     "diff": ("placement diff plan repaired",),

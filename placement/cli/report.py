@@ -10,14 +10,14 @@ import typer
 
 from placement.cli import output
 from placement.cli.exit import Exit
-from placement.cli.options import Format, Out, PlanDir
+from placement.cli.options import Format, Out, PlanOrMap
 
 if TYPE_CHECKING:
-    from placement.report.html import Facts
+    from placement.report.html import Facts, MapFacts
 
 
 def report(
-    plan: PlanDir,
+    plan: PlanOrMap,
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", metavar="FILE", help="Write the page here; default: report.html.", show_default=False),
@@ -28,16 +28,17 @@ def report(
     png: Annotated[bool, typer.Option("--png", help="With --svg: also as PNG, where rsvg-convert is installed.")] = False,
     fmt: Out = Format.TEXT,
 ) -> int:
-    """One page to look at a plan offline: map of every GPU, pipeline, traffic, memory, what else was considered."""
-    from placement.report.html import page
+    """One page to look at a plan or map offline: every GPU, pipeline, traffic, memory, what else was considered."""
+    from placement.report.html import Facts, map_page, page
+    from placement.runtime.mapfile import is_map
 
     if png and svg is None:
         raise typer.BadParameter("needs --svg FOLDER", param_hint="--png")
-    found = read(plan)
+    found = read_map(plan) if is_map(plan) else read(plan)
     written = []
     if out is not None or svg is None:
         target = out or Path("report.html")
-        output.write_file(target, page(found))
+        output.write_file(target, page(found) if isinstance(found, Facts) else map_page(found))
         written.append(target)
     if svg is not None:
         written += _pictures(found, svg, png)
@@ -68,7 +69,15 @@ def read(plan: str) -> Facts:
     return facts(loaded.json, task, loaded.strategy, steps.timeline, landscape(task), loaded.placement)
 
 
-def _pictures(found: Facts, folder: Path, png: bool) -> list[Path]:
+def read_map(directory: str) -> MapFacts:
+    """A map directory as facts to draw."""
+    from placement.cli import maps
+    from placement.report.html import map_facts
+
+    return map_facts(maps.read_map(directory))
+
+
+def _pictures(found: Facts | MapFacts, folder: Path, png: bool) -> list[Path]:
     """Write every picture into `folder`; names of the files."""
     import shutil
 

@@ -17,16 +17,17 @@ def screen(tree: Mapping[str, Any], style: Style = PLAIN) -> str:
     made_up = "   HYPOTHETICAL" if tree["hypothetical"] else ""
     head = f"{tree['model']['name']} on {tree['cluster']['name']}   {tree['world_size']:,} ranks{made_up}"
     parts = [
-        [style(head, "bold"), *table(_towers(tree), "<>><<")],
+        [style(head, "bold"), *table(tower_rows(tree), "<>><<")],
         _times(tree),
         table(_tiers(tree), "<>>>><"),
-        table(_parts(tree), "<" + ">" * len(tree["tiers"]) + "<"),
-        _missing(tree),
+        table(part_rows(tree), "<" + ">" * len(tree["tiers"]) + "<"),
+        [f"  {line}" for line in missing(tree)],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part)
 
 
-def _towers(tree: Mapping[str, Any]) -> list[list[str]]:
+def tower_rows(tree: Mapping[str, Any]) -> list[list[str]]:
+    """A header, and a line for each tower."""
     rows = [["tower", "first rank", "ranks", "strategy", "together in a domain"]]
     for tower in tree["towers"]:
         s = tower["strategy"]
@@ -43,13 +44,19 @@ def _times(tree: Mapping[str, Any]) -> list[str]:
         f"  launcher's order {seconds(launcher['busiest_s'])}{broken}",
         f"  found as         {tree['how']}; {len(tree['tried'])} placements compared",
     ]
+    return [*lines, f"  bound            {bound_text(tree)}"]
+
+
+def bound_text(tree: Mapping[str, Any]) -> str:
     if tree["gap"] is None:
-        return [*lines, "  bound            none: no tier has a certificate"]
+        return "none: no tier has a certificate"
     low = si(tree["joint_lower_bytes"], "B")
-    return [
-        *lines,
-        f"  bound            {low} leave groups of all tiers under any placement; this one is {percent(tree['gap'])} above",
-    ]
+    return f"{low} leave groups of all tiers under any placement; this one is {percent(tree['gap'])} above"
+
+
+def bound_lines(tree: Mapping[str, Any]) -> list[str]:
+    """What bounds say of a map, and of which parts they say nothing."""
+    return [f"bound: {bound_text(tree)}", *missing(tree)]
 
 
 def _tiers(tree: Mapping[str, Any]) -> list[list[str]]:
@@ -63,7 +70,8 @@ def _tiers(tree: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _parts(tree: Mapping[str, Any]) -> list[list[str]]:
+def part_rows(tree: Mapping[str, Any]) -> list[list[str]]:
+    """A header, and a line for each part: what leaves the groups of every tier."""
     tiers = tree["cluster"]["tiers"]
     rows = [["part", *(f"leaves {name}" for name in tiers), ""]]
     for label in part_names(tree):
@@ -79,8 +87,9 @@ def part_names(tree: Mapping[str, Any]) -> list[str]:
     return [*(a for a in axes if a in tree["parts"]), *(p for p in sorted(tree["parts"]) if p not in axes)]
 
 
-def _missing(tree: Mapping[str, Any]) -> list[str]:
+def missing(tree: Mapping[str, Any]) -> list[str]:
+    """Parts without a certificate, and why."""
     why = tree["no_certificate"]
     towers = [t["name"] for t in tree["towers"]]
     known = [label for label in (*towers, *part_names(tree)) if label in why]
-    return [f"  no certificate for {label}: {why[label]}" for label in known]
+    return [f"no certificate for {label}: {why[label]}" for label in known]

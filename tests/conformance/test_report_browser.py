@@ -249,3 +249,33 @@ def test_nothing_is_fetched(opened):
     """The page asks for no other file."""
     assert opened.run("return performance.getEntriesByType('resource').map(e=>e.name)") == []
     assert Path(opened.page).read_text(encoding="utf-8").count('http-equiv="Content-Security-Policy"') == 1
+
+
+MAP = """\
+name: two
+towers:
+  front: {axes: {tp: 2, dp: 2}, bytes: {tp: 9 GB, dp: 1 GB}}
+  back: {axes: {tp: 2, dp: 2}, bytes: {tp: 9 GB, dp: 1 GB}}
+bridges:
+  - {source: front, target: back, bytes: 20 GB}
+"""
+
+
+def test_a_map_of_towers(tab: Browser, tmp_path: Path) -> None:
+    """The page of a map: towers in the legend, and of a rank its tower and the groups in it, in ranks of the job."""
+    (tmp_path / "two.yaml").write_text(MAP, encoding="utf-8")
+    assert main(["map", str(tmp_path / "two.yaml"), "tiny", "-q", "-o", str(tmp_path / "mapped")]) == 0
+    assert main(["report", str(tmp_path / "mapped"), "-o", str(tmp_path / "map.html")]) == 0
+    tab.open(tmp_path / "map.html")
+    tab.run("document.getElementById('map').scrollIntoView()")
+    tab.settle()
+    assert tab.run("return document.getElementById('legend').innerText").split("\n") == ["front (4)", "back (4)"]
+    tab.move(*tab.run("return placementReport.screen(7)"))
+    assert state(tab)["groups"] == [["back.tp", 2], ["back.dp", 2], ["back.edp", 4]]
+    text = found(tab)
+    assert "rank 3 of back" in text
+    assert "back.dp\t2\t1\t5-7:2" in text
+    set_value(tab, "colour", "spare")
+    set_value(tab, "axis", "back.tp")
+    assert state(tab)["groups"] == [["back.tp", 2]]
+    assert tab.console() == []

@@ -52,7 +52,7 @@ READS = (
     ("why-link-map", "why mapped link leaf 0"),
     ("diagnostics", "show mapped memory"),
     ("diff-map", "diff mapped mapped"),
-    ("diff-map", "diff mapped mapped-again"),
+    ("report", "report mapped -o mapped.html"),
     ("diagnostics", "diff mapped plan"),
     ("diff", "diff plan repaired"),
     ("diff", "diff plan plan"),

@@ -33,7 +33,8 @@ for (let u = 0; u < U; u++) at[uy(u) * W + ux(u)] = u + 1;
 const gpuAt = (x, y) => x < 0 || y < 0 || x >= W || y >= H ? -1 : at[(y | 0) * W + (x | 0)] - 1;
 
 // ---- what a GPU is, under each way to colour: a class number; -1 is "no rank"
-const stage = r => r / D.stageRanks | 0;
+const stage = r => { let low = 0, high = D.first.length; while (high - low > 1) { const mid = low + high >> 1; if (D.first[mid] <= r) low = mid; else high = mid; } return low; };
+const part = p => D.kind === 'stage' ? `stage ${p}` : D.stages[p];
 const replica = r => r % D.stageRanks / D.denseRanks | 0;
 const expert = r => r % D.stageRanks / D.expertRanks | 0;
 const replicas = D.stageRanks / D.denseRanks, experts = D.stageRanks / D.expertRanks;
@@ -53,7 +54,7 @@ function shares(what, count, of) {
 const HEALTH = [[0, 158, 115], [213, 94, 0], [230, 159, 0], [120, 120, 120], [86, 180, 233], [204, 121, 167]];
 const MARKS = ['', '\u00d7', '\u2013', '\u25a1', 'r', '~'];
 const modes = {
-  stage: () => ({ classes: D.stages.map((s, p) => ({ name: `stage ${p}`, colour: hex(D.stageColours[p]) })), of: u => rankOf[u] < 0 ? -1 : stage(rankOf[u]) }),
+  stage: () => ({ classes: D.stages.map((s, p) => ({ name: part(p), colour: hex(D.stageColours[p]) })), of: u => rankOf[u] < 0 ? -1 : stage(rankOf[u]) }),
   replica: () => shares('replica', replicas, replica),
   expert: () => shares('expert group', experts, expert),
   health: () => ({ classes: D.health.map((name, i) => ({ name: MARKS[i] ? `${MARKS[i]} ${name}` : name, colour: HEALTH[i] })), of: u => healthOf[u] }),
@@ -165,7 +166,7 @@ function cells() { // close enough to read: borders, marks of what has no rank, 
 }
 const AXIS = { tp: '#ff2e63', gtp: '#b3003b', cp: '#ff9f1c', ep: '#f72bd0', etp: '#a0522d', egtp: '#c97b00', dp: '', edp: '#7b3ff2', pp: '#00b4d8' };
 const SMALL = 256; // members from which on a group seen from afar is drawn as dots of its GPUs, not as marks
-const axisColour = a => AXIS[a] || T.fg;
+const axisColour = a => AXIS[a.split('.').pop()] || T.fg;
 function square(on, g, u, grow) { // one member: a frame around its GPU when near, a mark with a rim when afar
   const sx = (ux(u) - left) * scale, sy = (uy(u) - top) * scale;
   if (sx < -9 || sy < -9 || sx > wide + 9 || sy > high + 9) return;
@@ -193,7 +194,8 @@ function mark(on = ink) { // members of the groups, the largest below; then the 
 }
 
 // ---- one GPU: its facts and its groups
-const group = (r, a) => { const first = r - (r / a.stride | 0) % a.size * a.stride; return Array.from({ length: a.size }, (_, i) => first + i * a.stride); };
+const within = (r, a) => r >= a.first && r < a.first + a.ranks, position = (r, a) => ((r - a.first) / a.stride | 0) % a.size;
+const group = (r, a) => { const first = r - position(r, a) * a.stride; return Array.from({ length: a.size }, (_, i) => first + i * a.stride); };
 function meets(ranks) {
   for (const t of tiers) { const g = t.group[gpuOf[ranks[0]] / G | 0]; if (ranks.every(r => t.group[gpuOf[r] / G | 0] === g)) return t.name; }
   return 'nowhere';
@@ -214,15 +216,15 @@ function choose(u) {
   make('div', `${D.health[healthOf[u]]}, ${where}, rail ${D.rails[u % G]}`, box);
   make('div', tiers.filter(t => t.seconds).map(t => `${t.name} uplink ${bytes(t.bytes * t.load[t.group[n]] / 1e6)} a step, ${seconds(t.seconds * t.busy[t.group[n]] / 1e6)}`).join(' \u00b7 '), box);
   if (r >= 0) {
-    make('div', `stage ${stage(r)}: ${D.stages[stage(r)]}`, box);
+    make('div', D.kind === 'stage' ? `${part(stage(r))}: ${D.stages[stage(r)]}` : `rank ${comma(r - D.first[stage(r)])} of ${part(stage(r))}`, box);
     const table = make('table', undefined, box), head = make('tr', undefined, make('thead', undefined, table)), body = make('tbody', undefined, table);
     for (const h of ['group', 'members', 'position', 'ranks', 'meets at']) make('th', h, head).scope = 'col';
-    for (const a of D.axes) {
+    for (const a of D.axes.filter(a => within(r, a))) {
       const ranks = group(r, a), row = make('tr', undefined, body);
       if (wanted === 'all' || wanted === a.name) members.push({ axis: a.name, ranks });
       const name = make('th', undefined, row);
       name.scope = 'row'; make('i', undefined, name).style.borderColor = axisColour(a.name); name.append(a.name);
-      for (const c of [comma(a.size), (r / a.stride | 0) % a.size, ranges(ranks), meets(ranks)]) make('td', c, row);
+      for (const c of [comma(a.size), position(r, a), ranges(ranks), meets(ranks)]) make('td', c, row);
     }
   }
   found.append(box);

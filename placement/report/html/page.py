@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from placement.ir import AXES, Cluster, State
+from placement.ir import AXES, Cluster, State, Strategy
+from placement.report.comms import bound_lines
 from placement.report.html.codec import ints, names
-from placement.report.html.facts import HEALTH, Facts
+from placement.report.html.facts import HEALTH, Facts, Ground
 from placement.report.html.pictures import PICTURES
 from placement.report.html.svg import CATEGORIES, DARK, RAMP, STYLE, colour
 from placement.report.plan import certified, uncertainty
@@ -28,11 +29,23 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inl
 
 def page(f: Facts) -> str:
     """The whole document. Same plan, same bytes."""
+    chosen = f.tree["strategy"]
+    sections = [
+        ("summary", "Summary", _summary(f)),
+        ("map", "Map", cluster_section(f, PLAN_COLOURS, [a for a in AXES if f.strategy.size(a) > 1])),
+        *((name, title, figure(name, title, lead, PICTURES[name](f), f)) for name, title, lead in FIGURES),
+        ("stages", "Stages", _stages(f)),
+    ]
+    return document(f, [degrees(chosen), choices(chosen)], sections, fabric(f) | _folded(f))
+
+
+def document(f: Ground, lead: Sequence[str], sections: Sequence[tuple[str, str, str]], data: Mapping[str, Any]) -> str:
+    """A page around sections (name, title in the contents, body), and the `data` of its script."""
     here = files(__package__)
     style = (here / "page.css").read_text(encoding="utf-8") + STYLE
     style += f"@media screen and (prefers-color-scheme:dark){{{DARK}}}"
     script = (here / "page.js").read_text(encoding="utf-8")
-    data = json.dumps(fabric(f), sort_keys=True, separators=(",", ":"), ensure_ascii=True).replace("<", "\\u003c")
+    packed = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True).replace("<", "\\u003c")
     title = escape(f"{f.tree['model']['name']} on {f.tree['cluster']['name']}")
     return "\n".join(
         [
@@ -44,17 +57,14 @@ def page(f: Facts) -> str:
             f"<style>{style}</style></head><body>",
             '<a class="skip" href="#map-title">Skip to the map</a>',
             f"<header><h1>Placement of {title}</h1>",
-            f"<p>{escape(degrees(f.tree['strategy']))}<br>{escape(choices(f.tree['strategy']))}</p>",
-            _contents(),
+            f"<p>{'<br>'.join(map(escape, lead))}</p>",
+            _contents([(name, heading) for name, heading, _ in sections]),
             "</header><main>",
-            _summary(f),
-            _map(f),
-            *(_figure(name, title, lead, f) for name, title, lead in FIGURES),
-            _stages(f),
+            *(body for _, _, body in sections),
             "</main>",
-            f"<footer><p>Plan {escape(str(f.tree['digest']))}, {escape(' '.join(f.tree['tool'].values()))}.",
+            f"<footer><p>{f.what.capitalize()} {escape(str(f.tree['digest']))}, {escape(' '.join(f.tree['tool'].values()))}.",
             "Every time and every byte on this page is predicted by the cost model, none is measured.</p></footer>",
-            f'<script type="application/json" id="data">{data}</script>',
+            f'<script type="application/json" id="data">{packed}</script>',
             f"<script>{script}</script></body></html>",
             "",
         ]
@@ -84,32 +94,28 @@ FIGURES = (
 )
 
 
-def _contents() -> str:
-    items = [
-        ("summary", "Summary"),
-        ("map", "Map"),
-        *((name, title) for name, title, _ in FIGURES),
-        ("stages", "Stages"),
-    ]
+def _contents(items: Sequence[tuple[str, str]]) -> str:
     return '<nav aria-label="Contents">' + " ".join(f'<a href="#{i}-title">{escape(t)}</a>' for i, t in items) + "</nav>"
 
 
-def _section(name: str, title: str, *body: str) -> str:
+def section(name: str, title: str, *body: str) -> str:
     head = f'<section id="{name}" aria-labelledby="{name}-title"><h2 id="{name}-title" tabindex="-1">{escape(title)}</h2>'
     return "".join([head, *body, "</section>"])
 
 
-def _figure(name: str, title: str, lead: str, f: Facts) -> str:
-    return _section(
+def figure(name: str, title: str, lead: str, drawn: str, f: Ground) -> str:
+    """A picture with its heading, and below it what belongs to it."""
+    after = hottest_table(f) if name == "links" else _certificate_note(f) if name == "certificate" else ""
+    return section(
         name,
         title,
         f"<p>{escape(lead)}</p>",
-        f'<div class="figure" tabindex="0" role="group" aria-label="{escape(title)}">{PICTURES[name](f)}</div>',
-        AFTER[name](f) if name in AFTER else "",
+        f'<div class="figure" tabindex="0" role="group" aria-label="{escape(title)}">{drawn}</div>',
+        after,
     )
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: int = 1, *, markup: bool = False) -> str:
+def table_of(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: int = 1, *, markup: bool = False) -> str:
     """A table whose columns from `numbers` on are figures. `markup`: the cells are HTML already."""
     figures = [" class=n" if i >= numbers else "" for i in range(len(head))]
     shown = rows if markup else [[escape(c) for c in row] for row in rows]
@@ -133,15 +139,15 @@ def _summary(f: Facts) -> str:
         return float(cost["tokens_per_s_per_gpu"] * world)
 
     rows = [
-        _compared("step time", plan["step_time_s"], other["step_time_s"], seconds),
-        _compared("tokens a second", rate(plan), rate(other), lambda n: si(n, "tok/s")),
-        _compared("model FLOPs utilisation", plan["mfu"], other["mfu"], percent),
-        _compared("memory of the fullest GPU", plan["peak_memory_bytes"], other["peak_memory_bytes"], gib),
+        compared("step time", plan["step_time_s"], other["step_time_s"], seconds),
+        compared("tokens a second", rate(plan), rate(other), lambda n: si(n, "tok/s")),
+        compared("model FLOPs utilisation", plan["mfu"], other["mfu"], percent),
+        compared("memory of the fullest GPU", plan["peak_memory_bytes"], other["peak_memory_bytes"], gib),
     ]
     for tier in reversed(t["cluster"]["tiers"]):
         here, there = (sum(float(b.get(tier, 0.0)) for b in cost["bytes_tier"].values()) for cost in (plan, other))
         if here or there:
-            rows.append(_compared(f"bytes a step that leave {tier} groups", here, there, lambda n: si(n, "B")))
+            rows.append(compared(f"bytes a step that leave {tier} groups", here, there, lambda n: si(n, "B")))
     facts = [
         f"{world:,} ranks on {t['cluster']['gpus']:,} GPUs, {t['spares']['gpus']:,} healthy ones to spare",
         f"{t['model']['name']}: {amount(t['model']['parameters'])} parameters in {t['model']['layers']} blocks",
@@ -150,33 +156,38 @@ def _summary(f: Facts) -> str:
         *t["warnings"],
     ]
     listed = "".join(f"<li>{escape(x)}</li>" for x in facts)
-    return _section(
-        "summary", "Summary", f"<ul>{listed}</ul>", _table(["predicted", "this plan", "launcher default", "change"], rows)
+    return section(
+        "summary", "Summary", f"<ul>{listed}</ul>", table_of(["predicted", "this plan", "launcher default", "change"], rows)
     )
 
 
-def _compared(name: str, here: float, there: float, show: Callable[[float], str]) -> list[str]:
+def compared(name: str, here: float, there: float, show: Callable[[float], str]) -> list[str]:
     """A row of the summary: this plan, the launcher's default order, and the change between them."""
     return [name, show(here), show(there), change(here, there)]
 
 
-def _map(f: Facts) -> str:
+PLAN_COLOURS = (("stage", "stage"), ("replica", "replica"), ("expert", "expert group"))
+
+
+def cluster_section(f: Ground, colours: Sequence[tuple[str, str]], names: Sequence[str]) -> str:
+    """The map that the script draws. `colours`: what it can be coloured by, besides health and loads; `names`: of axes."""
     tiers = "".join(
         f'<option value="load{i}">load of {escape(t.name)} uplinks</option>'
         for i, t in enumerate(f.cluster.tiers)
         if f.busy_T[i].any()
     )
-    axes = "".join(f'<option value="{a}">{a}</option>' for a in AXES if f.strategy.size(a) > 1)
-    parts = " &rarr; ".join(escape(t) for t in reversed(f.tree["cluster"]["tiers"]))
+    parts = "".join(f'<option value="{mode}">{escape(name)}</option>' for mode, name in colours)
+    axes = "".join(f'<option value="{escape(a)}">{escape(a)}</option>' for a in names)
+    way = " &rarr; ".join(escape(t) for t in reversed(f.tree["cluster"]["tiers"]))
     body = (files(__package__) / "map.html").read_text(encoding="utf-8")
-    for mark, text in (("{tiers}", tiers), ("{axes}", axes), ("{parts}", parts)):
+    for mark, text in (("{colours}", parts), ("{tiers}", tiers), ("{axes}", axes), ("{parts}", way)):
         body = body.replace(mark, text)
-    return _section("map", "Map of the cluster", body)
+    return section("map", "Map of the cluster", body)
 
 
-def _hottest(f: Facts) -> str:
+def hottest_table(f: Ground) -> str:
     """The busiest uplinks of each tier, each with a button that shows it on the map."""
-    rows, step_s = [], float(f.tree["predicted"]["step_time_s"])
+    rows = []
     for t, first, more in f.hottest():
         name = f.cluster.tiers[t].name
         for j in first:
@@ -185,13 +196,13 @@ def _hottest(f: Facts) -> str:
                 f"{name} {_group(f.cluster, t, j)}",
                 si(float(f.load_T[t][j]), "B"),
                 seconds(busy_s),
-                percent(busy_s / step_s),
+                percent(busy_s / f.whole_s if f.whole_s else 0.0),
             ]
             rows.append([*map(escape, words), f'<button type="button" data-tier="{t}" data-group="{j}">on the map</button>'])
         if more:
             rows.append([f"and {more:,} more, as busy within 1 %", "", "", "", ""])
-    head = ["hottest uplinks", "sends a step", "busy", "share of the step", ""]
-    return f'<h3 id="hottest">Hottest links</h3>{_table(head, rows, markup=True)}' if rows else ""
+    head = ["hottest uplinks", "sends a step", "busy", f"share of {f.whole}", ""]
+    return f'<h3 id="hottest">Hottest links</h3>{table_of(head, rows, markup=True)}' if rows else ""
 
 
 def _group(cluster: Cluster, tier: int, j: int) -> str:
@@ -209,11 +220,11 @@ def _stages(f: Facts) -> str:
         ]
         for s in f.tree["stages"]
     ]
-    return _section("stages", "Stages", _table(["stage", "layers", "recompute", "busy", "memory"], rows, 3))
+    return section("stages", "Stages", table_of(["stage", "layers", "recompute", "busy", "memory"], rows, 3))
 
 
-def _certificate_note(f: Facts) -> str:
-    told = [*certified(f.tree["certificate"]), _proof(f.tree)]
+def _certificate_note(f: Ground) -> str:
+    told = [*certified(f.tree["certificate"]), _proof(f.tree)] if isinstance(f, Facts) else bound_lines(f.tree)
     return "<ul>" + "".join(f"<li>{escape(x)}</li>" for x in told) + "</ul>"
 
 
@@ -226,12 +237,9 @@ def _proof(tree: Tree) -> str:
     )
 
 
-AFTER: Mapping[str, Callable[[Facts], str]] = {"links": _hottest, "certificate": _certificate_note}
-
-
-def fabric(f: Facts) -> dict[str, Any]:
+def fabric(f: Ground) -> dict[str, Any]:
     """What the script needs to draw and search every GPU; long columns are packed (`codec`)."""
-    cluster, s, place = f.cluster, f.strategy, f.place
+    cluster, place, count = f.cluster, f.place, len(f.names)
     tiers = []
     for tier, box_J, load_J, busy_J in zip(cluster.tiers, place.box_T, f.load_T, f.busy_T, strict=True):
         most, longest = float(load_J.max(initial=0.0)), float(busy_J[np.isfinite(busy_J)].max(initial=0.0))
@@ -262,13 +270,29 @@ def fabric(f: Facts) -> dict[str, Any]:
         "healthOf": ints(f.health_U),
         "gpuOf": ints(f.gpu_R),
         "tiers": tiers,
-        "axes": [{"name": a, "size": s.size(a), "stride": s.stride(a)} for a in AXES if s.size(a) > 1],
-        "pp": s.pp,
-        "stageRanks": s.stage_ranks,
-        "denseRanks": s.tp * s.cp,
-        "expertRanks": s.etp * s.ep,
-        "stages": [layers_text(layer_names(x), 160) for x in f.tree["stages"]],
-        "stageColours": [colour(p, s.pp) for p in range(s.pp)],
+        "kind": f.kind,
+        "first": np.searchsorted(f.part_R, np.arange(count)).tolist(),
+        "stages": list(f.names),
+        "stageColours": [colour(p, count) for p in range(count)],
         "categories": list(CATEGORIES),
         "ramp": list(RAMP),
     }
+
+
+def _folded(f: Facts) -> dict[str, Any]:
+    """How one strategy folds its ranks."""
+    s = f.strategy
+    return {
+        "axes": axes_of(s),
+        "stageRanks": s.stage_ranks,
+        "denseRanks": s.tp * s.cp,
+        "expertRanks": s.etp * s.ep,
+    }
+
+
+def axes_of(strategy: Strategy, first: int = 0, prefix: str = "") -> list[dict[str, Any]]:
+    """Axes with more than one member, of ranks that start at `first`."""
+    return [
+        {"name": f"{prefix}{a}", "size": strategy.size(a), "stride": strategy.stride(a), "first": first,
+         "ranks": strategy.world_size} for a in AXES if strategy.size(a) > 1
+    ]  # fmt: skip

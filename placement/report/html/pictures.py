@@ -10,7 +10,7 @@ import numpy as np
 
 from placement.ir import MEMORY, PARTS
 from placement.ir._array import Floats
-from placement.report.html.facts import HEALTH, Facts, flows
+from placement.report.html.facts import HEALTH, Facts, Ground, flows
 from placement.report.html.landscape import landscape
 from placement.report.html.svg import CATEGORIES, colour, legend, line, num, path, picture, ramp, rect, standalone, text
 from placement.report.html.timeline import timeline
@@ -24,6 +24,7 @@ PART_COLOURS = {
 }  # fmt: skip
 HATCHED = ("", "hatch") * 5  # every other part of a bar, so that neighbours differ without colour
 AXIS_COLOURS = {"tp": 4, "gtp": 0, "cp": 2, "ep": 3, "etp": 7, "egtp": 8, "pp": 6, "dp": 1, "edp": 5}
+OTHER_COLOUR = 8  # of bridges, groups and pairs
 
 
 def steps(f: Facts) -> str:
@@ -50,7 +51,7 @@ def steps(f: Facts) -> str:
     return picture(WIDE, 158, "Where a step goes: this plan beside the launcher's default order (predicted)", body)
 
 
-def sankey(f: Facts) -> str:
+def sankey(f: Ground) -> str:
     """Bytes of a step from the axis that sends them to the tier at which the peers meet."""
     found = flows(f)
     total = sum(n for _, _, n in found)
@@ -61,13 +62,16 @@ def sankey(f: Facts) -> str:
     high, gap, top = 330.0, 18.0, 34.0
     left = _ends({a: sum(n for x, _, n in found if x == a) for a in axes}, total, top, high, gap)
     right = _ends({t: sum(n for _, x, n in found if x == t) for t in tiers}, total, top, high, gap)
-    body = [text(20, 18, "axis", "strong"), text(WIDE - 20, 18, "tier where the peers meet", "strong end")]
+    body = [
+        text(20, 18, "axis" if f.kind == "stage" else "part", "strong"),
+        text(WIDE - 20, 18, "tier where the peers meet", "strong end"),
+    ]
     x0, x1 = 190.0, WIDE - 230.0
     for axis, tier, n in found:
         thick = n / total * high
         (y0, wide0), (y1, wide1) = left[axis], right[tier]
         left[axis], right[tier] = (y0 + thick, wide0), (y1 + thick, wide1)
-        mid, fill = (x0 + x1) / 2, CATEGORIES[AXIS_COLOURS[axis]]
+        mid, fill = (x0 + x1) / 2, CATEGORIES[AXIS_COLOURS.get(axis.rpartition(".")[2], OTHER_COLOUR)]
         curve = f"M{num(x0)} {num(y0)}C{num(mid)} {num(y0)} {num(mid)} {num(y1)} {num(x1)} {num(y1)}"
         back = f"V{num(y1 + thick)}C{num(mid)} {num(y1 + thick)} {num(mid)} {num(y0 + thick)} {num(x0)} {num(y0 + thick)}Z"
         body.append(path(curve + back, fill, "flow", f"{axis} at {tier}: {si(n, 'B')} a step, {percent(n / total)} of all"))
@@ -120,18 +124,21 @@ def memory(f: Facts) -> str:
     return picture(WIDE, low + 26, "Memory of the fullest GPU of each stage, beside the limit (predicted)", body)
 
 
-def links(f: Facts) -> str:
+def links(f: Ground) -> str:
     """How long the uplinks of each tier are busy in a step: a histogram a tier, all on one scale."""
     tiers = [(t, b) for t, b in zip(f.cluster.tiers, f.busy_T, strict=True) if b.any()]
     if not tiers:
         return picture(WIDE, 60, "Load of uplinks", [text(20, 34, "nothing leaves an NVLink domain")])
     most = max(float(b[np.isfinite(b)].max(initial=0.0)) for _, b in tiers) or 1.0
     body = [x for i, (tier, busy_J) in enumerate(tiers) for x in _histogram(tier.name, busy_J, most, 122.0 + 122 * i)]
-    low, step_s = 122.0 + 122 * (len(tiers) - 1), float(f.tree["predicted"]["step_time_s"])
+    low = 122.0 + 122 * (len(tiers) - 1)
     for q in (0.0, 0.25, 0.5, 0.75, 1.0):
         x = LEFT + (RIGHT - LEFT) * q
-        body += [text(x, low + 18, seconds(q * most), "mid dim"), text(x, low + 33, percent(q * most / step_s), "mid dim")]
-    body += [text(20, low + 18, "busy a step", "dim"), text(20, low + 33, "share of the step", "dim")]
+        body += [
+            text(x, low + 18, seconds(q * most), "mid dim"),
+            text(x, low + 33, percent(q * most / f.whole_s if f.whole_s else 0.0), "mid dim"),
+        ]
+    body += [text(6, low + 18, "busy a step", "dim"), text(6, low + 33, f"share of {f.whole}", "dim")]
     return picture(WIDE, low + 44, "Seconds a step that each uplink is busy, by tier: number of uplinks over busy time", body)
 
 
@@ -157,14 +164,14 @@ def _histogram(name: str, busy_J: Floats, most: float, base: float) -> list[str]
     return [*out, line(LEFT, base, RIGHT, base)]
 
 
-def certificate(f: Facts) -> str:
+def certificate(f: Ground) -> str:
     """Bytes that leave groups of each tier: this plan, the launcher's default order, and the least of any placement."""
     found, default = f.tree["certificate"]["tiers"], f.tree["baseline"]["bytes_tier"]
     tiers = [t.name for t in f.cluster.tiers if t.name in found]
     plan_T = [float(found[t]["plan_bytes"]) for t in tiers]
     other_T = [sum(float(b.get(t, 0.0)) for b in default.values()) for t in tiers]
     most = max([*plan_T, *other_T], default=0.0) or 1.0
-    body = legend(130, 18, [("this plan", CATEGORIES[0]), ("launcher default", CATEGORIES[8])], ["", "hatch"])
+    body = legend(130, 18, [(f"this {f.what}", CATEGORIES[0]), ("launcher default", CATEGORIES[8])], ["", "hatch"])
     for i, (tier, plan, other) in enumerate(zip(tiers, plan_T, other_T, strict=True)):
         y = 34.0 + 74 * i
         body.append(text(122, y + 20, tier, "end strong"))
@@ -187,12 +194,12 @@ def _bound_lines(tier: Mapping[str, Any], plan: float, scale: float, y: float) -
         told = f"least of any {si(lower, 'B')}, of those that keep cells on NVLink {si(kept, 'B')} ({tier['method']}), "
     else:
         out, told = out[:1], f"least of any {si(lower, 'B')} ({tier['method']}), "
-    gap = f"plan {percent(over)} above" if over >= REACHED else "the plan reaches it"
+    gap = f"this one is {percent(over)} above" if over >= REACHED else "this one reaches it"
     return [*out, text(130, y + 54, told + gap, "dim")] if kept else []
 
 
-def cluster_map(f: Facts) -> str:
-    """Every NVLink domain as a tile in its groups: stage by colour and number; unused ones hatched, broken ones crossed."""
+def cluster_map(f: Ground) -> str:
+    """Every NVLink domain as a tile in its groups: part of the job by colour; unused ones hatched, broken ones crossed."""
     place, boxes = f.place, f.place.box_T[0]
     gpus = f.cluster.gpus_per_node
     domain_U = np.repeat(f.cluster.tiers[0].group_N, gpus)
@@ -200,28 +207,27 @@ def cluster_map(f: Facts) -> str:
     used_J = np.bincount(domain_U[ranked_U], minlength=len(boxes))
     bad_J = np.bincount(domain_U[(f.health_U > 0) & (f.health_U < HEALTH.index("slow"))], minlength=len(boxes))
     size_J = np.bincount(domain_U, minlength=len(boxes))
-    stage_J = np.full(len(boxes), -1)
-    stage_J[domain_U[ranked_U][::-1]] = (f.rank_U[ranked_U] // f.strategy.stage_ranks)[::-1]
-    pp = f.strategy.pp
+    part_J = np.full(len(boxes), -1)
+    part_J[domain_U[ranked_U][::-1]] = f.part_R[f.rank_U[ranked_U]][::-1]
+    parts = range(len(f.names))
     zoom = min(WIDE / place.width, 8.0)
     body = [path("".join(_box(b, zoom) for b in box_J.tolist()), "none", "grid") for box_J in place.box_T[1:] if len(box_J) > 1]
-    tiles = {p: [b for b, s, n in zip(boxes.tolist(), stage_J, used_J, strict=True) if s == p and n] for p in range(pp)}
+    tiles = {p: [b for b, s, n in zip(boxes.tolist(), part_J, used_J, strict=True) if s == p and n] for p in parts}
     for p, group in tiles.items():
-        body.append(path("".join(_box(b, zoom) for b in group), colour(p, pp), "", f"stage {p}: {len(group):,} NVLink domains"))
+        title = f"{f.part(p)}: {len(group):,} NVLink domains"
+        body.append(path("".join(_box(b, zoom) for b in group), colour(p, len(parts)), "", title))
     spare = [b for b, used, size in zip(boxes.tolist(), used_J, size_J, strict=True) if size and not used]
     body.append(path("".join(_box(b, zoom) for b in spare), "", "blank", f"{len(spare):,} domains without ranks"))
     broken = [b for b, bad in zip(boxes.tolist(), bad_J, strict=True) if bad]
     body.append(path("".join(_cross(b, zoom) for b in broken), "", "line", f"{len(broken):,} domains with GPUs out of service"))
     if zoom * boxes[0, 2] >= 12 and len(boxes) <= 512:
-        body += [
-            text(b[0] * zoom + 3, b[1] * zoom + 12, str(s)) for b, s in zip(boxes.tolist(), stage_J, strict=True) if s >= 0
-        ]
+        body += [text(b[0] * zoom + 3, b[1] * zoom + 12, str(s)) for b, s in zip(boxes.tolist(), part_J, strict=True) if s >= 0]
     high = place.height * zoom
-    items = [(f"stage {p}", colour(p, pp)) for p in range(pp)]
+    items = [(f.part(p), colour(p, len(parts))) for p in parts]
     rows = [items[i : i + 10] for i in range(0, len(items), 10)]
     for i, some in enumerate([*rows, [("no ranks", "none"), ("x  out of service", "none")]]):
         body += legend(8, high + 22 + 20 * i, some, ["blank" if name == "no ranks" else "" for name, _ in some])
-    label = f"{f.cluster.name}: stage of the first rank of every NVLink domain"
+    label = f"{f.cluster.name}: {f.kind} of the first rank of every NVLink domain"
     return picture(WIDE, high + 32 + 20 * len(rows), label, body)
 
 
@@ -239,8 +245,16 @@ PICTURES: Mapping[str, Callable[[Facts], str]] = {
     "map": cluster_map, "steps": steps, "timeline": timeline, "traffic": sankey, "links": links, "memory": memory,
     "landscape": landscape, "certificate": certificate,
 }  # fmt: skip
+MAP_PICTURES: Mapping[str, Callable[[Ground], str]] = {
+    "map": cluster_map, "traffic": sankey, "links": links, "certificate": certificate,
+}  # fmt: skip
 
 
-def pictures(f: Facts) -> dict[str, str]:
+def pictures(f: Ground) -> dict[str, str]:
     """Every picture as an SVG file: name -> text."""
-    return {f"{name}.svg": standalone(draw(f)) for name, draw in PICTURES.items()}
+    drawn = (
+        {name: draw(f) for name, draw in PICTURES.items()}
+        if isinstance(f, Facts)
+        else {name: draw(f) for name, draw in MAP_PICTURES.items()}
+    )
+    return {f"{name}.svg": standalone(text) for name, text in drawn.items()}

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import re
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -175,3 +176,41 @@ def test_next_best_is_best_of_all(tmp_path: Path, run: Callable[..., Any]) -> No
         assert {(t.tier, t.idle): even(t.loads) for t in found.found} == pytest.approx(best)
         seen += len(best)
     assert seen >= 16
+
+
+def test_report(run: Callable[..., Any], four: Path, tmp_path: Path) -> None:
+    """One page without a word of what only plans have, the same twice; pictures are well formed."""
+    for name in ("a.html", "b.html"):
+        assert run("report", four, "-o", tmp_path / name).code == 0
+    text = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert text == (tmp_path / "b.html").read_text(encoding="utf-8")
+    assert all(f'id="{name}"' in text for name in ("summary", "map", "traffic", "links", "certificate", "groups", "tree"))
+    assert not any(f'id="{name}"' in text for name in ("steps", "timeline", "memory", "landscape", "stages"))
+    assert run("report", four, "--svg", tmp_path / "svg").code == 0
+    drawn = {p.stem: ET.fromstring(p.read_text(encoding="utf-8")) for p in (tmp_path / "svg").iterdir()}
+    assert set(drawn) == {"map", "traffic", "links", "certificate"}
+    assert all(root.get("aria-label") for root in drawn.values())
+
+
+def test_flows_add_up(four: Path) -> None:
+    """What a part sends in a step meets at some tier, all of it, and no tier carries more than map.json says leaves groups."""
+    from placement.cli.report import read_map as read
+    from placement.report.html.facts import flows
+
+    found = read(str(four))
+    told = flows(found)
+    assert {part: sum(n for p, _, n in told if p == part) for part in found.sent} == pytest.approx(dict(found.sent))
+    beyond = sum(n for _, tier, n in told if tier != "nvlink")
+    assert beyond == pytest.approx(found.tree["tiers"]["nvlink"]["bytes"])
+
+
+def test_names_of_towers_cannot_become_markup(four: Path) -> None:
+    from placement.cli.report import read_map as read
+    from placement.report.html import map_page
+
+    found, evil = read(str(four)), "</script><script>alert(1)</script>"
+    found.tree["model"]["name"] = found.tree["towers"][0]["name"] = evil
+    object.__setattr__(found, "names", (evil, *found.names[1:]))
+    text = map_page(found)
+    assert evil not in text
+    assert text.count("<script") == 2
