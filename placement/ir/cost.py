@@ -109,11 +109,13 @@ class StepCost:
 @dataclass(frozen=True)
 class Witness:
     """How a tier's profile was made, for whoever derives it again: marks of the digits, and the size at which stages are priced
-    alike.
+    alike; ranks of the blocks whose parts are priced, and the share that tails hold (`solve/parts.py`), 0 for none.
     """
 
     marks: tuple[int, ...]
     price_at: int
+    unit: int = 0
+    share: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 # P pipeline stage   J group of a tier   S size of a set of ranks   T tier
 """Lower bounds, tier by tier and in all, on the bytes that leave the groups, for every placement whatsoever.
 
-Four kinds, of which the largest counts: layer-cake profiles of one tier; entropies, for groups of any size and collectives; the
+Four kinds, of which the largest counts: layer-cake profiles of one tier, with prices on parts of blocks where groups cannot
+hold whole ones only; entropies, for groups of any size and collectives; the
 sizes of groups coupled over all tiers; and bytes of an axis moved from a tier to the next one out before either is bounded, as
 groups nest and what leaves a tier also leaves every tier inside it.
 """
@@ -34,7 +35,9 @@ CLOSE = 1e-4  # a bound this near the plan is not worth more work
 
 @dataclass(frozen=True)
 class Bounds:
-    """`lower`, `method` by tier: layer-cake, entropy, both, outer tier (taken over from there) or none; `joint` of all."""
+    """`lower`, `method` by tier: layer-cake or priced parts, entropy, both, outer tier (taken over from there) or none; `joint`
+    of all.
+    """
 
     lower: Mapping[str, float]
     method: Mapping[str, str]
@@ -109,8 +112,9 @@ def lower_bytes(
     for tier, room_J, known in reversed(list(zip(cluster.tiers, rooms, found, strict=True))):
         cake = known.bound if known else 0.0
         spread, order = _spread(strategy, traffic, room_J, known), _ordered(strategy, traffic, room_J)
+        kind = "priced parts" if known and known.parts else "layer-cake"
         options = (
-            (cake + order, "layer-cake + entropy" if order else "layer-cake"),
+            (cake + order, f"{kind} + entropy" if order else kind),
             (spread, "entropy"),
             (outer, "outer tier"),
         )
@@ -124,7 +128,7 @@ def lower_bytes(
 
 
 def _witness(names: Sequence[str], found: Sequence[Profile | None]) -> dict[str, Witness]:
-    return {name: Witness(p.digits.marks, p.pivot) for name, p in zip(names, found, strict=True) if p}
+    return {name: p.witness for name, p in zip(names, found, strict=True) if p}
 
 
 def tier_bound(strategy: Ranks, traffic: Traffic, room_J: Ints) -> float:

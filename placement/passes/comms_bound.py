@@ -132,7 +132,7 @@ def _shared(comms: Comms, room_J: Ints) -> tuple[float, Shared] | None:
     total = sum(p.total for p in known) + between
     within = by_degree(_inner_graph(comms), _room(room_J, comms.world_size))
     bound = total - sum(p.paid for p in known) - most - ROUNDING * total + within
-    hints = tuple(Witness(p.digits.marks, p.pivot) if p else None for p in found)
+    hints = tuple(p.witness if p else None for p in found)
     levels = tuple(float(p[-1]) / (len(p) - 1) + price for p, price in zip(profiles, prices, strict=True))
     return max(bound, 0.0), Shared(levels, hints)
 
@@ -140,7 +140,7 @@ def _shared(comms: Comms, room_J: Ints) -> tuple[float, Shared] | None:
 def _profile(tower: Tower, room_J: Ints) -> Profile | None:
     """The profile of a tower; rooms that hold all of it say nothing more than its size."""
     assert tower.strategy is not None
-    return best_profile(tower.strategy, Traffic(tower.traffic.terms), np.minimum(room_J, max(tower.ranks - 1, 1)))
+    return best_profile(tower.strategy, Traffic(tower.traffic.terms), np.minimum(room_J, max(tower.ranks - 1, 1)), priced=False)
 
 
 def _inside(tower: Tower, found: Profile | None, top: int) -> Floats:

@@ -9,20 +9,25 @@ leaving = W - sum_j inside(S_j) >= W - sum_j M(|S_j|) for any placement.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
 from placement.cost.crossings import boundaries
-from placement.ir import Term, Traffic
+from placement.ir import Term, Traffic, Witness
 from placement.ir._array import Floats, Ints
 from placement.passes.contract import Ranks
 from placement.solve.layercake import Crossing, arcs, best_sum, clique, merge, path, ring
+from placement.solve.parts import dearest, part_prices
 
 ROUNDING = 1e-13  # share of all bytes that sums of floating-point numbers may be off by
 LARGEST = 8_000  # ranks of a group up to which profiles are built
 KINDS = ("ring", "path", "clique")
 LOOKS = 8  # sizes at which stages of different weight are priced alike, until the best is taken
+SHARES = (0.25, 0.5, 0.75)  # first rates at which parts of units are priced, and
+FINER = 4  # times that half a step up or down from the best is tried
+PRICED = 1_200  # ranks of a group times classes of stages up to which parts are priced: a look costs up to 0.1 s
 
 
 @dataclass(frozen=True)
@@ -47,9 +52,17 @@ class Digits:
 
 
 @dataclass(frozen=True)
+class Parts:
+    """Parts of blocks of `unit` ranks are priced so that tails hold, a rank, `share` of what one of the largest part does."""
+
+    unit: int
+    share: float
+
+
+@dataclass(frozen=True)
 class Profile:
     """inside(S) <= inside_S[|S|] + prices; the prices of all ranks together are `paid`. `total`: bytes of all edges, `bound`:
-    what this says about one tier alone. `digits` and `pivot`: how it was made.
+    what this says about one tier alone. `digits`, `pivot` and `parts`: how it was made.
     """
 
     inside_S: Floats
@@ -58,17 +71,23 @@ class Profile:
     bound: float
     digits: Digits
     pivot: int
+    parts: Parts | None = None
+
+    @property
+    def witness(self) -> Witness:
+        parts = self.parts or Parts(0, 0.0)
+        return Witness(self.digits.marks, self.pivot, parts.unit, parts.share)
 
     def times(self, weight: float) -> Profile:
-        return Profile(
-            self.inside_S * weight, self.paid * weight, self.total * weight, self.bound * weight, self.digits, self.pivot
-        )
+        inside_S, bound = self.inside_S * weight, self.bound * weight
+        return replace(self, inside_S=inside_S, paid=self.paid * weight, total=self.total * weight, bound=bound)
 
 
-def best_profile(strategy: Ranks, traffic: Traffic, room_J: Ints) -> Profile | None:
+def best_profile(strategy: Ranks, traffic: Traffic, room_J: Ints, *, priced: bool = True) -> Profile | None:
     """The best profile over a few ways to write ranks in digits, and to price stages; None where it would say nothing.
 
-    `room_J`: usable GPUs of each group of a tier.
+    `room_J`: usable GPUs of each group of a tier. `priced`: also with prices on the parts of units (`solve/parts.py`); then
+    nothing is known of sets of other sizes than groups have.
     """
     largest = int(room_J.max())
     if largest >= strategy.world_size or largest > LARGEST or not any(t.kind in KINDS for t in traffic.terms):
@@ -76,14 +95,15 @@ def best_profile(strategy: Ranks, traffic: Traffic, room_J: Ints) -> Profile | N
     makers = [_Maker(strategy, traffic, digits, room_J) for digits in ways(strategy, traffic)]
     first = [make(make.pivot) for make in makers]
     best = max(range(len(makers)), key=lambda i: first[i].bound)
-    return _best_pivot(makers[best], first[best])
+    found = _best_pivot(makers[best], first[best])
+    return _best_parts(makers[best], found) if priced else found
 
 
 def profile(strategy: Ranks, traffic: Traffic, room_J: Ints, like: Profile) -> Profile:
     """The profile of other bytes for the same terms, made as another one was."""
     now = {(t.axis, t.kind): t for t in traffic.terms}
     terms, loose = (tuple(now[t.axis, t.kind] for t in part) for part in (like.digits.terms, like.digits.loose))
-    return _Maker(strategy, traffic, Digits(like.digits.marks, terms, loose), room_J)(like.pivot)
+    return _Maker(strategy, traffic, Digits(like.digits.marks, terms, loose), room_J, like.parts)(like.pivot)
 
 
 class _Maker:
@@ -93,12 +113,15 @@ class _Maker:
     for all placements, since every rank sits in exactly one group.
     """
 
-    def __init__(self, strategy: Ranks, traffic: Traffic, digits: Digits, room_J: Ints) -> None:
-        self.strategy, self.digits, self.room_J = strategy, digits, room_J
+    def __init__(
+        self, strategy: Ranks, traffic: Traffic, digits: Digits, room_J: Ints, parts: Parts | None = None
+    ) -> None:  # fmt: skip
+        self.strategy, self.traffic, self.digits, self.room_J, self.parts = strategy, traffic, digits, room_J, parts
         self.top = min(int(room_J.max()), strategy.world_size)
         rows_PX, which_P = np.unique(_weights(strategy, digits), axis=0, return_inverse=True)
         self.count_X = np.bincount(which_P.reshape(-1), minlength=len(rows_PX))
-        self.profile_XS = np.array([_stage_profile(strategy, digits, weights, self.top) for weights in rows_PX])
+        found = [_stage_profile(strategy, digits, weights, self.top, parts) for weights in rows_PX]
+        self.profile_XS, self.owed_X = np.array([f for f, _ in found]), np.array([owed for _, owed in found])
         self.across = _stage_crossing(strategy, traffic)
         self.total = _total_bytes(strategy, traffic, digits)
         largest = self.profile_XS.shape[1] - 1
@@ -110,9 +133,17 @@ class _Maker:
         price_X = (self.profile_XS[:, pivot] - self.profile_XS[0, pivot]) / pivot
         flat_S = (self.profile_XS - price_X[:, None] * size_S).max(axis=0)
         inside_S = merge(flat_S, strategy.pp, self.across, self.top)
-        paid = strategy.stage_ranks * float(price_X @ self.count_X)
+        paid = strategy.stage_ranks * float(price_X @ self.count_X) + float(self.owed_X @ self.count_X)
         bound = self.total - paid - best_sum(inside_S, self.room_J, strategy.world_size) - ROUNDING * self.total
-        return Profile(inside_S, paid, self.total, max(bound, 0.0), self.digits, pivot)
+        return Profile(inside_S, paid, self.total, max(bound, 0.0), self.digits, pivot, self.parts)
+
+    def priced(self, parts: Parts) -> _Maker:
+        return _Maker(self.strategy, self.traffic, self.digits, self.room_J, parts)
+
+    def units(self) -> list[int]:
+        """Blocks in which all exchange with all, that do not divide every group, and of which groups hold more than half."""
+        blocks = {self.strategy.size(t.axis) * self.strategy.stride(t.axis) for t in self.digits.terms if t.kind == "clique"}
+        return sorted(u for u in blocks if u < 2 * self.top and (self.room_J % u).any())
 
 
 def _best_pivot(make: _Maker, first: Profile) -> Profile:
@@ -129,26 +160,45 @@ def _best_pivot(make: _Maker, first: Profile) -> Profile:
     return max(seen.values(), key=lambda p: (p.bound, -p.pivot))
 
 
+def _best_parts(make: _Maker, plain: Profile) -> Profile:
+    """With prices on parts of the best unit, at the best rate of those looked at; as it was where none is better."""
+    if make.top * len(make.profile_XS) > PRICED:
+        return plain
+    best = plain
+    for unit, share in product(make.units(), SHARES):
+        best = max(best, make.priced(Parts(unit, share))(plain.pivot), key=lambda p: p.bound)
+    for step in (2.0 ** -(i + 3) for i in range(FINER)):
+        if best.parts is not None:
+            looks = [replace(best.parts, share=best.parts.share + sign * step) for sign in (-1, 1)]
+            best = max([best, *(make.priced(parts)(plain.pivot) for parts in looks)], key=lambda p: p.bound)
+    return best
+
+
 def _weights(strategy: Ranks, digits: Digits) -> Floats:
     """Bytes per rank of the terms that stay in a stage, a row for each stage. (P, terms)"""
     rows = [t.bytes_P for t, _ in digits.inside]
     return np.array(rows).T if rows else np.zeros((strategy.pp, 0))
 
 
-def _stage_profile(strategy: Ranks, digits: Digits, weights: Floats, top: int) -> Floats:
-    """M(s) of ranks of one stage, bytes; 0 <= s <= min(top, ranks of a stage).
+def _stage_profile(
+    strategy: Ranks, digits: Digits, weights: Floats, top: int, parts: Parts | None
+) -> tuple[Floats, float]:  # fmt: skip
+    """M(s) of ranks of one stage, bytes, 0 <= s <= min(top, ranks of a stage), less prices of parts; the most that units pay.
 
     Whole cliques of consecutive ranks, and the communicators of loose terms, are added to the block that holds them.
     """
     inside = [(t, along, float(w)) for (t, along), w in zip(digits.inside, weights, strict=True)]
-    profile_S = np.zeros(2)
+    profile_S, owed = np.zeros(2), 0.0
     for low, high in zip(digits.marks, digits.marks[1:], strict=False):
         found = [_crossing(strategy, t, w, low, high) for t, along, w in inside if along]
         profile_S = merge(profile_S, high // low, [x for x in found if x], top)
         for term, along, weight in inside:
             if digits.home(strategy, term) == high and (not along or _solid(strategy, term)):
                 profile_S = profile_S + _apart(strategy, term, weight, len(profile_S) - 1)
-    return profile_S
+        if parts is not None and parts.unit == high:
+            price_S = part_prices(profile_S, high, parts.share * float(profile_S[-1]) / (len(profile_S) - 1))
+            profile_S, owed = profile_S - price_S, strategy.stage_ranks // high * dearest(price_S, high)
+    return profile_S, owed
 
 
 def _solid(strategy: Ranks, term: Term) -> bool:

@@ -125,7 +125,8 @@ def _certificate(plan: Plan) -> dict[str, Any]:
         t: {"lower_bytes": c.lower_bytes[t], "plan_bytes": c.plan_bytes[t], "method": c.method[t]} for t in c.lower_bytes
     }
     for name, w in c.witness.items():
-        tiers[name]["witness"] = {"marks": list(w.marks), "price_at": w.price_at}
+        priced = {"unit": w.unit, "share": w.share} if w.unit else {}
+        tiers[name]["witness"] = {"marks": list(w.marks), "price_at": w.price_at} | priced
     for name, kept in c.kept_bytes.items():
         tiers[name]["kept_bytes"] = kept
     return {

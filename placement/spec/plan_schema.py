@@ -108,9 +108,9 @@ def _bounded() -> Schema:
     """A tier of the certificate; `witness` where a profile gave the bound."""
     tier = _object(lower_bytes=_AMOUNT, plan_bytes=_AMOUNT, method=_TEXT)
     tier["properties"]["kept_bytes"] = _AMOUNT
-    tier["properties"]["witness"] = _object(marks=_list(_COUNT), price_at=_COUNT) | {
-        "description": "How the profile was made, for whoever derives it again."
-    }
+    witness = _object(marks=_list(_COUNT), price_at=_COUNT)
+    witness["properties"] |= {"unit": _COUNT, "share": _AMOUNT}
+    tier["properties"]["witness"] = witness | {"description": "How the profile was made, for whoever derives it again."}
     return tier
 
 

@@ -2,8 +2,8 @@
 # P stage   S size of a set of ranks   K number of slices   J group   T tier
 """Lower bounds derived a second time, from what plan.json says of how they were made. What it says is a hint, not a fact:
 
-any marks that divide one another, any size at which stages are priced alike, any bytes moved from a tier to the next one out
-give a bound that holds, or none at all. The recursion is that of docs/bound.md, with one slow counted form of it.
+any marks that divide one another, any size at which stages are priced alike, any price of parts of blocks, any bytes moved from
+a tier to the next one out give a bound that holds, or none at all. The recursion is that of docs/bound.md, in one slow form.
 """
 
 from __future__ import annotations
@@ -25,6 +25,16 @@ Link = tuple[Array, int]  # what each further slice gains, a line of it; lines t
 
 
 @dataclass(frozen=True)
+class Hint:
+    """What plan.json says of how a profile was made; `unit` 0: no prices on parts."""
+
+    marks: tuple[int, ...]
+    price_at: int
+    unit: int
+    share: float
+
+
+@dataclass(frozen=True)
 class Held:
     """Sets of s ranks hold at most `inside_S[s]` plus prices, which all ranks together pay; `total` bytes of all edges."""
 
@@ -43,18 +53,26 @@ def rooms(case: Case) -> list[Array]:
     return [np.bincount(t.group_N, usable_N, t.num_groups).astype(np.int64) for t in case.cluster.tiers]
 
 
-def held(case: Case, sent: Mapping[str, Sequence[float]], top: int, marks: Sequence[int], price_at: int) -> Held | None:
+def hint_of(told: Mapping[str, Any]) -> Hint:
+    marks = tuple(int(m) for m in told["marks"])
+    return Hint(marks, int(told["price_at"]), int(told.get("unit", 0)), float(told.get("share", 0.0)))
+
+
+def held(case: Case, sent: Mapping[str, Sequence[float]], top: int, hint: Hint) -> Held | None:
     """What sets of up to `top` ranks can hold of these bytes; None if the hints are of no use."""
-    d = case.degrees
+    d, marks, price_at = case.degrees, hint.marks, hint.price_at
     if marks[0] != 1 or marks[-1] != d.stage_ranks or any(b % a or b <= a for a, b in itertools.pairwise(marks)):
         return None
-    total, of_stage = 0.0, []
+    if hint.unit and (hint.unit not in marks[1:] or hint.unit // 2 > top or not hint.share < math.inf):
+        return None
+    total, owed, of_stage = 0.0, 0.0, []
     for p in range(d.pp):
-        inside_S, known = _stage(case, {a: b[p] for a, b in sent.items() if a != "pp"}, min(top, d.stage_ranks), marks)
+        inside_S, known, more = _stage(case, {a: b[p] for a, b in sent.items() if a != "pp"}, min(top, d.stage_ranks), hint)
         if inside_S is None:
             return None
         of_stage.append(inside_S)
         total += known * d.stage_ranks
+        owed += more
     if not 0 < price_at < len(of_stage[0]):
         return None
     size_S = np.arange(len(of_stage[0]))
@@ -64,7 +82,7 @@ def held(case: Case, sent: Mapping[str, Sequence[float]], top: int, marks: Seque
     inside_S = _slices(flat_S, d.pp, [(np.diff(_around(edge_P)), d.stage_ranks)], min(top, d.world))
     if inside_S is None:
         return None
-    return Held(inside_S, d.stage_ranks * math.fsum(price_P), total + math.fsum(edge_P) * d.stage_ranks)
+    return Held(inside_S, d.stage_ranks * math.fsum(price_P) + owed, total + math.fsum(edge_P) * d.stage_ranks)
 
 
 def alone(part: Held, room_J: Array, world: int) -> float:
@@ -135,21 +153,39 @@ def _lowest(dual: Any, slope: float) -> float:
     return best
 
 
-def _stage(case: Case, sent: Mapping[str, float], top: int, marks: Sequence[int]) -> tuple[Array | None, float]:
-    """(inside_S, bytes a rank that are known) of one stage: digit by digit, from the inside out."""
+def _stage(case: Case, sent: Mapping[str, float], top: int, hint: Hint) -> tuple[Array | None, float, float]:
+    """(inside_S, bytes a rank that are known, what parts of blocks pay at most) of one stage: digit by digit, inside out."""
     inside_S: Array | None = np.zeros(2)
+    marks, owed = hint.marks, 0.0
     known = math.fsum(b * _share(case, axis, marks) for axis, b in sent.items())
     for low, high in itertools.pairwise(marks):
         found = [_link(case, axis, b, low, high) for axis, b in sent.items() if _runs(case, axis, marks)]
         inside_S = _slices(inside_S, high // low, [x for x in found if x], top)
         if inside_S is None:
-            return None, 0.0
+            return None, 0.0, 0.0
         for axis, b in sent.items():
             n, step = shape(case.degrees, axis)
             home = min(m for m in marks if m % (n * step) == 0)
             if home == high and (not _runs(case, axis, marks) or (axis == "ep" and step == 1)):
                 inside_S = inside_S + _by_itself(axis, n, b, len(inside_S))
-    return inside_S, known
+        if high == hint.unit:
+            price_S = _tails_free(inside_S, high, hint.share * float(inside_S[-1]) / (len(inside_S) - 1))
+            inside_S, owed = inside_S - price_S, case.degrees.stage_ranks // high * _dearest(price_S, high)
+    return inside_S, known, owed
+
+
+def _tails_free(held_S: Array, unit: int, rate: float) -> Array:
+    """Prices of parts of a block: those of at most half of it are paid up to `rate` a rank, by the part that lacks them."""
+    lack = [max(rate * t - float(held_S[t]), 0.0) for t in range(unit // 2 + 1)]
+    return np.array([-lack[x] if x < len(lack) else lack[unit - x] for x in range(len(held_S))])
+
+
+def _dearest(price_S: Array, unit: int) -> float:
+    """The most that the parts of one block pay together, however it is cut."""
+    best = [0.0]
+    for size in range(1, unit + 1):
+        best.append(max(best[size - part] + float(price_S[part]) for part in range(1, min(size, len(price_S) - 1) + 1)))
+    return best[unit]
 
 
 def _runs(case: Case, axis: str, marks: Sequence[int]) -> bool:

@@ -99,7 +99,7 @@ def _derive(case: Case, found: Findings, sent: Mapping[str, list[float]]) -> str
 def _held(case: Case, sent: Mapping[str, list[float]], room_J: Array, hint: Any) -> bounds.Held | None:
     if not hint or int(room_J.max()) >= case.degrees.world:
         return None
-    return bounds.held(case, sent, int(room_J.max()), [int(m) for m in hint["marks"]], int(hint["price_at"]))
+    return bounds.held(case, sent, int(room_J.max()), bounds.hint_of(hint))
 
 
 def _joint(case: Case, found: Findings, known: Mapping[int, bounds.Held], rooms: list[Array]) -> None:

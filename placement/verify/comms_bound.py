@@ -50,7 +50,7 @@ def _held(tower: tuple[Tower, int, Case | None], hint: Any, top: int) -> bounds.
     if case is None or hint is None or top >= of.ranks:
         return None
     sent = {term.axis: term.bytes_P.tolist() for term in of.traffic.terms}
-    return bounds.held(case, sent, top, [int(m) for m in hint["marks"]], int(hint["price_at"]))
+    return bounds.held(case, sent, top, bounds.hint_of(hint))
 
 
 def kept_by_degree(world: int, ends: Sequence[tuple[Array, Array, Array]], room: int) -> float:

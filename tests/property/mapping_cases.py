@@ -64,6 +64,31 @@ def random_cluster(rng: np.random.Generator, *, most: int = 16, deep: bool = Fal
     return clusters.regular(per_node, nodes, groups, failed_nodes=dead, failed_gpus=gpus, taper=[float(rng.uniform(0.2, 1))])
 
 
+def tight_case(rng: np.random.Generator) -> tuple[Cluster, Strategy, Traffic]:
+    """Expert groups (and tensor groups in some) as large as a domain, rings over them, on nearly all GPUs of domains that lack
+    some: groups have to be parted. At most ten ranks.
+    """
+    unit = int(rng.integers(3, 6))
+    groups = int(rng.integers(2, 10 // unit + 1))
+    shape = [(groups + 1,), (2, 2), (groups,)][int(rng.integers(3))]
+    room = unit + int(rng.random() < 0.3)
+    domains = int(np.prod(shape))
+    spare = domains * room - unit * groups
+    if spare < 0:
+        return tight_case(rng)
+    dead = rng.choice(domains * room, spare - int(rng.integers(0, min(spare, 1) + 1)), replace=False)
+    cluster = clusters.regular(room, 1, list(shape) + [1] * (len(shape) == 1), failed_gpus=[divmod(int(d), room) for d in dead])
+    pp = 2 if groups % 2 == 0 and rng.random() < 0.5 else 1
+    tp = 2 if unit == 4 and rng.random() < 0.5 else 1
+    stage = unit * groups // pp
+    strategy = clusters.strategy(tp=tp, dp=stage // tp, pp=pp, ep=unit)
+    weight = 10 ** rng.uniform(-1, 1, 4)
+    kinds = {"ep": "clique", "tp": "clique", "edp": "ring", "pp": "path"}
+    uneven = rng.uniform(0.5, 1.5, pp) if rng.random() < 0.3 else np.ones(pp)
+    terms = [Term(a, k, w * uneven) for (a, k), w in zip(kinds.items(), weight, strict=True) if strategy.size(a) > 1]
+    return cluster, strategy, Traffic(tuple(terms))
+
+
 def random_placement(rng: np.random.Generator, cluster: Cluster, strategy: Strategy) -> Placement:
     usable = np.flatnonzero(cluster.usable_NG.ravel())
     return Placement(rng.permutation(usable)[: strategy.world_size])

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bounds against exact optima: 1,200 random mappings with dead GPUs, spares, two to four tiers, and every kind of traffic."""
+"""Bounds against exact optima: 1,200 random mappings with dead GPUs, spares, two to four tiers, and every kind of traffic, and
+1,000 tight ones, in which groups have to be parted.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict, replace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -11,7 +15,11 @@ import pytest
 from placement.cost.traffic import tier_bytes
 from placement.ir import Cluster, Placement, Strategy, Traffic
 from placement.passes.bound import entropy_bound, lower_bytes, tier_rooms
+from placement.passes.profile import Parts, best_profile, profile
 from placement.solve.entropy import Level
+from placement.verify import bounds
+from placement.verify.case import Case
+from placement.verify.comms import Paper
 from tests import exact
 from tests.property import mapping_cases as cases
 
@@ -47,6 +55,50 @@ def test_no_bound_is_above_the_optimum(seed: int) -> None:
             alone = exact.least(cluster, strategy, traffic, np.eye(len(weight_T))[t])
             assert found.lower[tier.name] <= alone * (1 + 1e-9) + 1e-9
     assert sharp >= EACH // 2  # the campaign would also pass with bounds of nothing
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_no_bound_of_a_tight_cluster_is_above_the_optimum(seed: int) -> None:
+    """Prices on parts at rates found and drawn, of any block; they are what makes the bound in some."""
+    rng, won = np.random.default_rng(5000 + seed), 0
+    for _ in range(EACH):
+        cluster, strategy, traffic = cases.tight_case(rng)
+        weight_T = 10 ** rng.uniform(-1, 1, len(cluster.tiers))
+        found, best = lower_bytes(cluster, strategy, traffic, weight_T), exact.least(cluster, strategy, traffic, weight_T)
+        assert found.joint <= best * (1 + 1e-9) + 1e-9
+        for t, (tier, room_J) in enumerate(zip(cluster.tiers, tier_rooms(cluster), strict=True)):
+            alone = exact.least(cluster, strategy, traffic, np.eye(len(weight_T))[t])
+            assert found.lower[tier.name] <= alone * (1 + 1e-9) + 1e-9
+            won += found.method[tier.name] == "priced parts"
+            plain = best_profile(strategy, traffic, room_J, priced=False)
+            for unit in plain.digits.marks[1:] if plain else ():
+                if unit // 2 <= int(room_J.max()):
+                    like = replace(plain, parts=Parts(unit, float(rng.uniform(0, 1.5))))
+                    assert profile(strategy, traffic, room_J, like).bound <= alone * (1 + 1e-9) + 1e-9
+    assert won >= EACH // 20
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_referee_derives_the_same(seed: int) -> None:
+    """Profiles of tight clusters, with prices at drawn rates, against the referee's own recursion."""
+    rng, priced = np.random.default_rng(6000 + seed), 0
+    for _ in range(EACH):
+        cluster, strategy, drawn = cases.tight_case(rng)
+        traffic = Traffic(tuple(replace(t, kind="ring" if t.axis == "tp" else t.kind) for t in drawn.terms))
+        missing = cast("Any", None)
+        case = Case(Paper({"strategy": asdict(strategy)}), cluster, missing, missing, missing)
+        for room_J in tier_rooms(cluster):
+            plain = best_profile(strategy, traffic, room_J, priced=False)
+            for unit in plain.digits.marks[1:] if plain else ():
+                if unit // 2 <= int(room_J.max()):
+                    ours = profile(strategy, traffic, room_J, replace(plain, parts=Parts(unit, float(rng.uniform(0, 1.5)))))
+                    hint = bounds.hint_of(asdict(ours.witness))
+                    sent = {t.axis: t.bytes_P.tolist() for t in traffic.terms}
+                    again = bounds.held(case, sent, int(room_J.max()), hint)
+                    assert again
+                    assert bounds.alone(again, room_J, strategy.world_size) == pytest.approx(ours.bound, rel=1e-6, abs=1e-6)
+                    priced += ours.paid != plain.paid
+    assert priced
 
 
 @pytest.mark.parametrize("seed", range(3))

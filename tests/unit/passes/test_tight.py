@@ -14,7 +14,9 @@ from placement.cost.ideal import kept_spans
 from placement.cost.spans import spans_of
 from placement.diag import Infeasible
 from placement.ir import AXES, Cluster, Job, Plan, Spares
+from placement.passes.bound import tier_rooms
 from placement.passes.place import place
+from placement.passes.profile import best_profile
 from placement.passes.repair import repair
 from placement.runtime import load_plan, write_plan
 from placement.spec.catalog import efficiency
@@ -23,6 +25,7 @@ from placement.verify import verify
 from tests.clusters import regular, strategy
 from tests.property.test_search import MOE
 from tests.unit.test_place import ring
+from tests.unit.verify.test_referee import with_json
 
 NODES = 4  # of two GPUs in a domain
 TIGHT = {"tp": 1, "ep": 8, "dp": 24, "pp": 1}  # three groups of 8
@@ -36,6 +39,13 @@ def damaged(*more: int) -> Cluster:
 def compiled(**pins: int | str) -> Plan:
     job = Job(seq_len=512, global_batch=24, pins=pins, effort=1)
     return compile_plan(damaged(), lower_short(MOE | {"experts": 8}, "toy"), job, efficiency())
+
+
+def shrunk() -> Plan:
+    """Four domains of six GPUs, three groups of 8 on all of them, and so many tokens that groups weigh more than rings."""
+    job = Job(seq_len=512, global_batch=192, pins=TIGHT, effort=1)
+    cluster = regular(2, NODES, (2, 2), failed_nodes=[0, 5, 9, 14])
+    return compile_plan(cluster, lower_short(MOE | {"experts": 8}, "toy"), job, efficiency())
 
 
 def parted(plan: Plan) -> int:
@@ -55,6 +65,30 @@ def test_a_tight_job_parts_as_few_groups_as_it_can(tmp_path: Path) -> None:
     told = verify(loaded, plan.cluster, plan.model, plan.job, plan.efficiency)
     broken = list(told.diagnostics)
     assert not broken
+
+
+def test_the_bound_counts_tails_and_the_referee_derives_it(tmp_path: Path) -> None:
+    """Six ranks of each group stay together, so that one domain holds the tails of three: more leaves than domains by
+    themselves say. A higher bound, or prices that do not give it, are found out.
+    """
+    plan = shrunk()
+    found, room_J = plan.certificate, tier_rooms(plan.cluster)[0]
+    plain = best_profile(plan.chosen.strategy, plan.chosen.traffic, room_J, priced=False)
+    assert found.method["nvlink"] == "priced parts"
+    assert plain and found.lower_bytes["nvlink"] > 1.2 * plain.bound
+    write_plan(plan, tmp_path / "plan", {})
+    loaded, at = load_plan(tmp_path / "plan"), ("certificate", "tiers", "nvlink")
+    for path, value in (
+        ((), None),
+        (("lower_bytes",), found.lower_bytes["nvlink"] * 1.001),
+        (("witness", "share"), 0.0),
+        (("witness", "unit"), 7),
+        (("witness", "share"), float("nan")),
+    ):
+        claimed = with_json(loaded, *at, *path, value) if path else loaded
+        told = verify(claimed, plan.cluster, plan.model, plan.job, plan.efficiency)
+        said = [d.message for d in told.diagnostics if d.name == "verify/certificate"]
+        assert any("derived" in message for message in said) == bool(path)
 
 
 def test_a_repair_of_a_parted_job_moves_what_was_lost_and_no_more() -> None:

@@ -59,7 +59,7 @@ def failures(honest, path: tuple, value: Any) -> set[str]:
 
 def unchecked(path: tuple) -> bool:
     name = ".".join(map(str, path))
-    return name.startswith((*WORDS, *COUNTS, "digest", "files")) or name.endswith((".method", ".price_at"))
+    return name.startswith((*WORDS, *COUNTS, "digest", "files")) or name.endswith((".method", ".price_at", ".unit", ".share"))
 
 
 def test_the_plan_is_honest(honest) -> None:
