@@ -24,6 +24,8 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "placement show mapped traffic",
         "placement why mapped rank 384",
         "placement report mapped -o mapped.html",
+        "placement repair mapped --failed su1-r1-t02 -o mapped-repaired",
+        "placement diff mapped mapped-repaired",
         "placement export mapped --to slurm -o mapped-slurm",
     ),
     "diff": ("placement diff plan repaired",),

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ import typer
 
 from placement.cli import output
 from placement.cli.exit import Exit
-from placement.cli.options import Format, Out, PlanDir
+from placement.cli.options import Format, Out, PlanOrMap
 
 if TYPE_CHECKING:
     from placement.cli.now import Now
@@ -33,7 +33,7 @@ Parts = Annotated[
 
 
 def repair(
-    plan: PlanDir,
+    plan: PlanOrMap,
     out: Annotated[
         str | None, typer.Option("-o", "--out", metavar="NEWDIR", help="Write the repaired plan here.", show_default=False)
     ] = None,
@@ -66,29 +66,44 @@ def repair(
 ) -> int:
     """Move the ranks of lost parts with as few moves as possible: same strategy, stages and rank numbers."""
     from placement.runtime import succession
+    from placement.runtime.mapfile import is_map
 
     events = _events({"failed": failed, "drained": drained, "degraded": degraded, "restored": restored})
     if not events and topology is None:
         raise typer.BadParameter("say what happened: --failed, --drained, --degraded, --restored or --topology")
-    folder = Path(plan)
+    folder, several = Path(plan), is_map(plan)
+    if several and (shrink or extra_moves is not None):
+        option = "--shrink" if shrink else "--extra-moves"
+        raise typer.BadParameter("a map has several strategies and no simulated step; drop the option", param_hint=option)
     with succession.claimed(folder), _without_gc():
+        from placement.cli import map_repair
         from placement.repair import Terms
         from placement.runtime import load_plan
+        from placement.runtime.mapfile import load_map
 
-        loaded = load_plan(plan)
+        loaded = load_map(plan) if several else load_plan(plan)
         succession.require_current(folder, loaded.digest, expect) if not again else None
         if out is not None:
             succession.require_free(Path(out), folder, loaded.digest)
-        events += _reserved(loaded) if use_reserved else []
-        terms = Terms(extra_moves, restart, pays_within * 3600)
-        record, rows, notes = _repair(loaded, events, topology, shrink, terms, verify, Path(out) if out else None)
+        hosts = (
+            (map_repair.reserved_hosts(loaded) if several else loaded.json["spares"]["reserved_hosts"]) if use_reserved else ""
+        )
+        events += _restored(hosts)
+        target = Path(out) if out else None
+        if several:
+            record, rows, notes = map_repair.repair(loaded, events, topology, verify, target)
+        else:
+            terms = Terms(extra_moves, restart, pays_within * 3600)
+            record, rows, notes = _repair(loaded, events, topology, shrink, terms, verify, target)
     if fmt is Format.JSON:
         from placement.report.moves import COLUMNS
 
         output.result_json({**record, "columns": list(COLUMNS), "moves": rows, "notes": notes})
     else:
-        from placement.report.moves import screen
+        from placement.report import moves
+        from placement.report.maps import moves as map_moves
 
+        screen = map_moves.screen if several else moves.screen
         output.result(screen(record, rows, notes, output.stdout_style()))
     return Exit.OK
 
@@ -109,11 +124,10 @@ def _events(given: Mapping[str, Sequence[str] | None]) -> list[Event]:
     return [Event(state, _text(item)) for state, items in given.items() for item in items or ()]
 
 
-def _reserved(loaded: LoadedPlan) -> list[Event]:
-    """All reserved nodes of the cluster, back in service."""
+def _restored(hosts: str) -> list[Event]:
+    """Nodes back in service."""
     from placement.spec.events import Event
 
-    hosts = loaded.json["spares"]["reserved_hosts"]
     return [Event("restored", hosts)] if hosts else []
 
 
@@ -133,7 +147,7 @@ def _repair(
     from placement.cli.now import cluster_now
     from placement.repair import repair_plan
     from placement.report import moves
-    from placement.runtime import Bundle, assemble
+    from placement.runtime import Bundle, assemble, write_plan
     from placement.runtime.planjob import job_of
     from placement.spec import load_model
     from placement.spec.catalog import efficiency
@@ -158,7 +172,7 @@ def _repair(
     if verify:
         _verify(bundle, repaired)
     notes = [*now.notes, *_remarks(now, topology, repaired)]
-    notes += _written(bundle, loaded, out) if out is not None else []
+    notes += written(bundle, loaded, out, write_plan) if out is not None else []
     return {**record, "digest": bundle.digest}, rows, notes
 
 
@@ -172,15 +186,15 @@ def _standing(loaded: LoadedPlan, now: Now, events: Sequence[Event], topology: s
     return replace(standing, narrower=topology is None and not any(e.state == "restored" for e in events))
 
 
-def _written(bundle: Bundle, loaded: LoadedPlan, out: Path) -> list[str]:
-    """Put the new plan in its place and name it in the old one; what could not be done."""
-    from placement.runtime import succession, write_plan
+def written(bundle: Bundle, loaded: LoadedPlan, out: Path, write: Callable[[Bundle, Path], str]) -> list[str]:
+    """Put the new plan or map in its place and name it in the old one; what could not be done."""
+    from placement.runtime import succession
 
     if out.resolve() == loaded.path.resolve():
         succession.require_unchanged(loaded.path, loaded.digest)
-        write_plan(bundle, out)
+        write(bundle, out)
         return []
-    write_plan(bundle, out)
+    write(bundle, out)
     if succession.mark_superseded(loaded.path, out, bundle.digest):
         return []
     return ["the old directory may not be written to, so it does not say that another plan took its place"]

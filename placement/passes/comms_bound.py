@@ -86,7 +86,7 @@ def bound_comms(cluster: Cluster, comms: Comms) -> CommsBound:
     hints = {k: dict(b.witness) for k, b in towers.items() if b}
     joint = max(joint, sum(lower.values()))
     return CommsBound(
-        {n: lower[n] for n in names}, {n: method[n] for n in names}, joint, by_part, _why(comms, by_part), shared, hints
+        {n: lower[n] for n in names}, {n: method[n] for n in names}, joint, by_part, uncertified(comms, by_part), shared, hints
     )
 
 
@@ -178,7 +178,7 @@ def _inner_graph(comms: Comms) -> Links:
     return links(comms.world_size, [(w.src_E[ok], w.dst_E[ok], w.bytes_E[ok]) for w, ok in kept])
 
 
-def _why(comms: Comms, by_part: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+def uncertified(comms: Comms, by_part: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
     """Parts that no bound speaks of by themselves."""
     out = {}
     kinds = {w.label: w.kind for w in comms.wires}

@@ -73,7 +73,7 @@ def place_comms(cluster: Cluster, comms: Comms, observe: Callable[[str], None] =
     units = units_of(cluster, comms)
     most = MOST_UNITS if all(t.strategy is not None for t in comms.towers) else MOST_BARE
     graph = graph_of(comms, units) if len(units.size_U) <= most else None
-    shop = _Shop(cluster, comms, units, graph)
+    shop = Shop(cluster, comms, units, graph)
     launcher = shop.priced("the launcher's order", launcher_order(cluster, comms.world_size))
     found = [launcher] if shop.allows(launcher.placement) else []
     for how, make in shop.ways():
@@ -104,8 +104,8 @@ def launcher_order(cluster: Cluster, world: int) -> Ints:
     return np.asarray(node_N[rank_R // slots] * slots + rank_R % slots)
 
 
-class _Shop:
-    """Makes and prices placements."""
+class Shop:
+    """Makes and prices placements. Without a graph nothing is partitioned or exchanged."""
 
     def __init__(self, cluster: Cluster, comms: Comms, units: Units, graph: Links | None) -> None:
         self.cluster, self.comms, self.units, self.graph = cluster, comms, units, graph

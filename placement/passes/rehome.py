@@ -28,11 +28,11 @@ def rehome(
     near = _apart(cluster, before, blocks_EG, room_Y)
     cost = _traffic_s(cluster, strategy, traffic, blocks_EG, gpu_R, room_Y)
     first, second = (near, cost) if nearest else (cost, near)
-    choice_E = settle(_scaled(first) + EPSILON * _scaled(second), room_D[room_Y])
+    choice_E = settle(scaled(first) + EPSILON * scaled(second), room_D[room_Y])
     return _seats(cluster, yard, free_S, blocks_EG, before, room_Y[choice_E])
 
 
-def _scaled(cost: Floats) -> Floats:
+def scaled(cost: Floats) -> Floats:
     top = float(np.abs(cost).max())
     return cost / top if top > 0 else cost
 

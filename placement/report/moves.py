@@ -20,6 +20,7 @@ from placement.report.text import change, counted, percent, seconds, table
 if TYPE_CHECKING:
     from placement.ir import Cluster, Placement, Plan
     from placement.ir._array import Ints
+    from placement.passes.fetch import Sources
     from placement.repair import Repaired
 
 FORMAT_VERSION = "1.0"
@@ -36,13 +37,19 @@ def moves(repaired: Repaired, before: Placement) -> list[list[Any]]:
     `why`: lost (its GPU failed), drained, or along (its cell left the NVLink domain). Sources are ranks, or `itself` (its old
     GPU can still be read), or `checkpoint`.
     """
-    cluster, moved_W = repaired.plan.cluster, repaired.repair.moved_R
-    old_W, new_W = before.gpu_R[moved_W], repaired.plan.chosen.placement.gpu_R[moved_W]
-    lost_R = np.isin(moved_W, repaired.repair.lost_R)
-    why_W = np.where(lost_R, np.where(readable(cluster)[old_W], "drained", "lost"), "along")
+    fix = repaired.repair
+    return rows_of(repaired.plan.cluster, fix.moved_R, fix.lost_R, before, repaired.plan.chosen.placement, repaired.sources)
+
+
+def rows_of(
+    cluster: Cluster, moved_W: Ints, lost_R: Ints, before: Placement, after: Placement, sources: Sources
+) -> list[list[Any]]:
+    """A row of COLUMNS for each moved rank of a plan or a map."""
+    old_W, new_W = before.gpu_R[moved_W], after.gpu_R[moved_W]
+    why_W = np.where(np.isin(moved_W, lost_R), np.where(readable(cluster)[old_W], "drained", "lost"), "along")
     return [list(row) for row in zip(
         moved_W.tolist(), *_places(cluster, old_W), *_places(cluster, new_W), why_W.tolist(),
-        *(_worded(column) for column in (repaired.sources.dense_W, repaired.sources.expert_W, repaired.sources.optimizer_W)),
+        *(_worded(column) for column in (sources.dense_W, sources.expert_W, sources.optimizer_W)),
         strict=True,
     )]  # fmt: skip
 
@@ -118,6 +125,13 @@ def files(record: Mapping[str, Any], rows: Sequence[Sequence[Any]], digest: str)
 
 def screen(record: Mapping[str, Any], rows: Sequence[Sequence[Any]], notes: Sequence[str] = (), style: Style = PLAIN) -> str:
     """What a repair did, for people."""
+    return frame(record, list(_lines(record)), rows, notes, style)
+
+
+def frame(
+    record: Mapping[str, Any], lines: Sequence[Sequence[str]], rows: Sequence[Sequence[Any]], notes: Sequence[str], style: Style
+) -> str:
+    """How many ranks moved, what that means, the first runs of them, and notes."""
     moved, least = record["moved"], record["least_moves"]
     how = "the fewest possible" if record["proven_least"] else f"{least:,} have to"
     head = (
@@ -125,18 +139,16 @@ def screen(record: Mapping[str, Any], rows: Sequence[Sequence[Any]], notes: Sequ
         if moved
         else "Nothing to repair: no rank has to move"
     )
-    return "\n".join([head, *table(list(_lines(record))), *_runs(rows), *(f"note: {n}" for n in notes)])
+    return "\n".join([head, *table(lines), *_runs(rows), *(f"note: {n}" for n in notes)])
 
 
 def _lines(record: Mapping[str, Any]) -> Iterator[list[str]]:
     before_s, after_s = record["step_time_s"]
-    within = {k: n for k, n in record["moved_within"].items() if n}
     if record["lost_ranks"]:
-        yield ["lost", f"{record['lost_ranks']:,} ranks had a GPU that may not be used any more"]
+        yield lost_line(record)
     if record["cells_moved"]:
         yield ["cells", f"{record['cells_moved']:,} of {record['cell_ranks']} ranks left their NVLink domain"]
-    if within:
-        yield ["where to", ", ".join(f"{n:,} within the same {k} group" for k, n in within.items())]
+    yield from where_lines(record)
     if "replicas" in record:
         (old, new), (full, less) = record["replicas"], record["global_batch"]
         yield ["replicas", f"{old:,} -> {new:,}; the global batch goes from {full:,} to {less:,} sequences"]
@@ -149,6 +161,15 @@ def _lines(record: Mapping[str, Any]) -> Iterator[list[str]]:
     yield ["traffic", f"{percent(record['traffic_gap'])} above the lower bound of any placement"]
     room = f"room for {counted(record['spare_cells'], 'cell')} of {record['cell_ranks']} ranks"
     yield ["spares", f"{record['spare_gpus']:,} GPUs left, {room}"]
+
+
+def lost_line(record: Mapping[str, Any]) -> list[str]:
+    return ["lost", f"{record['lost_ranks']:,} ranks had a GPU that may not be used any more"]
+
+
+def where_lines(record: Mapping[str, Any]) -> list[list[str]]:
+    within = {k: n for k, n in record["moved_within"].items() if n}
+    return [["where to", ", ".join(f"{n:,} within the same {k} group" for k, n in within.items())]] if within else []
 
 
 def _runs(rows: Sequence[Sequence[Any]]) -> list[str]:

@@ -15,8 +15,8 @@ import numpy as np
 
 from placement._version import __version__
 from placement.diag import Diagnostic, Label, PlanError, Span
-from placement.ir import Strategy, Term, Traffic
-from placement.ir.comms import CommsPlan, Tower
+from placement.ir import Cluster, Strategy, Term, Traffic
+from placement.ir.comms import Comms, CommsPlan, Tower
 from placement.runtime import tables
 from placement.runtime.atomic import replace_directory
 from placement.runtime.comms_tables import comms_tables
@@ -28,7 +28,7 @@ from placement.runtime.rows import csv_lines, digits, host_columns
 
 FORMAT_VERSION = "1.0"
 MARK = "map.json"
-FILES = (MARK, "plan.bin", "ranks.csv", "inputs")
+FILES = (MARK, "plan.bin", "ranks.csv", "inputs", "moves.json", "moves.csv", "superseded.json")
 COORDINATES = ("tp", "cp", "dp", "pp", "etp", "ep", "edp")
 
 
@@ -161,3 +161,30 @@ def stated_towers(loaded: LoadedPlan) -> dict[str, tuple[Strategy, Traffic]]:
     except (KeyError, TypeError, ValueError, AssertionError) as error:
         raise _refuse("damaged", f"a tower of {MARK} cannot be read: {error}", loaded.path) from None
     return found
+
+
+def standing_map(loaded: LoadedPlan, cluster: Cluster, comms: Comms) -> CommsPlan:
+    """A map directory as the value that it was written from. Of the launcher's order it has the bytes of all parts together.
+
+    Raises PlanError where map.json has not all that this version writes.
+    """
+    tree = loaded.json
+    try:
+        tiers, parts, towers = tree["tiers"], tree["parts"], tree["towers"]
+        return CommsPlan(
+            cluster, comms, loaded.placement, tree["how"], tuple((t["how"], t["score_s"]) for t in tree["tried"]),
+            {t["name"]: int(t["cell"]) for t in towers}, {label: part["bytes"] for label, part in parts.items()},
+            tree["busiest_s"], {"all parts": {name: t["launcher_bytes"] for name, t in tiers.items()}},
+            tree["launcher"]["busiest_s"], tree["launcher"]["keeps_cells"],
+            {name: t["lower_bytes"] for name, t in tiers.items()}, {name: t["method"] for name, t in tiers.items()},
+            tree["joint_lower_bytes"], {**tree["tower_lower_bytes"], **_wire_bounds(comms, parts)}, tree["no_certificate"],
+            tree["hints"],
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError) as error:
+        raise _refuse(
+            "damaged", f"{MARK} is of another version, or damaged: it cannot be read at {error}", loaded.path
+        ) from None
+
+
+def _wire_bounds(comms: Comms, parts: Mapping[str, Any]) -> dict[str, Any]:
+    return {w.label: parts[w.label]["lower_bytes"] for w in comms.wires}

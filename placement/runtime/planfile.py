@@ -101,7 +101,7 @@ def load_plan(path: Path | str) -> LoadedPlan:
     """Read a plan directory. Raises PlanError if it is missing, damaged, or its parts do not belong together."""
     path = Path(path)
     if (path / "map.json").is_file() and not (path / "plan.json").is_file():
-        readers = "show, why, diff, report, verify and export read maps too"
+        readers = "show, why, diff, report, repair, verify and export read maps too"
         raise _refuse("towers", "this is a map of several towers, and the command reads plans of one strategy", path, readers)
     tree = _read_json(path / "plan.json")
     plan_bin = open_binary(path / "plan.bin")

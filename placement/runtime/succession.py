@@ -13,6 +13,7 @@ from pathlib import Path
 from placement.diag import Diagnostic, Label, PlanError, Span
 
 MARK = "superseded.json"
+STATED = ("plan.json", "map.json")
 
 
 @contextlib.contextmanager
@@ -70,7 +71,7 @@ def latest(directory: Path) -> Path:
             after = (directory / json.loads((directory / MARK).read_text(encoding="utf-8"))["directory"]).resolve()
         except (OSError, ValueError, KeyError, TypeError):
             return directory
-        if after in seen or not (after / "plan.json").exists():
+        if after in seen or _stated(after) is None:
             return directory
         seen.add(after)
         directory = after
@@ -78,8 +79,9 @@ def latest(directory: Path) -> Path:
 
 def require_unchanged(directory: Path, digest: str) -> None:
     """Refuse if another plan has come into the directory since it was read. Raises PlanError."""
+    stated = _stated(directory)
     try:
-        there = json.loads((directory / "plan.json").read_bytes())["digest"]
+        there = "" if stated is None else json.loads(stated.read_bytes())["digest"]
     except (OSError, ValueError, KeyError):
         there = ""
     if there != digest:
@@ -89,7 +91,7 @@ def require_unchanged(directory: Path, digest: str) -> None:
 
 def require_free(out: Path, directory: Path, digest: str) -> None:
     """A repair writes to a new directory, over the plan that it repairs, or over itself; never over another plan."""
-    if out.resolve() == directory.resolve() or not (out / "plan.json").exists():
+    if out.resolve() == directory.resolve() or _stated(out) is None:
         return
     try:
         parent = json.loads((out / "moves.json").read_bytes())["repairs"]
@@ -97,6 +99,11 @@ def require_free(out: Path, directory: Path, digest: str) -> None:
         parent = ""
     if parent != digest:
         raise _refuse("other-plan", "the output directory holds another plan", out, "name a new directory with `-o`")
+
+
+def _stated(directory: Path) -> Path | None:
+    """plan.json of a plan, map.json of a map; None where there is neither."""
+    return next((directory / name for name in STATED if (directory / name).exists()), None)
 
 
 def mark_superseded(directory: Path, out: Path, digest: str) -> bool:

@@ -24,6 +24,7 @@ WRITES = {  # what later commands read, in this order
     "plan": "plan llama3-70b gb200-su --pin tp=4 --pin dp=128 --effort 0 -o plan",
     "repair": "repair plan --failed su1-r1-t02 -o repaired",
     "map": "map pairs.yaml tiny -o mapped",
+    "repair-map": "repair mapped --degraded n0-1:rail0 -o mapped-repaired",
     "fleet-plan": "fleet plan fleet.yaml --effort 0 -o fleet",
 }
 SIDES = ("ranks", "stages", "traffic", "memory", "groups", "tree")
@@ -52,6 +53,7 @@ READS = (
     ("why-link-map", "why mapped link leaf 0"),
     ("diagnostics", "show mapped memory"),
     ("diff-map", "diff mapped mapped"),
+    ("diff-map", "diff mapped mapped-repaired"),
     ("report", "report mapped -o mapped.html"),
     ("diagnostics", "diff mapped plan"),
     ("diff", "diff plan repaired"),

@@ -78,4 +78,16 @@ MAPS: Mapping[str, tuple[str, Shape]] = {
             "busiest_s": ["float"], "gap": ["float?"], "traffic_bytes": {"*": ["float"]},
         },
     ),
+    "repair-map": (
+        "`repair MAP`: what moved and what leaves each tier. Pairs are before, after.",
+        {
+            "repairs": "str: digest of the map that was repaired", "digest": "str", "events": {"*": "str"}, "moved": "int",
+            "lost_ranks": "int", "least_moves": "int: of any repair", "proven_least": "bool",
+            "blocks_moved": "int: blocks of ranks that left their NVLink domain",
+            "moved_within": {"*": "int: ranks that stayed within a group of this tier"}, "busiest_s": ["float"],
+            "traffic_bytes": {"*": ["float"]}, "gap": "float?: above the lower bound of any placement", "spare_gpus": "int",
+            "spare_blocks": {"*": "int: blocks of a tower that would find room in an NVLink domain"},
+            "columns": ["str: of each move"], "moves": [["any"]], "notes": ["str"],
+        },
+    ),
 }  # fmt: skip
