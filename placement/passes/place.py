@@ -119,9 +119,9 @@ def _best_cells(cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: S
     others = swept(strategy, sites if tight is None else tight.sites)
     if tight is not None:
         unit_C = _searched(cluster, strategy, traffic, tight.sites, aim, others, [], math.inf)
-        others = [seated(tight, strategy, traffic, unit_C)]
+        others = seated(tight, strategy, traffic, unit_C)
         if sites.parted:  # no other layout parts so few groups
-            return others[0]
+            return min(others, key=lambda c: (sites.num_parted(c), score_cells(cluster, strategy, traffic, sites, c, aim)))
         return _searched(cluster, strategy, traffic, sites, aim, fixed, others, limit, cut=True)
     return _searched(cluster, strategy, traffic, sites, aim, fixed, others, limit)
 

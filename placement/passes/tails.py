@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,12 +15,15 @@ from placement.passes.fill import deal
 
 @dataclass(frozen=True)
 class Piece:
-    """Cells start to start + length of a unit, whose seat is in domain `home`."""
+    """Cells start to start + length of a unit, whose seat is in domain `home`. `beside`: the group of domains that it should go
+    to if it leaves that of its home, as what it exchanges most with is there; -1 for none.
+    """
 
     unit: int
     start: int
     length: int
     home: int
+    beside: int = -1
 
 
 Laid = tuple[Piece, int]  # a piece and its domain
@@ -55,23 +58,30 @@ def _tier(
         left: Piece | None = piece
         near = np.flatnonzero(inner_J == outer_D[piece.home])
         while left is not None:
-            group = _best_fit(room_J[near], left.length)
+            group = _wanted(near, room_J, left)
             if group is None or (first and room_J[near[group]] < left.length and 2 * left.length <= ladder[-1]):
                 rest.append(left)
                 break
             j = int(near[group])
             part = min(left.length, int(room_J[j]))
             room_J[j] -= part
-            yield from _group(Piece(left.unit, left.start, part, left.home), kids_J[j], free_D, ladder)
-            left = Piece(left.unit, left.start + part, left.length - part, left.home) if part < left.length else None
+            yield from _group(replace(left, length=part), kids_J[j], free_D, ladder)
+            left = replace(left, start=left.start + part, length=left.length - part) if part < left.length else None
 
 
 def _own_first(piece: Piece) -> tuple[bool, int, int]:
     return piece.start == 0, -piece.length, piece.unit
 
 
-def _neighbours(piece: Piece) -> tuple[int, int]:
-    return piece.unit, piece.start
+def _neighbours(piece: Piece) -> tuple[bool, int, int]:
+    return piece.beside < 0, piece.unit, piece.start
+
+
+def _wanted(near: Ints, room_J: Ints, piece: Piece) -> int | None:
+    """Of the groups near by, the one that the piece should be in, if it has room for all of it, or the best fit."""
+    if piece.beside in near and room_J[piece.beside] >= piece.length:
+        return int(np.flatnonzero(near == piece.beside)[0])
+    return _best_fit(room_J[near], piece.length)
 
 
 def _best_fit(room_K: Ints, length: int) -> int | None:

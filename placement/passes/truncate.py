@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from placement.ir import Cluster, Strategy, Traffic
-from placement.ir._array import Ints
+from placement.ir._array import Floats, Ints
 from placement.passes.inside import Inside, inside_of
-from placement.passes.refine import cell_edges
+from placement.passes.refine import Edges, cell_edges
+from placement.passes.rows import in_rows
 from placement.passes.sites import Sites
 from placement.passes.tails import Piece, lay
 from placement.solve.patterns import Kind, Pattern, choose
@@ -154,15 +155,24 @@ def _pieces(free: Sequence[int], main: int, unit: int) -> tuple[int, ...]:
     return (*(f for f in found if f), unit - main)
 
 
-def seated(found: Seats, strategy: Strategy, traffic: Traffic, domain_U: Ints) -> Ints:
-    """Domain of every cell, from the domain whose seat each unit has. (C,)"""
+def seated(found: Seats, strategy: Strategy, traffic: Traffic, domain_U: Ints) -> list[Ints]:
+    """Domain of every cell, from the domain whose seat each unit has: as they are, and dealt again in rows. (C,) each"""
+    (leaf_D, pod_D), stage_units = _levels(found), strategy.stage_ranks // found.sites.cell
+    rows_U = in_rows(domain_U, leaf_D, pod_D, _free(found, leaf_D[domain_U]), stage_units)
+    return [_seated(found, strategy, traffic, seat_U) for seat_U in (domain_U, rows_U)]
+
+
+def _seated(found: Seats, strategy: Strategy, traffic: Traffic, domain_U: Ints) -> Ints:
+    """Domain of every cell, units in these seats. (C,)"""
     unit, parent_TD = found.inside.cells, found.sites.parent_TD
-    domain_U, held_U = _ends_last(found, strategy, traffic, domain_U)
+    domain_U, held_U, beside_U = _ends_last(found, strategy, traffic, domain_U)
     free_D = found.cells_D - np.bincount(domain_U, weights=held_U, minlength=len(found.cells_D)).astype(np.int64)
     short = np.flatnonzero(held_U < unit)
     pieces = [
-        Piece(u, held, unit - held, home)
-        for u, held, home in zip(*(x[short].tolist() for x in (np.arange(len(domain_U)), held_U, domain_U)), strict=True)
+        Piece(u, held, unit - held, home, beside)
+        for u, held, home, beside in zip(
+            *(x[short].tolist() for x in (np.arange(len(domain_U)), held_U, domain_U, beside_U)), strict=True
+        )
     ]
     domain_C = np.repeat(domain_U, unit).astype(np.int32)
     for piece, domain in lay(pieces, free_D, parent_TD, found.inside.ladder):
@@ -186,26 +196,80 @@ def _places(group_U: Ints) -> Ints:
     return place_U
 
 
-def _ends_last(found: Seats, strategy: Strategy, traffic: Traffic, domain_U: Ints) -> tuple[Ints, Ints]:
+def _ends_last(found: Seats, strategy: Strategy, traffic: Traffic, domain_U: Ints) -> tuple[Ints, Ints, Ints]:
     """Units of a group change seats, so that those with least in common with the group are the ones that are spread.
 
-    Domain of each unit, and the cells that it keeps there. Tails of units that are spread leave the
-    group, and what they have in common with units that stay is lost with them.
+    Domain of each unit, the cells that it keeps there, and the group where its tail should go. Tails of units that are spread
+    leave the group, and what they have in common with units that stay is lost with them.
     """
-    leaf_D = found.sites.parent_TD[min(1, len(found.sites.parent_TD) - 1)]
-    leaf_U = leaf_D[domain_U]
+    leaf_U = _levels(found)[0][domain_U]
+    edges = cell_edges(strategy, traffic, found.sites.cell) or []
     common_U = np.zeros(len(domain_U))
-    for a, b, weight in cell_edges(strategy, traffic, found.sites.cell) or []:
+    for a, b, weight in edges:
         near = (leaf_U[a] == leaf_U[b]) & (a != b)
         common_U += np.bincount(a[near], weights=weight[near], minlength=len(common_U))
         common_U += np.bincount(b[near], weights=weight[near], minlength=len(common_U))
+    beside_U = _hosts(found, leaf_U, common_U, edges)
     held_U = _held(found, domain_U)
     seats_order = np.lexsort((np.arange(len(held_U)), -held_U, leaf_U))
     # Every other group gives its first unit instead of its last: tails of neighbours lie side by side, in one group.
-    first_J = np.full(int(leaf_D.max()) + 1, len(leaf_U))
+    first_J = np.full(int(leaf_U.max()) + 1, len(leaf_U))
     np.minimum.at(first_J, leaf_U, np.arange(len(leaf_U)))
     odd_U = (np.argsort(np.argsort(first_J, kind="stable"), kind="stable") % 2 == 1)[leaf_U]
-    units_order = np.lexsort((np.where(odd_U, -1, 1) * np.arange(len(held_U)), -np.round(common_U, 6), leaf_U))
+    last_U = np.where(odd_U, -1, 1) * np.arange(len(held_U))
+    units_order = np.lexsort((last_U, -np.round(common_U, 6), beside_U >= 0, leaf_U))
     moved_U, kept_U = np.empty_like(domain_U), np.empty_like(held_U)
     moved_U[units_order], kept_U[units_order] = domain_U[seats_order], held_U[seats_order]
-    return moved_U, kept_U
+    return moved_U, kept_U, beside_U
+
+
+def _levels(found: Seats) -> tuple[Ints, Ints]:
+    """Group of each domain on the next tier, and on the one after that. (D,), (D,)"""
+    parent_TD = found.sites.parent_TD
+    return parent_TD[min(1, len(parent_TD) - 1)], parent_TD[min(2, len(parent_TD) - 1)]
+
+
+def _free(found: Seats, leaf_U: Ints) -> Ints:
+    """Places that groups have left when they hold all cells of their units; negative where they cannot. (J,)"""
+    leaf_D, _ = _levels(found)
+    num = int(leaf_D.max()) + 1
+    room_J = np.bincount(leaf_D, weights=found.cells_D, minlength=num).astype(np.int64)
+    return np.asarray(room_J - found.inside.cells * np.bincount(leaf_U, minlength=num))
+
+
+def _hosts(found: Seats, leaf_U: Ints, common_U: Floats, edges: Sequence[Edges]) -> Ints:
+    """One unit of each group that cannot hold all of its own, and another group of the region that can hold the rest and has
+    what the unit exchanges with: heaviest first, then along the units, so that of a row of groups most find a neighbour. (U,)
+
+    Half of what the heaviest have is too little: tails of neighbours may lie side by side instead.
+    """
+    free_J = _free(found, leaf_U)
+    unit_Y, host_Y, gain_Y = _neighbours(found, leaf_U, free_J, edges)
+    least_J = np.full(len(free_J), np.inf)
+    np.minimum.at(least_J, leaf_U, common_U)
+    gain_Y = np.round(gain_Y - (common_U - least_J[leaf_U])[unit_Y], 6)
+    order = np.lexsort((host_Y, unit_Y, -gain_Y))
+    beside_U, done_J = np.full(len(leaf_U), -1), np.zeros(len(free_J), bool)
+    for y in order[gain_Y[order] > gain_Y.max(initial=0.0) / 2].tolist():
+        home, host = leaf_U[unit_Y[y]], host_Y[y]
+        if not done_J[home] and free_J[host] >= -free_J[home]:
+            free_J[host] += free_J[home]
+            beside_U[unit_Y[y]], done_J[home] = host, True
+    return beside_U
+
+
+def _neighbours(found: Seats, leaf_U: Ints, free_J: Ints, edges: Sequence[Edges]) -> tuple[Ints, Ints, Floats]:
+    """Units of groups without room for all of theirs, groups of the same region with places left, bytes between them."""
+    leaf_D, pod_D = _levels(found)
+    num = len(free_J)
+    pod_J = np.zeros(num, np.int64)
+    pod_J[leaf_D] = pod_D
+    pair_Y, gain_Y = np.zeros(0, np.int64), np.zeros(0)
+    for a, b, weight in edges:
+        unit_X, host_X = np.concatenate([a, b]), leaf_U[np.concatenate([b, a])]
+        home_X = leaf_U[unit_X]
+        fits = (free_J[home_X] < 0) & (free_J[host_X] > 0) & (pod_J[home_X] == pod_J[host_X])
+        pair_Y = np.concatenate([pair_Y, unit_X[fits] * num + host_X[fits]])
+        gain_Y = np.concatenate([gain_Y, np.tile(weight, 2)[fits]])
+    pair_Y, which = np.unique(pair_Y, return_inverse=True)
+    return pair_Y // num, pair_Y % num, np.asarray(np.bincount(which, weights=gain_Y, minlength=len(pair_Y)), float)

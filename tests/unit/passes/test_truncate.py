@@ -130,6 +130,15 @@ def test_tails_go_near_and_whole() -> None:
     assert {p.unit: d for p, d in laid.items()} == {2: 1, 0: 2, 1: 3}
 
 
+def test_tails_go_beside_their_neighbours_where_those_have_room() -> None:
+    """Three leafs of one rack: the tail of 2 fits the second best, but belongs in the third; one of 4 has no room there."""
+    parents = np.array([[0, 1, 2], [0, 1, 2], [0, 0, 0]])
+    free_D = np.array([0, 2, 3])
+    assert [d for _, d in lay([Piece(0, 6, 2, 0)], free_D, parents, (1, 8))] == [1]
+    assert [d for _, d in lay([Piece(0, 6, 2, 0, 2)], free_D, parents, (1, 8))] == [2]
+    assert [(p.length, d) for p, d in lay([Piece(0, 4, 4, 0, 1)], free_D, parents, (1, 8))] == [(3, 2), (1, 1)]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_every_cell_is_laid_once_and_no_rack_overflows(seed: int) -> None:
     """Random pieces and places, exactly as many or more: nothing lost, nothing twice."""
