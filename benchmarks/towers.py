@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Maps of several towers and of graphs without structure: CPU seconds, memory, gap. `python -m benchmarks.towers`."""
+"""Maps of several towers and of graphs without structure: CPU seconds, memory, gap. `python -m benchmarks.towers`.
+
+Repair: a host of rank 0 fails; the new places, loads and sources, without files.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-HEAD = f"{'case':24} {'ranks':>8} {'placed':>8} {'bound':>7} {'referee':>8} {'peak MB':>8} {'gap':>7} {'bytes / launcher':>17}"
+from placement.ir import Cluster, State
+
+HEAD = (
+    f"{'case':24} {'ranks':>8} {'placed':>8} {'bound':>7} {'referee':>8} {'repair':>7} "
+    f"{'peak MB':>8} {'gap':>7} {'bytes / launcher':>17}"
+)
 CASES = {
     "vision-language-576": "gb200-su", "vision-language-220k": "gb300-220k", "8 left of 72": "gb300-220k",
     "torus of 216,000": "gb300-220k",
@@ -41,13 +50,13 @@ def main() -> None:
 def row(case: str, m: dict[str, float]) -> str:
     """CPU seconds of each step, user and system."""
     gap = f"{m['gap'] * 100:.1f} %" if m["gap"] >= 0 else "-"
-    times = f"{m['place_s']:6.1f} s {m['bound_s']:5.1f} s {m['verify_s']:6.1f} s"
+    times = f"{m['place_s']:6.1f} s {m['bound_s']:5.1f} s {m['verify_s']:6.1f} s {m['repair_s']:5.1f} s"
     return f"{case:24} {m['ranks']:8,.0f} {times} {m['peak_MB']:8.0f} {gap:>7} {m['share']:17.2f}"
 
 
 def measured(case: str) -> dict[str, float]:
     """One case in this process."""
-    from placement.comms import compile_comms, search_tower
+    from placement.comms import compile_comms, repair_comms, search_tower
     from placement.passes.comms_bound import bound_comms
     from placement.runtime.mapfile import assemble_map, load_map, write_map
     from placement.spec import load_cluster
@@ -72,11 +81,22 @@ def measured(case: str) -> dict[str, float]:
         checked = verify_map(load_map(Path(scratch) / "map"), cluster, comms)
         verify_s += time.process_time()
         assert checked.ok, checked.diagnostics
+    repair_s = -time.process_time()
+    repair_comms(without_host(cluster, int(plan.placement.gpu_R[0]) // cluster.gpus_per_node), plan, narrower=True)
+    repair_s += time.process_time()
     moved, launcher = (sum(plan.tier_bytes(p).values()) for p in (plan.parts, plan.launcher_parts))
     return {
-        "ranks": comms.world_size, "place_s": place_s, "bound_s": bound_s, "verify_s": verify_s, "peak_MB": peak,
+        "ranks": comms.world_size, "place_s": place_s, "bound_s": bound_s, "verify_s": verify_s, "repair_s": repair_s,
+        "peak_MB": peak,
         "gap": -1.0 if plan.gap is None else plan.gap, "share": moved / launcher,
     }  # fmt: skip
+
+
+def without_host(cluster: Cluster, node: int) -> Cluster:
+    """A cluster that lost a host."""
+    state_N, ok_NG = cluster.state_N.copy(), cluster.gpu_ok_NG.copy()
+    state_N[node], ok_NG[node] = State.FAILED, False
+    return replace(cluster, state_N=state_N, gpu_ok_NG=ok_NG)
 
 
 def _file(case: str, folder: Path) -> str:

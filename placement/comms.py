@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,10 +38,14 @@ def compile_comms(cluster: Cluster, comms: Comms, observe: Observe = silent) -> 
     from placement.passes.comms_bound import bound_comms
     from placement.passes.comms_place import place_comms
 
-    found = place_comms(cluster, comms, lambda how: observe("placement", 0, 0, how))
-    observe("certificate", 0, 1, "lower bounds for any placement")
+    @cache
+    def bound() -> CommsBound:
+        observe("certificate", 0, 1, "lower bounds for any placement")
+        return bound_comms(cluster, comms)
+
+    found = place_comms(cluster, comms, lambda how: observe("placement", 0, 0, how), lambda: bound().joint)
     cells = dict(zip((t.name for t in comms.towers), found.units.cell_K, strict=True))
-    return _plan(cluster, comms, found.best, found.launcher, found.kept, found.tried, cells, bound_comms(cluster, comms))
+    return _plan(cluster, comms, found.best, found.launcher, found.kept, found.tried, cells, bound())
 
 
 def _plan(

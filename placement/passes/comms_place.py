@@ -35,6 +35,7 @@ MOST_UNITS = 16_384  # up to which the graph is partitioned where towers can be 
 MOST_BARE = 65_536  # and where they cannot
 LARGEST = 10_000_000  # units x groups of an exchange, as in `passes.refine`
 STEPS = 2_000  # exchanges of one tier
+CUT, ENOUGH = "partition of the graph", 0.01  # above the least of all tiers by so little, the graph is not cut
 JOB = Job(seq_len=1, global_batch=1)
 
 
@@ -65,9 +66,12 @@ class Mapped:
     kept: bool
 
 
-def place_comms(cluster: Cluster, comms: Comms, observe: Callable[[str], None] = lambda how: None) -> Mapped:
+def place_comms(
+    cluster: Cluster, comms: Comms, observe: Callable[[str], None] = lambda how: None, least: Callable[[], float] = lambda: 0.0
+) -> Mapped:
     """The best placement of all towers by `Loads.score`; never worse than the launcher's order where that keeps cells whole.
 
+    `least`: a lower bound for the bytes of all tiers, asked once there is a placement; or 0.
     Raises Infeasible when the ranks do not fit.
     """
     units = units_of(cluster, comms)
@@ -77,6 +81,8 @@ def place_comms(cluster: Cluster, comms: Comms, observe: Callable[[str], None] =
     launcher = shop.priced("the launcher's order", launcher_order(cluster, comms.world_size))
     found = [launcher] if shop.allows(launcher.placement) else []
     for how, make in shop.ways():
+        if how == CUT and _near(found, least):
+            continue
         observe(how)
         gpu_R = make()
         if gpu_R is not None and shop.reaches(Placement(gpu_R)):
@@ -91,6 +97,12 @@ def place_comms(cluster: Cluster, comms: Comms, observe: Callable[[str], None] =
     best = min(found, key=lambda f: f.score)
     tried = tuple((f.how, f.loads.score[0]) for f in found)
     return Mapped(best, launcher, tried, units, shop.allows(launcher.placement))
+
+
+def _near(found: list[Found], least: Callable[[], float]) -> bool:
+    """The best placement so far sends so little more than any has to that no partition of the graph is looked for."""
+    best = min(found, key=lambda f: f.score, default=None)
+    return best is not None and float(best.loads.bytes_T.sum()) <= (1.0 + ENOUGH) * least()
 
 
 def launcher_order(cluster: Cluster, world: int) -> Ints:
@@ -153,7 +165,7 @@ class Shop:
         if all(t.strategy is not None for t in self.comms.towers):
             yield from self._by_tower()
         if self.graph is not None:
-            yield "partition of the graph", self.partitioned
+            yield CUT, self.partitioned
 
     def _by_tower(self) -> Iterator[tuple[str, Callable[[], Ints | None]]]:
         """Towers placed one by one on domains of their own."""
@@ -351,6 +363,8 @@ class _Cutter:
     def run(self) -> Ints | None:
         domain_U = np.full(len(self.size_U), -1)
         domains = np.flatnonzero(self.room_DK[:, -1] > 0)
+        if not len(domains):  # cells fit, but not as many as fill whole nodes
+            return None
         work: list[tuple[Ints, Ints]] = [(domains, np.arange(len(self.size_U)))]
         while work:
             domain_D, unit_V = work.pop()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from placement.report.style import PLAIN, Style
-from placement.report.text import percent, seconds, si, table
+from placement.report.text import counted, percent, seconds, si, table
 
 DEGREES = ("tp", "cp", "ep", "etp", "dp", "pp")
 
@@ -42,7 +42,7 @@ def _times(tree: Mapping[str, Any]) -> list[str]:
     lines = [
         f"  busiest uplinks  {seconds(tree['busiest_s'])} a step, phases one after another",
         f"  launcher's order {seconds(launcher['busiest_s'])}{broken}",
-        f"  found as         {tree['how']}; {len(tree['tried'])} placements compared",
+        f"  found as         {tree['how']}; {counted(len(tree['tried']), 'placement')} compared",
     ]
     return [*lines, f"  bound            {bound_text(tree)}"]
 

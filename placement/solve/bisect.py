@@ -10,7 +10,7 @@ sizes, so that the units still fit the bins of a side afterwards. Work is counte
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -36,6 +36,12 @@ class Task:
     need_VK: Ints
     left_K: Ints
     right_K: Ints
+
+    @cached_property
+    def kinds(self) -> tuple[Ints, Ints]:
+        """Needs that differ, and which of them each vertex has."""
+        found, which = np.unique(self.need_VK, axis=0, return_inverse=True)
+        return np.asarray(found, np.int64), np.asarray(which, np.int64).reshape(-1)
 
 
 def bisect(task: Task) -> Ints | None:
@@ -81,9 +87,7 @@ def _repaired(task: Task, side_V: Ints) -> Ints | None:
         if over is None:
             return side_V
         s, k = over
-        row_X, col_X = np.repeat(np.arange(len(side_V)), np.diff(task.graph.first_U)), task.graph.unit_V
-        signed_X = np.where(side_V[row_X] != side_V[col_X], task.graph.weight_V, -task.graph.weight_V)
-        gain_V = np.bincount(row_X, weights=signed_X, minlength=len(side_V))
+        gain_V = _gains(task.graph, side_V)[0]
         movable = np.flatnonzero((side_V == s) & (task.need_VK[:, k] > 0) & (task.need_VK <= left[1 - s]).all(axis=1))
         movable = movable[np.argsort(-gain_V[movable] / task.need_VK[movable, -1], kind="stable")]
         moved_VK = np.cumsum(task.need_VK[movable], axis=0)
@@ -99,8 +103,13 @@ def _repaired(task: Task, side_V: Ints) -> Ints | None:
 
 def cut(graph: Links, side_V: Ints) -> float:
     """Weight between the sides."""
-    row_X = np.repeat(np.arange(len(side_V)), np.diff(graph.first_U))
-    return float(graph.weight_V[side_V[row_X] != side_V[graph.unit_V]].sum() / 2)
+    return float(graph.weight_V[side_V[graph.row_X] != side_V[graph.unit_V]].sum() / 2)
+
+
+def _gains(graph: Links, side_V: Ints) -> tuple[Floats, float]:
+    """Weight that leaves the cut if a vertex changes sides, and that of all edges."""
+    signed_X = np.where(side_V[graph.row_X] != side_V[graph.unit_V], graph.weight_V, -graph.weight_V)
+    return np.bincount(graph.row_X, weights=signed_X, minlength=len(side_V)).astype(float), float(np.abs(signed_X).sum())
 
 
 @cache
@@ -115,7 +124,7 @@ def _best_of_all(task: Task) -> Ints | None:
     fits_S = (right_SK <= task.right_K).all(axis=1) & (task.need_VK.sum(axis=0) - right_SK <= task.left_K).all(axis=1)
     if not fits_S.any():
         return None
-    row_X = np.repeat(np.arange(len(task.need_VK)), np.diff(task.graph.first_U))
+    row_X = task.graph.row_X
     cut_S = (side_SV[:, row_X] != side_SV[:, task.graph.unit_V]) @ task.graph.weight_V
     return np.asarray(side_SV[int(np.where(fits_S, cut_S, np.inf).argmin())])
 
@@ -143,7 +152,7 @@ def _matched(graph: Links, heavy_V: Ints, most: int) -> Ints:
     An edge is worth the square of its weight over the sizes of its ends (Holtgrewe, Sanders and Schulz 2010, "expansion*2").
     """
     size = len(heavy_V)
-    row_X, col_X = np.repeat(np.arange(size), np.diff(graph.first_U)), graph.unit_V
+    row_X, col_X = graph.row_X, graph.unit_V
     ok_X = heavy_V[row_X] + heavy_V[col_X] <= most
     mate_V = np.arange(size)
     for _ in range(4):
@@ -176,8 +185,7 @@ def _coarser(task: Task, which_V: Ints) -> Task:
     size, graph = int(which_V.max()) + 1, task.graph
     need_WK = np.zeros((size, task.need_VK.shape[1]), np.int64)
     np.add.at(need_WK, which_V, task.need_VK)
-    row_X = np.repeat(np.arange(len(which_V)), np.diff(graph.first_U))
-    edges = (which_V[row_X], which_V[graph.unit_V], graph.weight_V / 2)
+    edges = (which_V[graph.row_X], which_V[graph.unit_V], graph.weight_V / 2)
     return Task(links(size, [edges]), need_WK, task.left_K, task.right_K)
 
 
@@ -188,7 +196,8 @@ def _grown(task: Task) -> Ints | None:
     count = min(SEEDS, 1 + size // 16) if size <= SINGLE else 1
     seeds = dict.fromkeys((np.arange(count) * size // count).tolist())
     starts = [_filled(task, o) for o in order] + [_growth(task, s) for s in seeds]
-    found = [_moved(task, s) for s in starts if s is not None]
+    swept = {s.tobytes(): s for s in (_swept(task, s) for s in starts if s is not None)}  # many starts meet
+    found = [_passed(task, s) for s in swept.values()]
     return min(found, key=lambda s: cut(task.graph, s), default=None)
 
 
@@ -226,17 +235,14 @@ def _swept(task: Task, side_V: Ints) -> Ints:
 
     Vertices of one need change sides in pairs, largest gains first, while a pair gains; what fits the rooms moves alone.
     """
-    found, which = np.unique(task.need_VK, axis=0, return_inverse=True)
-    kinds, kind_V = np.asarray(found, np.int64), np.asarray(which, np.int64).reshape(-1)
+    kinds, kind_V = task.kinds
     if len(kinds) > KINDS:
         return side_V
-    row_X, col_X = np.repeat(np.arange(len(side_V)), np.diff(task.graph.first_U)), task.graph.unit_V
     for _ in range(ROUNDS):
-        signed_X = np.where(side_V[row_X] != side_V[col_X], task.graph.weight_V, -task.graph.weight_V)
-        gain_V = np.bincount(row_X, weights=signed_X, minlength=len(side_V)).astype(float)
-        apart_V = _apart(gain_V, row_X, col_X)
+        gain_V, total = _gains(task.graph, side_V)
+        apart_V = _apart(gain_V, task.graph.row_X, task.graph.unit_V)
         chosen = _pairs(task, kinds, kind_V, side_V, gain_V, apart_V)
-        if not len(chosen) or float(gain_V[chosen].sum()) < ENOUGH * float(np.abs(signed_X).sum()):
+        if not len(chosen) or float(gain_V[chosen].sum()) < ENOUGH * total:
             break
         side_V = side_V.copy()
         side_V[chosen] = 1 - side_V[chosen]
@@ -273,7 +279,10 @@ def _pairs(task: Task, kinds: Ints, kind_V: Ints, side_V: Ints, gain_V: Floats, 
 
 def _moved(task: Task, side_V: Ints) -> Ints:
     """Rounds of many exchanges, then passes of single moves that keep their best state (Fiduccia and Mattheyses 1982)."""
-    side_V = _swept(task, side_V)
+    return _passed(task, _swept(task, side_V))
+
+
+def _passed(task: Task, side_V: Ints) -> Ints:
     for _ in range(PASSES if len(side_V) <= SINGLE else 0):
         better_V = _Pass(task, side_V).run()
         if better_V is None:
@@ -283,18 +292,20 @@ def _moved(task: Task, side_V: Ints) -> Ints:
 
 
 class _Pass:
-    """One pass: every vertex moves at most once. `gain_V`: weight that leaves the cut if the vertex changes sides."""
+    """One pass: every vertex moves at most once. `gain_V`: weight that leaves the cut if the vertex changes sides.
+
+    `shut_SV`: -inf for vertices that are not on side s, or moved before. What fits is known by kind of need: on graphs of some
+    dozen vertices the number of vector operations decides, not their length.
+    """
 
     def __init__(self, task: Task, side_V: Ints) -> None:
-        self.task, self.side_V, size = task, side_V.copy(), len(side_V)
-        graph = task.graph
-        row_X = np.repeat(np.arange(size), np.diff(graph.first_U))
-        signed_X = np.where(self.side_V[row_X] != self.side_V[graph.unit_V], graph.weight_V, -graph.weight_V)
-        self.gain_V: Floats = np.bincount(row_X, weights=signed_X, minlength=size).astype(float)
-        self.free_V = np.ones(size, bool)
+        self.task, self.side_V = task, side_V.copy()
+        self.gain_V: Floats = _gains(task.graph, side_V)[0]
+        self.kinds, self.kind_V = task.kinds
+        self.shut_SV = [np.where(self.side_V == s, 0.0, -np.inf) for s in (0, 1)]
         used = [task.need_VK[side_V == s].sum(axis=0) for s in (0, 1)]
         self.room = [np.asarray(task.left_K - used[0]), np.asarray(task.right_K - used[1])]
-        self.scale = float(graph.weight_V.max(initial=0.0))
+        self.scale = float(task.graph.weight_V.max(initial=0.0))
 
     def run(self) -> Ints | None:
         """A better state than at the start, or None."""
@@ -314,38 +325,41 @@ class _Pass:
         """The best single move that fits, or exchange where that gains more."""
         found: list[tuple[float, tuple[int, ...]]] = []
         for side in (0, 1):
-            open_V = self.free_V & (self.side_V == side)
-            fits_V = open_V & (self.task.need_VK <= self.room[1 - side]).all(axis=1)
-            if fits_V.any():
-                v = int(np.where(fits_V, self.gain_V, -np.inf).argmax())
+            v = self._top(self.gain_V + self.shut_SV[side], self.kinds <= self.room[1 - side])
+            if v is not None:
                 found.append((float(self.gain_V[v]), (v,)))
         pair = self._pair()
         if pair:
             found.append(pair)
         return max(found, key=lambda f: (f[0], -f[1][0]), default=None)
 
+    def _top(self, gain_V: Floats, fits_KX: Bools) -> int | None:
+        """The vertex with the largest gain among the kinds whose whole row fits; changes `gain_V`."""
+        fits_K = np.logical_and.reduce(fits_KX, axis=1)
+        if not np.logical_and.reduce(fits_K):
+            gain_V += np.where(fits_K, 0.0, -np.inf)[self.kind_V]
+        v = int(gain_V.argmax())
+        return v if gain_V[v] > -np.inf else None
+
     def _pair(self) -> tuple[float, tuple[int, int]] | None:
         """The vertex of the left with the largest gain, and its best partner on the right."""
-        left_V = self.free_V & (self.side_V == 0)
-        if not left_V.any():
-            return None
-        a = int(np.where(left_V, self.gain_V, -np.inf).argmax())
-        swing_VK = self.task.need_VK[a] - self.task.need_VK  # what the right side gains
-        fits_V = (swing_VK <= self.room[1]).all(axis=1) & (-swing_VK <= self.room[0]).all(axis=1)
-        fits_V &= self.free_V & (self.side_V == 1)
-        if not fits_V.any():
+        left_V = self.gain_V + self.shut_SV[0]
+        a = int(left_V.argmax())
+        if left_V[a] == -np.inf:
             return None
         gain_V = self.gain_V + self.gain_V[a]
         unit, weight = self.task.graph.of(a)
         gain_V[unit] -= 2 * weight
-        b = int(np.where(fits_V, gain_V, -np.inf).argmax())
-        return float(gain_V[b]), (a, b)
+        gain_V += self.shut_SV[1]
+        swing_KX = self.kinds[self.kind_V[a]] - self.kinds  # what the right side gains
+        b = self._top(gain_V, (swing_KX <= self.room[1]) & (-swing_KX <= self.room[0]))
+        return None if b is None else (float(gain_V[b]), (a, b))
 
     def _flip(self, v: int) -> None:
-        side = int(self.side_V[v])
+        side, need_K = int(self.side_V[v]), self.task.need_VK[v]
         unit, weight = self.task.graph.of(v)
         self.gain_V[unit] += np.where(self.side_V[unit] == side, 2 * weight, -2 * weight)
         self.gain_V[v] = -self.gain_V[v]
-        self.side_V[v], self.free_V[v] = 1 - side, False
-        self.room[side] = self.room[side] + self.task.need_VK[v]
-        self.room[1 - side] = self.room[1 - side] - self.task.need_VK[v]
+        self.side_V[v], self.shut_SV[side][v] = 1 - side, -np.inf
+        self.room[side] = self.room[side] + need_K
+        self.room[1 - side] = self.room[1 - side] - need_K

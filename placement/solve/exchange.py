@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -28,6 +29,11 @@ class Links:
     first_U: Ints
     unit_V: Ints
     weight_V: Floats
+
+    @cached_property
+    def row_X(self) -> Ints:
+        """The unit of each entry of `unit_V`."""
+        return np.repeat(np.arange(len(self.first_U) - 1), np.diff(self.first_U))
 
     def of(self, unit: int) -> tuple[Ints, Floats]:
         at = slice(int(self.first_U[unit]), int(self.first_U[unit + 1]))
@@ -82,8 +88,7 @@ class _Walk:
         self.common_U = np.zeros(size)
         self.at_U, self.place_U, self.rest_U = np.array(group_U, np.int64), np.arange(size), np.zeros(size, np.int64)
         groups = int(self.at_U.max()) + 1
-        row_V = np.repeat(np.arange(size), np.diff(graph.first_U))
-        flat = row_V * groups + self.at_U[graph.unit_V]
+        flat = graph.row_X * groups + self.at_U[graph.unit_V]
         own_X = np.bincount(flat, weights=graph.weight_V, minlength=size * groups)
         self.own_UG = own_X.astype(float, copy=False).reshape(size, groups)  # whole numbers where there are no links
         self.scale = float(graph.weight_V.max(initial=0.0))
