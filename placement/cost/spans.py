@@ -76,16 +76,17 @@ def slowest_adapter(cluster: Cluster, placement: Placement) -> Floats:
 
 
 def paced_uplinks(cluster: Cluster, placement: Placement) -> Floats:
+    """`paced` by the adapters that the ranks of a placement use, (J,)."""
+    return paced(cluster, slowest_adapter(cluster, placement))
+
+
+def paced(cluster: Cluster, slowest_J: Floats) -> Floats:
     """Bytes/s of each NVLink domain as its ranks find it, (J,): a collective waits for the slowest adapter that it uses, so
-    all of a domain are worth that one; at most their sum.
+    all of a domain are worth that one; at most their sum. An adapter with a plane down is slow on all of them.
     """
     tier, slots = cluster.tiers[0], cluster.gpus_per_node
     present_N = np.isin(cluster.state_N, (State.OK, State.RESERVED))
-    paced_J = (
-        slowest_adapter(cluster, placement)
-        * np.maximum(np.bincount(tier.group_N[present_N], minlength=tier.num_groups), 1)
-        * slots
-    )
+    paced_J = slowest_J * np.maximum(np.bincount(tier.group_N[present_N], minlength=tier.num_groups), 1) * slots
     slowed_J = paced_J < tier.uplink_Bps_J * (1.0 - 1e-9)
     return np.asarray(np.where(slowed_J, paced_J, tier.uplink_Bps_J)) if slowed_J.any() else tier.uplink_Bps_J
 

@@ -109,8 +109,14 @@ def dp_windows(pp: Ints | Floats | int, vpp: Ints | Floats | int) -> Floats:
 def _group_s(
     links: net.Links, eff: Efficiency, spans: Spans, params: Floats, size: Floats, element_bytes: Floats | float, axis: str
 ) -> Floats:
-    """One gather or scatter of all parameters over a data-parallel group. The dense one joins dp and cp."""
+    """Seconds of one gather or scatter of all parameters over a data-parallel group. The dense one joins dp and cp.
+
+    Weights sharded over `gtp` (`egtp`) consecutive members make as many rings, of every gtp-th member each: fewer members of a
+    ring in a group, and as many rings that leave it.
+    """
     members, ring, _ = spans.axis(axis)
+    shards = spans.axis("gtp" if axis == "dp" else "egtp")[0][..., -1:]  # all of them lie in the outermost tier
+    members, ring = np.maximum(np.floor(members / shards), 1.0), ring * shards
     if axis == "dp":
         local, across, _ = spans.axis("cp")
         joined = np.where(ring > 0, ring / np.maximum(local, 1.0), across / np.maximum(members, 1.0))

@@ -20,7 +20,7 @@ from placement.diag import Infeasible
 from placement.ir import Candidate, Job, Strategy
 from placement.passes.optimistic import allowed_recompute
 from placement.passes.place import QUICK, in_order, place
-from placement.passes.problem import Problem, realise, relax
+from placement.passes.problem import Problem, price_of, realise, relax
 from placement.passes.strategies import Space
 
 FACTORS = (2, 3)  # a degree gives one of these to another
@@ -57,7 +57,7 @@ def _priced(task: Problem, strategy: Strategy, upper_s: float) -> Candidate | No
         if isinstance(relaxed, str) or relaxed.cost.step_s >= upper_s:
             return None
         strategy, stages = relaxed.strategy, relaxed.stages
-        found = place(task.cluster, strategy, relaxed.traffic, task.job, aim=QUICK)
+        found = place(task.cluster, strategy, relaxed.traffic, task.job, aim=QUICK, price=price_of(task, strategy, stages))
         placements = [found, *([in_order(task.cluster, strategy, task.job)] if task.keep == WHOLE else [])]
     except Infeasible:
         return None

@@ -202,7 +202,7 @@ def facts(task: Problem, prices: Prices, rows: Rows) -> Facts:
     dp_cp, edp = rows["dp"] * rows["cp"] // rows["gtp"], rows["edp"] // rows["egtp"]
     known = None if job.ragged else rows["cell"]
     spans = kept_spans(
-        task.cluster, rows, task.keep, axes=("cp", "dp", "edp"), cell_S=known
+        task.cluster, rows, task.keep, axes=("cp", "gtp", "dp", "egtp", "edp"), cell_S=known
     )  # those that gradients travel along
 
     def alone_s(lie: Spans) -> tuple[Floats, Floats]:

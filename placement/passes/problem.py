@@ -33,6 +33,7 @@ from placement.ir import (
     Traffic,
 )
 from placement.ir._array import Floats, Ints
+from placement.passes.choice import TIE, Price
 from placement.passes.partition import partition
 from placement.passes.place import place
 
@@ -193,6 +194,18 @@ def realise(task: Problem, strategy: Strategy, stages: Stages, placement: Placem
     return Candidate(strategy, stages, placement, moved, cost)
 
 
+def price_of(task: Problem, strategy: Strategy, stages: Stages, enough: float = 0.0) -> Price:
+    """Prices placements of a strategy by its whole step; one that takes `enough` seconds or less ends the search for others."""
+
+    def step_s(placement: Placement) -> float:
+        own = replace(task, hw=paced(task.cluster, task.hw, placement))
+        spans, layer = priced(own, strategy, placement)
+        slow_P = slowness(task.cluster, strategy, placement)
+        return step_cost(task.model, task.job, own.hw, task.efficiency, strategy, stages, spans, layer, slow_P=slow_P).step_s
+
+    return Price(step_s, enough)
+
+
 def placement_floor_s(task: Problem, strategy: Strategy, stages: Stages, cell: int) -> float:
     """Seconds that a step of these stages takes under every placement (that keeps cells of so many ranks, if any): on spans
     that none can beat, with every stage boundary at the price of the cheapest, as the referee derives it again.
@@ -229,18 +242,21 @@ def _layer(task: Problem, strategy: Strategy, spans: Spans) -> LayerCost:
     return layer_cost(task.model, task.job, task.hw, task.efficiency, shards_of(strategy), spans)
 
 
+NEAR = 1e-4  # what another placement could still gain, when it is not worth looking at
 DEEP = 5_000_000  # candidate x node steps that polishing may simulate: about a second
 
 
 def polish(task: Problem, found: Candidate) -> Candidate:
     """The same strategy, placed by structure and with stages cut more carefully than the search had time for; never slower."""
+    enough = placement_floor_s(task, found.strategy, found.stages, kept_cell(task.cluster, found.strategy, task.job))
+    price = price_of(task, found.strategy, found.stages, enough * (1.0 + NEAR))
     try:
-        placement = place(task.cluster, found.strategy, found.traffic, task.job)
+        placement = place(task.cluster, found.strategy, found.traffic, task.job, price=price)
     except Infeasible:  # structure crosses rails that are apart; the order that was found does not
         return _recut(task, found)
     placed = realise(task, found.strategy, found.stages, placement)
     parted = kept_cell(task.cluster, found.strategy, task.job) < cell_size(task.cluster, found.strategy, task.job.ragged)
-    return _recut(task, placed if parted or placed.cost.step_s <= found.cost.step_s else found)
+    return _recut(task, placed if parted or placed.cost.step_s <= found.cost.step_s * (1.0 + TIE) else found)
 
 
 def _recut(task: Problem, found: Candidate) -> Candidate:

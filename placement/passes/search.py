@@ -32,7 +32,7 @@ from placement.passes.leaves import BOUND, MEMORY, Leaves
 from placement.passes.optimistic import allowed_recompute
 from placement.passes.outer import Tree, grow
 from placement.passes.place import QUICK, in_order, place
-from placement.passes.problem import Pace, Problem, Relaxed, lean_pace, pace, realise, relax
+from placement.passes.problem import NEAR, Pace, Problem, Relaxed, lean_pace, pace, price_of, realise, relax
 from placement.passes.rails import RAILS
 from placement.passes.strategies import impossible_pins, space
 from placement.passes.tree import Known, open_rows
@@ -44,7 +44,6 @@ SLACK = 1e-5  # ideal spans keep more members on NVLink than any placement, whos
 PROBE = 0.9  # a relaxed strategy this much faster than the best plan is placed at once, in plain order
 MISLED = 1.2  # times the bound of what is open: then bounds say little of where to look
 SCOUTS, FEWEST = 48, 12  # one pipeline in so many is cut ahead of its turn, of outer rows so many at least
-NEAR = 1e-4  # what placing by structure could still gain over plain order, when it is not worth the search's time
 
 
 @dataclass(frozen=True)
@@ -319,11 +318,12 @@ def _cut(task: Problem, state: _State, leaves: _Open, bound_s: float) -> None:
 def _place(task: Problem, state: _State, relaxed: Relaxed, bound_s: float) -> None:
     """Price a relaxed strategy exactly; plain order is tried first and is enough where it is as good as ideal spans."""
     strategy, job = relaxed.strategy, task.job
+    price = price_of(task, strategy, relaxed.stages, relaxed.cost.step_s * (1.0 + NEAR))
     found = None  # plain order parts more groups than it must
     if task.keep == WHOLE:
         found = _placed(task, relaxed, lambda: in_order(task.cluster, strategy, job))
     if found is None or found.cost.step_s > relaxed.cost.step_s * (1.0 + NEAR):
-        other = _placed(task, relaxed, lambda: place(task.cluster, strategy, relaxed.traffic, job, aim=QUICK))
+        other = _placed(task, relaxed, lambda: place(task.cluster, strategy, relaxed.traffic, job, aim=QUICK, price=price))
         found = min((c for c in (found, other) if c), key=lambda c: c.cost.step_s, default=None)
     if found is None:
         state.rejected[RAILS] += 1

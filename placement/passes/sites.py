@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from placement.cost.cells import cell_size, domain_cells, domain_gpus, granule, kept_cell, may_split, usable_nodes
 from placement.diag import Infeasible
 from placement.ir import Cluster, Job, Placement, Strategy
-from placement.ir._array import Bools, Ints
+from placement.ir._array import Bools, Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Sites:
     """`gpu_G` usable GPUs sorted by domain, those of weak nodes, then of nodes that lack GPUs, last in each.
 
     `first_D` where a domain starts; rooms in cells. `parent_TD` group of each domain at every tier. `block` cells fill whole
-    nodes of `node` GPUs. `whole`: ranks of a cell if cells were not parted, else those of one.
+    nodes of `node` GPUs. `least_Bps_G`: the slowest adapter among a GPU and those before it in its domain. `whole`: ranks of a
+    cell if cells were not parted, else those of one.
     """
 
     cell: int
@@ -29,12 +31,28 @@ class Sites:
     room_D: Ints
     parent_TD: Ints
     chip_D: Ints
+    least_Bps_G: Floats
     node: int = 1
     whole: int = 0
+
+    @cached_property
+    def straight(self) -> bool:
+        """Cells fill whole nodes of which all GPUs are there: members of any communicator sit on the same slots everywhere."""
+        slot_G = self.gpu_G % self.node
+        full = len(slot_G) % self.node == 0 and bool((slot_G.reshape(-1, self.node) == np.arange(self.node)).all())
+        return self.cell % self.node == 0 and full
 
     @property
     def parted(self) -> bool:
         return self.whole > self.cell
+
+    def slowest(self, domain_C: Ints) -> Floats:
+        """Bytes/s of the slowest adapter of the GPUs that cells in these domains take; infinite where none sits. (D,)"""
+        held_D = np.diff(self.first_D, append=len(self.gpu_G))
+        used_D = np.minimum(np.bincount(domain_C, minlength=len(held_D)) * self.cell, held_D)
+        found_D = np.full(len(held_D), np.inf)
+        found_D[used_D > 0] = self.least_Bps_G[(self.first_D + used_D - 1)[used_D > 0]]
+        return found_D
 
     def num_parted(self, domain_C: Ints) -> int:
         """Whole cells that leave their domain."""
@@ -70,9 +88,17 @@ def sites_of(cluster: Cluster, strategy: Strategy, job: Job, avoid_N: Bools | No
         room_D,
         cluster.parent_TJ,
         chip_D,
+        _least_so_far(cluster.nic_Bps_N[gpu_G // cluster.gpus_per_node], domain_N[gpu_G // cluster.gpus_per_node]),
         cluster.gpus_per_node,
         whole,
     )
+
+
+def _least_so_far(rate_G: Floats, domain_G: Ints) -> Floats:
+    """The least of each value and those before it in its domain; domains ascend. (G,)"""
+    levels, level_G = np.unique(rate_G, return_inverse=True)
+    behind_G = level_G.reshape(-1) - domain_G * len(levels)  # below all of the domains before
+    return np.asarray(levels[np.minimum.accumulate(behind_G) + domain_G * len(levels)])
 
 
 def degraded(cluster: Cluster) -> Bools:

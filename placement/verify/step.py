@@ -166,13 +166,12 @@ class Pricing:
         return shown * max(boundary_s(s.m, self.case.efficiency, s.lies["pp"], way, self.edge_bytes) for way in ways)
 
     def _data_lie(self) -> Lie:
-        """The group that reduces dense gradients: dp and cp together."""
+        """The group that reduces dense gradients: dp and cp together, of dp every gtp-th member, so that gtp rings leave."""
         d, dp, cp = self.case.degrees, self.setting.lies["dp"], self.setting.lies["cp"]
         size = d.dp * d.cp // d.gtp
-        ring = [
-            r / max(cp.members_T[t], 1) if r > 0 else cp.ring_T[t] / max(dp.members_T[t], 1) for t, r in enumerate(dp.ring_T)
-        ]
-        members = [max(1, min(a * b, size)) for a, b in zip(dp.members_T, cp.members_T, strict=True)]
+        near = [max(n // d.gtp, 1) for n in dp.members_T]
+        ring = [d.gtp * r / max(cp.members_T[t], 1) if r > 0 else cp.ring_T[t] / near[t] for t, r in enumerate(dp.ring_T)]
+        members = [max(1, min(a * b, size)) for a, b in zip(near, cp.members_T, strict=True)]
         return Lie(size, tuple(members), tuple(ring), 0.0, dp.hop)
 
     def _gather_s(self, params: float, lie: Lie, element: float) -> float:
@@ -190,7 +189,7 @@ class Pricing:
         edp, size = s.lies["edp"], d.edp // d.egtp
         groups = (
             (dense, self._data_lie()),
-            (expert, Lie(size, tuple(max(1, min(n, size)) for n in edp.members_T), edp.ring_T, 0.0)),
+            (expert, Lie(size, tuple(max(1, n // d.egtp) for n in edp.members_T), tuple(d.egtp * r for r in edp.ring_T), 0.0)),
         )
         scatter = sum(self._gather_s(params, lie, case.job.optimizer.grad_reduce_bytes) for params, lie in groups)
         gather = sum(self._gather_s(params, lie, case.job.optimizer.param_gather_bytes) for params, lie in groups)
