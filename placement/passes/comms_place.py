@@ -22,12 +22,12 @@ from placement.diag import Infeasible
 from placement.ir import Cluster, Job, Placement, State
 from placement.ir._array import Ints
 from placement.ir.comms import Comms
+from placement.passes.comms_cut import Cutter
 from placement.passes.comms_units import Units, graph_of, units_of
 from placement.passes.fleet import partition
 from placement.passes.place import QUICK, place
 from placement.passes.rails import rail_conflicts
 from placement.passes.sites import by_name, no_room
-from placement.solve.bisect import Task, bisect
 from placement.solve.exchange import Links, exchange, links
 
 ORDERS = 6  # orders of the towers that are tried
@@ -273,7 +273,7 @@ class Shop:
     def partitioned(self) -> Ints | None:
         """Units cut in two along the tiers, outermost first, until each half is one domain."""
         assert self.graph is not None
-        domain_U = _Cutter(self.cluster, self.room_D, self.units.size_U, self.graph).run()
+        domain_U = Cutter(self.cluster, self.room_D, self.units.size_U, self.graph).run()
         return None if domain_U is None else self.expanded(domain_U[self.units.unit_R])
 
     def exchanged(self, start: Found) -> Found | None:
@@ -349,57 +349,3 @@ def _domain_moves(inner_D: Ints, place_I: Ints, num: int) -> Ints:
         to = int(place_I[i])
         home_D[order[first_I[i] : first_I[i + 1]]] = order[first_I[to] : first_I[to + 1]]
     return home_D
-
-
-class _Cutter:
-    """Recursive bisection of units over the domains, along the borders of the outer tiers first."""
-
-    def __init__(self, cluster: Cluster, room_D: Ints, size_U: Ints, graph: Links) -> None:
-        self.cluster, self.graph, self.size_U = cluster, graph, size_U
-        self.sizes: Ints = np.asarray(np.unique(size_U)[::-1], np.int64)
-        self.room_DK = room_D[:, None] // self.sizes * self.sizes
-        self.need_UK = np.where(size_U[:, None] >= self.sizes, size_U[:, None], 0)
-
-    def run(self) -> Ints | None:
-        domain_U = np.full(len(self.size_U), -1)
-        domains = np.flatnonzero(self.room_DK[:, -1] > 0)
-        if not len(domains):  # cells fit, but not as many as fill whole nodes
-            return None
-        work: list[tuple[Ints, Ints]] = [(domains, np.arange(len(self.size_U)))]
-        while work:
-            domain_D, unit_V = work.pop()
-            if not len(unit_V):
-                continue
-            if len(domain_D) == 1:
-                domain_U[unit_V] = domain_D[0]
-                continue
-            halves = self._halves(domain_D)
-            side_V = bisect(self._task(unit_V, halves))
-            if side_V is None:
-                return None
-            work += [(half, unit_V[side_V == s]) for s, half in enumerate(halves)]
-        load_D = np.bincount(domain_U, weights=self.size_U, minlength=len(self.room_DK))
-        return domain_U if bool((load_D <= self.room_DK[:, -1]).all()) else None
-
-    def _halves(self, domain_D: Ints) -> tuple[Ints, Ints]:
-        """Two runs of whole groups of the outermost tier that parts these domains, as alike in room as they get."""
-        for group_D in [*self.cluster.parent_TJ[::-1], np.arange(len(self.room_DK))]:
-            border = np.flatnonzero(np.diff(group_D[domain_D])) + 1
-            if len(border):
-                filled = np.cumsum(self.room_DK[domain_D, -1])
-                at = int(border[np.abs(filled[border - 1] - filled[-1] / 2).argmin()])
-                return domain_D[:at], domain_D[at:]
-        raise AssertionError("domains are groups of the innermost tier")
-
-    def _task(self, unit_V: Ints, halves: tuple[Ints, Ints]) -> Task:
-        number_U = np.full(len(self.size_U), -1)
-        number_U[unit_V] = np.arange(len(unit_V))
-        graph = self.graph
-        count_V = graph.first_U[unit_V + 1] - graph.first_U[unit_V]
-        at_X = np.repeat(graph.first_U[unit_V] - np.cumsum(count_V) + count_V, count_V) + np.arange(int(count_V.sum()))
-        row_X, col_X = np.repeat(np.arange(len(unit_V)), count_V), number_U[graph.unit_V[at_X]]
-        kept_X = col_X >= 0
-        first_V = np.concatenate([[0], np.cumsum(np.bincount(row_X[kept_X], minlength=len(unit_V)))])
-        inner = Links(first_V, col_X[kept_X], graph.weight_V[at_X][kept_X])
-        left_K, right_K = (self.room_DK[h].sum(axis=0) for h in halves)
-        return Task(inner, self.need_UK[unit_V], left_K, right_K)

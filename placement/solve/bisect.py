@@ -219,15 +219,23 @@ def _growth(task: Task, seed: int) -> Ints | None:
     left_K, rest_K = task.left_K.copy(), task.need_VK.sum(axis=0)
     near_V[seed] = 1e-30
     while bool((rest_K > task.right_K).any()):
-        fits_V = (side_V == 1) & (task.need_VK <= left_K).all(axis=1)
-        if not fits_V.any():
+        v = _top(task, near_V.copy(), task.kinds[0] <= left_K)
+        if v is None:
             return None
-        v = int(np.where(fits_V, near_V, -1.0).argmax())
-        side_V[v] = 0
+        side_V[v], near_V[v] = 0, -np.inf
         left_K, rest_K = left_K - task.need_VK[v], rest_K - task.need_VK[v]
         unit, weight = task.graph.of(v)
         near_V[unit] += weight
     return side_V
+
+
+def _top(task: Task, gain_V: Floats, fits_KX: Bools) -> int | None:
+    """The vertex with the largest gain among the kinds whose whole row fits; changes `gain_V`. None if all are -inf."""
+    fits_K = np.logical_and.reduce(fits_KX, axis=1)
+    if not np.logical_and.reduce(fits_K):
+        gain_V += np.where(fits_K, 0.0, -np.inf)[task.kinds[1]]
+    v = int(gain_V.argmax())
+    return v if gain_V[v] > -np.inf else None
 
 
 def _swept(task: Task, side_V: Ints) -> Ints:
@@ -325,21 +333,13 @@ class _Pass:
         """The best single move that fits, or exchange where that gains more."""
         found: list[tuple[float, tuple[int, ...]]] = []
         for side in (0, 1):
-            v = self._top(self.gain_V + self.shut_SV[side], self.kinds <= self.room[1 - side])
+            v = _top(self.task, self.gain_V + self.shut_SV[side], self.kinds <= self.room[1 - side])
             if v is not None:
                 found.append((float(self.gain_V[v]), (v,)))
         pair = self._pair()
         if pair:
             found.append(pair)
         return max(found, key=lambda f: (f[0], -f[1][0]), default=None)
-
-    def _top(self, gain_V: Floats, fits_KX: Bools) -> int | None:
-        """The vertex with the largest gain among the kinds whose whole row fits; changes `gain_V`."""
-        fits_K = np.logical_and.reduce(fits_KX, axis=1)
-        if not np.logical_and.reduce(fits_K):
-            gain_V += np.where(fits_K, 0.0, -np.inf)[self.kind_V]
-        v = int(gain_V.argmax())
-        return v if gain_V[v] > -np.inf else None
 
     def _pair(self) -> tuple[float, tuple[int, int]] | None:
         """The vertex of the left with the largest gain, and its best partner on the right."""
@@ -352,7 +352,7 @@ class _Pass:
         gain_V[unit] -= 2 * weight
         gain_V += self.shut_SV[1]
         swing_KX = self.kinds[self.kind_V[a]] - self.kinds  # what the right side gains
-        b = self._top(gain_V, (swing_KX <= self.room[1]) & (-swing_KX <= self.room[0]))
+        b = _top(self.task, gain_V, (swing_KX <= self.room[1]) & (-swing_KX <= self.room[0]))
         return None if b is None else (float(gain_V[b]), (a, b))
 
     def _flip(self, v: int) -> None:
