@@ -29,7 +29,7 @@ def repair(
 ) -> tuple[dict[str, Any], list[list[Any]], list[str]]:
     """Repair a map and write it if `out` is given: record, a row for each moved rank, notes."""
     from placement.cli.inputs import TOPOLOGY
-    from placement.cli.maps import comms_again
+    from placement.cli.maps import own_comms
     from placement.cli.now import cluster_now, placed_on
     from placement.cli.repair import written
     from placement.comms import repair_comms
@@ -39,7 +39,7 @@ def repair(
     from placement.runtime.mapfile import assemble_map, standing_map, write_map
 
     now = cluster_now(loaded, events, topology)
-    old = standing_map(loaded, now.cluster, comms_again(loaded))
+    old = standing_map(loaded, now.cluster, own_comms(loaded))
     if topology is not None:
         old = replace(old, placement=placed_on(loaded, now.cluster))
     narrower = topology is None and not any(e.state == "restored" for e in events)

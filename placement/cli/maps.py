@@ -64,7 +64,18 @@ def read_map(directory: str) -> MapView:
     from placement.runtime.mapfile import load_map
 
     loaded = load_map(directory)
-    return MapView(loaded.json, plan_cluster(loaded), comms_again(loaded), loaded.placement.gpu_R)
+    comms = own_comms(loaded)
+    return MapView(loaded.json, plan_cluster(loaded), comms, loaded.placement.gpu_R)
+
+
+def own_comms(loaded: LoadedPlan) -> Comms:
+    """The communication of a map that is what it was when it was written. Raises PlanError."""
+    from placement.runtime.mapfile import require_inputs, require_ranks
+
+    require_inputs(loaded)
+    comms = comms_again(loaded)
+    require_ranks(loaded, comms)
+    return comms
 
 
 def show(directory: str, what: str, fmt: TableFormat) -> None:
@@ -87,7 +98,7 @@ def _ranks(directory: str, fmt: TableFormat) -> None:
     from placement.runtime.mapfile import load_map, map_rows
 
     loaded = load_map(directory)
-    ranks(map_rows(loaded.bin, comms_again(loaded).towers), int(loaded.json["world_size"]), fmt)
+    ranks(map_rows(loaded.bin, own_comms(loaded).towers), int(loaded.json["world_size"]), fmt)
 
 
 def _traffic(directory: str, fmt: TableFormat) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from placement.hostlist import fold
 from placement.ir import DEGREES
+from placement.report.moves import run
 from placement.report.plan import crossing
 from placement.report.stages import layer_names
 from placement.report.strategy import clip, degrees
@@ -176,7 +177,7 @@ def _moved(m: Mapping[str, Any]) -> Iterator[str]:
         first, last = move["ranks"]
         told += last - first + 1
         part = move["tower"] if "tower" in move else f"stage {move['stage']}"
-        yield f"    ~ ranks {first}-{last}   {move['from']} -> {move['to']}   {part}"
+        yield f"    ~ {run(first, last)}   {move['from']} -> {move['to']}   {part}"
     if m["ranks_moved"] > told:
         yield f"    … and {m['ranks_moved'] - told:,} more"
 

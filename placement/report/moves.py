@@ -172,6 +172,11 @@ def where_lines(record: Mapping[str, Any]) -> list[list[str]]:
     return [["where to", ", ".join(f"{n:,} within the same {k} group" for k, n in within.items())]] if within else []
 
 
+def run(first: int, last: int) -> str:
+    """`rank 7` or `ranks 4-7`."""
+    return f"rank {first}" if first == last else f"ranks {first}-{last}"
+
+
 def _runs(rows: Sequence[Sequence[Any]]) -> list[str]:
     """Runs of ranks that go from one host to one other."""
     runs: list[list[Any]] = []
@@ -182,7 +187,7 @@ def _runs(rows: Sequence[Sequence[Any]]) -> list[str]:
             runs.append([rank, rank, old, new, why])
         else:
             break
-    lines = [f"    ~ ranks {a}-{b}   {old} -> {new}   {why}" for a, b, old, new, why in runs]
+    lines = [f"    ~ {run(a, b)}   {old} -> {new}   {why}" for a, b, old, new, why in runs]
     left = len(rows) - sum(b - a + 1 for a, b, *_ in runs)
     return [*lines, *([f"    … and {left:,} more: moves.csv"] if left else [])]
 

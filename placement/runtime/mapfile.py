@@ -29,6 +29,7 @@ from placement.runtime.rows import csv_lines, digits, host_columns
 FORMAT_VERSION = "1.0"
 MARK = "map.json"
 FILES = (MARK, "plan.bin", "ranks.csv", "inputs", "moves.json", "moves.csv", "superseded.json")
+KEYS = ("format_version", "digest", "world_size", "towers", "tiers", "parts", "busiest_s", "launcher", "gap", "no_certificate")
 COORDINATES = ("tp", "cp", "dp", "pp", "etp", "ep", "edp")
 
 
@@ -63,7 +64,11 @@ def load_map(path: Path | str) -> LoadedPlan:
     try:
         tree = json.loads((path / MARK).read_bytes())
         inputs = {name: (path / "inputs" / Path(name).name).read_bytes() for name in sorted(dict(tree)["inputs"])}
-        _ = [tree[key] for key in ("format_version", "digest", "towers", "tiers")]
+        _ = (
+            [tree[key] for key in KEYS],
+            tree["cluster"]["tiers"],
+            [(t["name"], t["cell"], t["first_rank"]) for t in tree["towers"]],
+        )
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _refuse("damaged", f"{MARK} or a copy of an input cannot be read: {error}", path) from None
     if str(tree["format_version"]).split(".")[0] != FORMAT_VERSION.split(".", maxsplit=1)[0]:
@@ -72,6 +77,19 @@ def load_map(path: Path | str) -> LoadedPlan:
     if binary.digest != tree["digest"]:
         raise _refuse("digest-mismatch", f"plan.bin and {MARK} are of different jobs", path)
     return LoadedPlan(path, tree, binary, inputs)
+
+
+def require_inputs(loaded: LoadedPlan) -> None:
+    """Refuse a map whose copies of inputs are other files. Raises PlanError."""
+    for name, data in loaded.inputs.items():
+        if sha256(data).hexdigest() != loaded.json["inputs"][name]:
+            raise _refuse("damaged", f"`inputs/{name}` is not the file that the map was made from", loaded.path)
+
+
+def require_ranks(loaded: LoadedPlan, comms: Comms) -> None:
+    """Refuse a map whose ranks are not those of its towers. Raises PlanError."""
+    if len(loaded.bin[Section.RANKS]) != comms.world_size:
+        raise _refuse("damaged", f"plan.bin has other ranks than the towers of {MARK}", loaded.path)
 
 
 def map_digest(loaded: LoadedPlan) -> str:

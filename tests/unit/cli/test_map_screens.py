@@ -9,6 +9,7 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,30 @@ def test_next_best_is_best_of_all(tmp_path: Path, run: Callable[..., Any]) -> No
         assert {(t.tier, t.idle): even(t.loads) for t in found.found} == pytest.approx(best)
         seen += len(best)
     assert seen >= 16
+
+
+@pytest.mark.parametrize("command", [("show", "traffic"), ("show", "ranks"), ("why", "rank", "0"), ("report",), ("repair",)])
+@pytest.mark.parametrize("damage", ["comms.yaml", "strategy", "tiers"])
+def test_damage_is_refused(run: Callable[..., Any], four: Path, command: tuple[str, ...], damage: str) -> None:
+    """A copy that was edited, a tower of other degrees, a key that is gone: exit code 4 and what to do."""
+    tree = json.loads((four / "map.json").read_text())
+    if damage == "comms.yaml":
+        path = four / "inputs" / "comms.yaml"
+        path.write_text(path.read_text().replace("dp: 2", "dp: 1"), encoding="utf-8")
+    elif damage == "tiers":
+        del tree["cluster"]["tiers"]
+    else:
+        tree["towers"][1]["source"] = "model.yaml"
+        tree["towers"][1]["strategy"]["dp"] = 4
+        text = (four / "inputs" / "comms.yaml").read_text()
+        text = text.replace("{axes: {pp: 2, dp: 2}, bytes: {pp: 3 GB, dp: 1 GB}}", "{model: model.yaml}")
+        (four / "inputs" / "comms.yaml").write_text(text, encoding="utf-8")
+        tree["inputs"]["comms.yaml"] = sha256(text.encode()).hexdigest()
+    (four / "map.json").write_text(json.dumps(tree), encoding="utf-8")
+    more = ("--failed", "n0-0") if command == ("repair",) else ()
+    code, out, err = run(command[0], four, *command[1:], *more)
+    assert (code, out) == (4, ""), err
+    assert "error[plan/damaged]" in err
 
 
 def test_report(run: Callable[..., Any], four: Path, tmp_path: Path) -> None:
