@@ -182,10 +182,11 @@ def _tails_free(held_S: Array, unit: int, rate: float) -> Array:
 
 def _dearest(price_S: Array, unit: int) -> float:
     """The most that the parts of one block pay together, however it is cut."""
-    best = [0.0]
+    best = np.append(0.0, np.full(unit, -np.inf))
     for size in range(1, unit + 1):
-        best.append(max(best[size - part] + float(price_S[part]) for part in range(1, min(size, len(price_S) - 1) + 1)))
-    return best[unit]
+        part = np.arange(1, min(size, len(price_S) - 1) + 1)
+        best[size] = (best[size - part] + price_S[part]).max()
+    return float(best[unit])
 
 
 def _runs(case: Case, axis: str, marks: Sequence[int]) -> bool:
