@@ -20,6 +20,7 @@ from placement.cost.cells import capacity, cell_size, kept_cell
 from placement.diag import Infeasible
 from placement.ir import Cluster, Job, Placement, Strategy, Traffic
 from placement.ir._array import Ints
+from placement.passes.arcs import arced
 from placement.passes.candidates import Workshop, launcher_cells, named_cells
 from placement.passes.choice import Judge, Laid, Price, looks, pick
 from placement.passes.rails import RAILS, rail_conflicts
@@ -96,7 +97,8 @@ def _layouts(judge: Judge, sites: Sites, job: Job) -> tuple[list[Laid], list[Lai
     """Layouts of all kinds, and the launcher's order where it keeps their rules; its busiest uplinks are the judge's limit.
 
     Plain layouts of all box chains are compared first, then the variants of the best of them, bands swept over the regions,
-    or units cut to fit where whole ones do not; then what exchanges of whole groups make of the winner.
+    or units cut to fit where whole ones do not, and rings cut into the fewest arcs; then what exchanges of whole groups make of
+    the winner.
     """
     cluster, strategy, traffic = judge.cluster, judge.strategy, judge.traffic
     launcher_C = launcher_cells(cluster, strategy, sites, job)
@@ -152,8 +154,11 @@ def _searched(judge: Judge, sites: Sites, fixed: Sequence[Ints], others: Sequenc
     add([shop.cells(layout) for layout in more if layout not in plain])
     starts = [judge.best(found)]
     add(others)
-    starts = [*([] if ahead else starts), *([best] if (best := judge.best(found)).serial != starts[0].serial else [])]
-    for start in starts if judge.aim.refine else ():
+    starts = [*([] if ahead else starts), judge.best(found)]
+    if judge.aim.refine and not cut:
+        add(arced(judge.cluster, judge.strategy, judge.traffic, sites, starts[-1].domain_C))
+        starts.append(judge.best(found))
+    for start in {s.serial: s for s in starts}.values() if judge.aim.refine else ():
         add(refined(judge.cluster, judge.strategy, judge.traffic, sites, start.domain_C))
     return found
 
