@@ -24,7 +24,9 @@ from benchmarks.mapping_peers import run as run_peers
 from placement.diag import Infeasible
 from placement.ir import Job, Placement
 from placement.passes.bound import CLOSE, lower_bytes
+from placement.passes.grid import grid_of, leaving_bytes
 from placement.passes.place import BYTES, launcher_default, place
+from placement.solve.boxchain import boxes
 from placement.solve.tabu import robust_tabu
 
 ROOT = Path(__file__).resolve().parent
@@ -69,11 +71,12 @@ def solved(case: cases.Instance) -> dict[str, float]:
 
 
 def best(case: cases.Instance, low: float) -> Placement:
-    """The better of whole expert groups and of tensor groups as cells, the first if it reaches the bound; where neither fits,
-    ranks by four, then one by one.
+    """The better of whole expert groups and of tensor groups as cells, the first if it reaches the bound; and of single ranks
+    where boxes of ranks promise more. Where neither fits, ranks by four, then one by one.
     """
     found: list[tuple[float, Placement]] = []
-    wanted = sorted({case.strategy.ep, case.cell}, reverse=True)
+    wanted = sorted({*([case.strategy.ep] if case.strategy.ep > 1 else ()), case.cell}, reverse=True)
+    wanted += [1] if case.strategy.ep == 1 and case.cell > 1 and parts(case) else []
     for cell in dict.fromkeys((*wanted, 4, 1)):
         if found and (cell not in wanted or found[0][0] <= low * (1 + CLOSE)):
             break
@@ -83,6 +86,17 @@ def best(case: cases.Instance, low: float) -> Placement:
         except Infeasible:
             continue
     return min(found, key=lambda f: f[0])[1]
+
+
+def parts(case: cases.Instance) -> bool:
+    """Is there a room, up to that of a rack, whose best box of ranks parts tensor groups?"""
+    grid = grid_of(case.strategy, case.traffic, 1)
+    room = int(np.bincount(case.cluster.tiers[0].group_N).max()) * case.cluster.gpus_per_node
+    box_BD = boxes(grid.sizes, room, np.inf)
+    volume_B, leaving_B = box_BD.prod(axis=1), leaving_bytes(grid, box_BD)
+    kept_B = np.where(box_BD[:, 0] == case.cell, leaving_B, np.inf)
+    least = [(leaving_B[volume_B <= v].min(), kept_B[volume_B <= v].min()) for v in range(case.cell, room + 1)]
+    return any(parted < kept * (1 - 1e-9) for parted, kept in least)
 
 
 def drawn(seed: int) -> cases.Instance:

@@ -88,14 +88,16 @@ def ring_load(axis: Axis, weight_H: Floats | None = None) -> Floats:
 
 def path_load(axis: Axis, edges: list[tuple[int, int]], weight_E: Floats | None = None) -> tuple[Floats, Floats]:
     """Directed edges between members (from, to) that leave, and that enter, each group: two (J,) arrays."""
-    out_J, in_J = np.zeros(axis.num_groups), np.zeros(axis.num_groups)
-    for e, (a, b) in enumerate(edges):
-        here, there = axis.group_HnX[:, a], axis.group_HnX[:, b]
-        cut = here != there
-        weight = axis.width * (1.0 if weight_E is None else float(weight_E[e]))
-        out_J += weight * np.bincount(here[cut], minlength=axis.num_groups)
-        in_J += weight * np.bincount(there[cut], minlength=axis.num_groups)
-    return out_J, in_J
+    from_E, to_E = np.array(edges, np.int64).reshape(-1, 2).T
+    here, there = axis.group_HnX[:, from_E], axis.group_HnX[:, to_E]
+    cut = here != there
+    if weight_E is None or bool((weight_E == weight_E[:1]).all()):
+        weight = axis.width * (1.0 if weight_E is None or not len(weight_E) else float(weight_E[0]))
+        loads = [np.asarray(weight * np.bincount(side[cut], minlength=axis.num_groups), float) for side in (here, there)]
+    else:
+        weights = np.broadcast_to(weight_E[:, None], here.shape)[cut] * axis.width
+        loads = [np.asarray(np.bincount(side[cut], weights, axis.num_groups), float) for side in (here, there)]
+    return loads[0], loads[1]
 
 
 def clique_load(axis: Axis, weight_H: Floats | None = None) -> Floats:

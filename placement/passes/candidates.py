@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice, permutations
 
@@ -14,7 +15,7 @@ from placement.diag import Infeasible
 from placement.ir import Cluster, Job, Strategy, Traffic
 from placement.ir._array import Floats, Ints
 from placement.passes.fill import Tree, fill, tree_of
-from placement.passes.grid import Grid, grid_of, leaving_bytes, order_cells, unpad
+from placement.passes.grid import Grid, grid_of, least_leaving, leaving_bytes, order_cells, unpad
 from placement.passes.sites import Sites, by_name, launcher_default
 from placement.solve.boxchain import box_chains
 
@@ -41,9 +42,16 @@ class Workshop:
     def __init__(self, cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: Sites) -> None:
         self.sites, self.grid, self.tree = sites, grid_of(strategy, traffic, sites.cell), _tree(sites)
         self.room = int(self.tree.room_LJ[-1].sum()) * sites.block
-        self.boxes = _chains(cluster, self.grid, self.tree, sites.block)
+        finite = [t.uplink_Bps_J[np.isfinite(t.uplink_Bps_J)] for t in cluster.tiers]
+        self.weights = [1 / float(up_J.sum()) for up_J in finite if up_J.any()]
+        self.boxes = _chains(self.weights, self.grid, self.tree, sites.block)
         self.orders: dict[tuple[object, ...], Ints] = {}
         self.fills: dict[tuple[object, ...], Ints] = {}  # orders of one ladder are laid over the same domains
+
+    def least_s(self) -> float:
+        """Seconds of all uplinks, if loads were even, of the best boxes of every tier."""
+        rooms = [room_J * self.sites.block for room_J in self.tree.room_LJ]
+        return sum(w * least_leaving(self.grid, room_J) for w, room_J in zip(self.weights, rooms, strict=False))
 
     def plain(self) -> list[Layout]:
         """Every box chain, also without its inner boxes: where rooms are uneven, whole runs beat boxes that do not fit."""
@@ -130,16 +138,14 @@ def _tree(sites: Sites) -> Tree:
     return tree_of(sites.room_D // sites.block, [*parents, np.zeros_like(sites.chip_D)])
 
 
-def _chains(cluster: Cluster, grid: Grid, tree: Tree, block: int) -> list[Boxes]:
+def _chains(weights: Sequence[float], grid: Grid, tree: Tree, block: int) -> list[Boxes]:
     """Box chains for full and for typical groups, cheapest first, and the plain order."""
-    finite = [t.uplink_Bps_J[np.isfinite(t.uplink_Bps_J)] for t in cluster.tiers]
-    weights = [1 / float(up_J.sum()) for up_J in finite if up_J.any()]
 
     def cost(level: int, boxes_BD: Ints) -> Floats:
         return weights[level] * leaving_bytes(grid, boxes_BD)
 
     chains: dict[Boxes, None] = {(): None}
-    for pick in (np.max, np.median):
-        rooms = [int(pick(room_J[room_J > 0])) * block for room_J in tree.room_LJ[: len(weights)]]
+    known = [room_J[room_J > 0] for room_J in tree.room_LJ[: len(weights)]]
+    for rooms in dict.fromkeys(tuple(int(pick(r)) * block for r in known) for pick in (np.max, np.median)):
         chains |= dict.fromkeys(chain for _, chain in box_chains(grid.sizes, rooms, cost, keep=CHAINS))
     return list(chains)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,6 +13,7 @@ import numpy as np
 
 from placement.ir import Strategy, Traffic
 from placement.ir._array import Floats, Ints
+from placement.solve.boxchain import boxes
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,11 @@ def grid_of(strategy: Strategy, traffic: Traffic, cell: int) -> Grid:
     return Grid(tuple(sizes), tuple(t for t in (_term(strategy, term, cell, bounds) for term in traffic.terms) if t))
 
 
-def leaving_bytes(grid: Grid, boxes_BD: Ints) -> Floats:
-    """Bytes that leave boxes of the grid, summed over the boxes that tile it. (B,)"""
+def leaving_bytes(grid: Grid, boxes_BD: Ints, ragged: bool = True) -> Floats:
+    """Bytes that leave boxes of the grid, summed over the boxes that tile it, those at ragged ends too; else as if every cell
+    were in a whole box. (B,)
+    """
+    count = np.ceil if ragged else np.asarray
     total_B = np.zeros(len(boxes_BD))
     for term in grid.terms:
         extent_BD = boxes_BD[:, term.low : term.high]
@@ -64,11 +69,28 @@ def leaving_bytes(grid: Grid, boxes_BD: Ints) -> Floats:
             members_B = np.minimum(extent_BD.prod(axis=1) * term.inside, term.size)
             total_B += term.sent_bytes * (term.size - members_B) / max(term.size - 1, 1)
         elif term.kind == "path":
-            total_B += 2 * term.sent_bytes / term.size * (np.ceil(term.size / extent_BD[:, 0]) - 1)
+            total_B += 2 * term.sent_bytes / term.size * (count(term.size / extent_BD[:, 0]) - 1)
         else:
-            arcs_B = np.ceil(size_D / extent_BD).prod(axis=1) * _arcs(extent_BD, size_D)
+            arcs_B = count(size_D / extent_BD).prod(axis=1) * _arcs(extent_BD, size_D)
             total_B += np.where(full_B, 0.0, term.sent_bytes / term.size * arcs_B)
     return total_B
+
+
+def least_leaving(grid: Grid, room_J: Ints) -> float:
+    """Bytes that leave groups that hold `room_J` cells, if the largest were full and no shape beats boxes.
+
+    What leaves a set grows ever more slowly with its size, so between two boxes that are better than all smaller ones no set
+    leaves less than their mean.
+    """
+    box_BD = boxes(grid.sizes, min(2 * int(room_J.max()), grid.num_cells), math.inf)
+    volume_B, each_B = box_BD.prod(axis=1), leaving_bytes(grid, box_BD, ragged=False) / grid.num_cells
+    order = np.lexsort((each_B, volume_B))
+    volume_B, each_B = volume_B[order], each_B[order]
+    better = each_B < np.minimum.accumulate(np.concatenate([[np.inf], each_B]))[:-1]
+    sizes, leaving = [*volume_B[better], grid.num_cells], [*(each_B * volume_B)[better], 0.0]
+    room_J = np.asarray(np.sort(room_J[room_J > 0])[::-1], np.int64)
+    used_J = np.diff(np.minimum(np.cumsum(room_J), grid.num_cells), prepend=0)
+    return float((np.interp(room_J, sizes, leaving) / room_J) @ used_J)
 
 
 def order_cells(sizes: Sequence[int], chain: Sequence[Sequence[int]], fast: Sequence[int]) -> Ints:
@@ -76,6 +98,9 @@ def order_cells(sizes: Sequence[int], chain: Sequence[Sequence[int]], fast: Sequ
 
     `fast`: digits in order of speed inside a box. Ends of digits that no box divides come last, in an order of their own.
     """
+    whole = _whole_boxes(sizes, chain, fast)
+    if whole is not None:
+        return whole
     rest_C = np.arange(int(np.prod(sizes)))
     coord_DC = []
     for size in sizes:
@@ -89,6 +114,25 @@ def order_cells(sizes: Sequence[int], chain: Sequence[Sequence[int]], fast: Sequ
             radix *= -(-box[d] // inner[d])
         inner = box
     return np.argsort(key_C + _ends(coord_DC, sizes, chain) * radix, kind="stable")
+
+
+def _whole_boxes(sizes: Sequence[int], chain: Sequence[Sequence[int]], fast: Sequence[int]) -> Ints | None:
+    """The same order where every box holds whole ones and tiles the grid: axes of an array change places, nothing is sorted."""
+    pieces: list[list[tuple[int, int]]] = [[] for _ in sizes]  # of each digit, innermost first: (place in the order, extent)
+    inner: Sequence[int] = (1,) * len(sizes)
+    place = 0
+    for box in (*chain, sizes):
+        for d in (d for d in fast if box[d] > inner[d]):
+            if box[d] % inner[d]:
+                return None
+            pieces[d].append((place, box[d] // inner[d]))
+            place += 1
+        inner = tuple(max(a, b) for a, b in zip(inner, box, strict=True))
+    if any(math.prod(e for _, e in piece) != size for piece, size in zip(pieces, sizes, strict=True)):
+        return None
+    axes = [axis for piece in reversed(pieces) for axis in reversed(piece)]  # slowest first, as the cells are numbered
+    grid = np.arange(math.prod(sizes)).reshape([extent for _, extent in axes])
+    return np.ascontiguousarray(grid.transpose(sorted(range(len(axes)), key=lambda i: -axes[i][0]))).reshape(-1)
 
 
 def _ends(coord_DC: Sequence[Ints], sizes: Sequence[int], chain: Sequence[Sequence[int]]) -> Ints:

@@ -2,20 +2,26 @@
 # C cell   D NVLink domain   J group of a tier   U unit: what sits in one group of the tier inside
 """Refinement of a placement of cells: what whole groups hold changes places, tier by tier, outermost first.
 
-Inside a group nothing moves, so the tiers inside keep their bytes. Small problems are handed whole to a tabu search.
+Inside a group nothing moves, so the tiers inside keep their bytes. A tier that is cut no more than the best box cuts it is left
+alone. Small problems are handed whole to a tabu search.
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 
-from placement.cost.crossings import boundaries
+from placement.cost.crossings import TierView, boundaries
+from placement.cost.traffic import axis_load
 from placement.ir import Cluster, Strategy, Term, Traffic
 from placement.ir._array import Floats, Ints
+from placement.passes.grid import Grid, grid_of, least_leaving
 from placement.passes.sites import Sites
-from placement.solve.exchange import exchange, links
+from placement.solve.exchange import Links, exchange, links
 from placement.solve.tabu import robust_tabu
 
 STEPS = 3_000  # exchanges of one tier
@@ -25,13 +31,37 @@ SMALL, TABU_STEPS = 64, 2_000  # places up to which the whole problem goes to th
 Edges = tuple[Ints, Ints, Floats]
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What is refined. `edges`: bytes between cells, listed when first asked for; None where they are too many."""
+
+    cluster: Cluster
+    strategy: Strategy
+    traffic: Traffic
+    sites: Sites
+
+    @cached_property
+    def edges(self) -> list[Edges] | None:
+        return cell_edges(self.strategy, self.traffic, self.sites.cell)
+
+    @cached_property
+    def grid(self) -> Grid:
+        return grid_of(self.strategy, self.traffic, self.sites.cell)
+
+    def boxed(self, group_D: Ints, domain_C: Ints) -> bool:
+        """Do no more bytes leave the groups than if they were full of the best boxes?"""
+        room_J = np.bincount(group_D, weights=self.sites.room_D).astype(np.int64)
+        view = TierView(group_D[domain_C], self.sites.cell, self.sites.cell, len(room_J))
+        loads = (axis_load(view, self.strategy, term) for term in self.traffic.terms)
+        cut = sum(float(load_J.sum()) for load_J in loads if load_J is not None)
+        return cut <= least_leaving(self.grid, room_J) * (1 + 1e-9)
+
+
 def refined(cluster: Cluster, strategy: Strategy, traffic: Traffic, sites: Sites, domain_C: Ints) -> list[Ints]:
     """Other placements of the cells, likely better by bytes; the caller compares. Rooms are kept."""
-    edges = cell_edges(strategy, traffic, sites.cell)
-    if edges is None:
-        return []
-    whole_C = _tiers(cluster, sites, edges, domain_C)
-    found = [whole_C, _cells(sites, edges, whole_C), _small(cluster, sites, edges, whole_C)]
+    work = _Work(cluster, strategy, traffic, sites)
+    whole_C = _tiers(work, domain_C)
+    found = [whole_C, _cells(work, whole_C), _small(work, whole_C)]
     return [f for f in found if f is not None]
 
 
@@ -44,60 +74,81 @@ def cell_edges(strategy: Strategy, traffic: Traffic, cell: int, largest: int = E
 
 
 def _edges(strategy: Strategy, term: Term, cell: int, largest: int) -> Edges | None:
+    """Edges of one term. Blocks of `width` ranks that behave alike stand for all of them."""
     n, stride, ranks = strategy.size(term.axis), strategy.stride(term.axis), strategy.world_size
-    weight_R = np.repeat(term.bytes_P, strategy.stage_ranks)
+    width = cell if term.kind == "clique" and cell % stride == 0 and n * stride % cell == 0 else math.gcd(cell, stride)
+    weight_B = np.repeat(term.bytes_P * width, strategy.stage_ranks // width)
     if term.kind == "path":
         stage = strategy.stage_ranks
         pairs = boundaries(strategy)
-        a = np.concatenate([p * stage + np.arange(stage) for p, _ in pairs])
-        b = np.concatenate([q * stage + np.arange(stage) for _, q in pairs])
-        return _joined(a // cell, b // cell, 2 * weight_R[a], ranks // cell)
+        a = np.concatenate([np.arange(p * stage, (p + 1) * stage, width) for p, _ in pairs])
+        b = np.concatenate([np.arange(q * stage, (q + 1) * stage, width) for _, q in pairs])
+        return _joined(a // cell, b // cell, 2 * weight_B[a // width], ranks // cell, width == cell)
+    a = np.arange(0, ranks, width)
+    at = a // stride % n
     if term.kind == "ring":
-        a = np.arange(ranks)
-        at = a // stride % n
-        return _joined(a // cell, (a - at * stride + (at + 1) % n * stride) // cell, weight_R, ranks // cell)
-    if ranks * max(n // max(cell // stride, 1), 1) > largest:
-        return None
+        return _joined(a // cell, (a - at * stride + (at + 1) % n * stride) // cell, weight_B, ranks // cell, width == cell)
     step = max(cell // stride, 1)
-    a = np.arange(ranks)
-    first = a - a // stride % n * stride
-    ends = [first + k * stride for k in range(0, n, step)]
-    parts = [_joined(a // cell, end // cell, weight_R * (step / (n - 1)), ranks // cell) for end in ends]
-    a, b, w = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return a, b, w
+    if ranks * max(n // step, 1) > largest:
+        return None
+    parts = []
+    for k in range(0, n, step):  # pairs once, from the lower cell to the higher
+        b = (a - at * stride + k * stride) // cell
+        up = b > a // cell
+        parts.append(_joined(a[up] // cell, b[up], weight_B[up] * (2 * step / (n - 1)), ranks // cell, width == cell))
+    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))  # type: ignore[return-value]
 
 
-def _joined(a: Ints, b: Ints, w: Floats, cells: int) -> Edges:
+def _joined(a: Ints, b: Ints, w: Floats, cells: int, alone: bool) -> Edges:
+    """Edges with parallel ones added, unless each is `alone`."""
+    if alone:
+        return a, b, w
     pair, which = np.unique(a * cells + b, return_inverse=True)
     return pair // cells, pair % cells, np.asarray(np.bincount(which, weights=w), float)
 
 
-def _tiers(cluster: Cluster, sites: Sites, edges: list[Edges], domain_C: Ints) -> Ints:
+def _tiers(work: _Work, domain_C: Ints) -> Ints:
     """Contents of the groups of tier t-1 change places between groups of tier t, for every t with uplinks."""
+    sites, tiers = work.sites, work.cluster.tiers
     home_D: Ints = np.arange(len(sites.room_D))  # where what was in a domain goes
-    for t in range(len(cluster.tiers) - 2, 0, -1):
+    for t in range(len(tiers) - 2, 0, -1):
         inner_D, outer_D = sites.parent_TD[t - 1], sites.parent_TD[t]
         num = int(inner_D.max()) + 1
-        if num * (int(outer_D.max()) + 1) > LARGEST or not np.isfinite(cluster.tiers[t].uplink_Bps_J).any():
+        if num * (int(outer_D.max()) + 1) > LARGEST or not np.isfinite(tiers[t].uplink_Bps_J).any():
+            continue
+        now_C = home_D[domain_C]
+        if work.boxed(outer_D, now_C) or work.edges is None:
             continue
         group_U, region_U = _of_units(inner_D, outer_D, num), _of_units(inner_D, sites.parent_TD[t + 1], num)
-        unit_C = inner_D[home_D[domain_C]]
-        graph = links(num, [(unit_C[a], unit_C[b], w) for a, b, w in edges])
+        graph = _graph(work.edges, inner_D[now_C], region_U)
         place_U = exchange(graph, group_U, _kinds(sites, inner_D, num), region_U, steps=STEPS)
         home_D = _moved(inner_D, place_U, num)[home_D]
     return np.asarray(home_D[domain_C], np.int32)
 
 
-def _cells(sites: Sites, edges: list[Edges], domain_C: Ints) -> Ints | None:
+def _cells(work: _Work, domain_C: Ints) -> Ints | None:
     """Single cells, and free places, change domains inside a group of the next tier; none where a domain holds one cell."""
+    sites = work.sites
     free_D = sites.room_D - np.bincount(domain_C, minlength=len(sites.room_D))
     home_U = np.concatenate([domain_C, np.repeat(np.arange(len(free_D)), free_D)])
     if sites.block > 1 or int(sites.room_D.max(initial=0)) < 2 or len(home_U) * len(free_D) > LARGEST:
         return None
+    if work.boxed(np.arange(len(free_D)), domain_C) or work.edges is None:
+        return None
     outer_D = sites.parent_TD[1] if len(sites.parent_TD) > 1 else np.zeros(len(free_D), np.int64)
-    graph = links(len(home_U), edges)
+    graph = _graph(work.edges, np.arange(len(home_U)), outer_D[home_U])
     place_U = exchange(graph, home_U, sites.chip_D[home_U], outer_D[home_U], steps=STEPS)
     return np.asarray(home_U[place_U][: len(domain_C)], np.int32)
+
+
+def _graph(edges: list[Edges], unit_C: Ints, region_U: Ints) -> Links:
+    """What units have in common, those of one region."""
+    parts = []
+    for a, b, w in edges:
+        unit_a, unit_b = unit_C[a], unit_C[b]
+        keep = (unit_a != unit_b) & (region_U[unit_a] == region_U[unit_b])
+        parts.append((unit_a[keep], unit_b[keep], w[keep]))
+    return links(len(region_U), parts)
 
 
 def _of_units(inner_D: Ints, outer_D: Ints, num: int) -> Ints:
@@ -124,18 +175,18 @@ def _moved(inner_D: Ints, place_U: Ints, num: int) -> Ints:
     return np.asarray(order[first_U[place_U[inner_D]] + offset_D])
 
 
-def _small(cluster: Cluster, sites: Sites, edges: list[Edges], domain_C: Ints) -> Ints | None:
+def _small(work: _Work, domain_C: Ints) -> Ints | None:
     """All cells at once, a place for each that a domain has room for; none if there are many, or cells share nodes."""
+    sites, cells = work.sites, len(domain_C)
     slot_D = np.repeat(np.arange(len(sites.room_D)), sites.room_D)
-    cells = len(domain_C)
-    if sites.block > 1 or not cells or len(slot_D) > SMALL:
+    if sites.block > 1 or not cells or len(slot_D) > SMALL or work.edges is None:
         return None
     flow = np.zeros((len(slot_D), len(slot_D)))
-    for a, b, w in edges:
+    for a, b, w in work.edges:
         np.add.at(flow, (a, b), w / 2)
         np.add.at(flow, (b, a), w / 2)
     far = np.zeros(flow.shape)
-    for tier, group_D in zip(cluster.tiers, sites.parent_TD, strict=True):
+    for tier, group_D in zip(work.cluster.tiers, sites.parent_TD, strict=True):
         up_Bps = float(tier.uplink_Bps_J.sum())
         if 0 < up_Bps < np.inf:
             far += (group_D[slot_D][:, None] != group_D[slot_D]) / up_Bps

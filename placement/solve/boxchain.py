@@ -4,18 +4,31 @@
 
 A level of capacity c holds a box with extents b, prod(b) <= c; the next level tiles it with whole copies: each extent divides
 the next one, or the next one is the whole dimension. The cost of a level depends on its box alone, so the cheapest chain over
-*all* mixed-radix factorisations is a shortest path over boxes. Exact as long as `cost` is.
+*all* mixed-radix factorisations is a shortest path over boxes. Exact as long as `cost` is. The next best chains are read off
+backwards: what a box costs with the best chain inside it says exactly what any end of a chain costs at least.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from placement.solve._array import Bools, Floats, Ints
 
 Chain = tuple[float, tuple[tuple[int, ...], ...]]
+
+
+@dataclass(frozen=True)
+class _Level:
+    """Boxes of one level that hold whole boxes of the one inside, their own costs, and with the best chain inside them."""
+
+    box_BD: Ints
+    cost_B: Floats
+    best_B: Floats
+    nests_BI: Bools
 
 
 def box_chains(
@@ -29,17 +42,54 @@ def box_chains(
     >>> box_chains([4, 4], [4], lambda level, b: 1 / b[:, 0] + 1 / b[:, 1], keep=1)
     [(1.0, ((2, 2),))]
     """
-    paths: dict[tuple[int, ...], list[Chain]] = {(1,) * len(sizes): [(0.0, ())]}
+    inner_ID: Ints = np.ones((1, len(sizes)), np.int64)
+    best_I: Floats = np.zeros(1)
+    levels: list[_Level] = []
     for level, capacity in enumerate(capacities):
-        boxes_BD = boxes(sizes, capacity, slack)
-        cost_B = cost(level, boxes_BD)
-        grown = _step(paths, boxes_BD, cost_B, sizes, keep)
-        if not grown:  # no larger box nests: the level makes do with those of the level inside
-            boxes_BD = np.array(sorted(paths))
-            grown = _step(paths, boxes_BD, cost(level, boxes_BD), sizes, keep)
-        paths = grown
-    found = sorted(path for ends in paths.values() for path in ends)
-    return found[:keep]
+        box_BD = boxes(sizes, capacity, slack)
+        nests_BI = _nests(inner_ID, box_BD, sizes)
+        if not nests_BI.any():  # no larger box nests: the level makes do with those of the level inside
+            box_BD = inner_ID
+            nests_BI = _nests(inner_ID, box_BD, sizes)
+        kept = nests_BI.any(axis=1)
+        box_BD, nests_BI = box_BD[kept], nests_BI[kept]
+        cost_B = cost(level, box_BD)
+        best_B = cost_B + np.where(nests_BI, best_I, np.inf).min(axis=1)
+        levels.append(_Level(box_BD, cost_B, best_B, nests_BI))
+        inner_ID, best_I = box_BD, best_B
+    return _cheapest(levels, keep)
+
+
+def _cheapest(levels: Sequence[_Level], keep: int) -> list[Chain]:
+    """Chains by cost, from the outermost box inwards; `todo` holds ends of chains and the least that they come to."""
+    if not levels:
+        return [(0.0, ())]
+    found: list[Chain] = []
+    todo: list[tuple[float, int, tuple[int, ...]]] = [
+        (float(levels[-1].best_B[b]), len(levels) - 1, (b,)) for b in _least(levels[-1].best_B, keep)
+    ]
+    heapq.heapify(todo)
+    while todo and len(found) < keep:
+        total, level, picked = heapq.heappop(todo)
+        if level == 0:
+            found.append(_chain(levels, picked))
+            continue
+        inside_I = np.where(levels[level].nests_BI[picked[0]], levels[level - 1].best_B, np.inf)
+        spent = total - float(inside_I.min())
+        for i in _least(inside_I, keep):
+            heapq.heappush(todo, (spent + float(inside_I[i]), level - 1, (i, *picked)))
+    return sorted(found)
+
+
+def _least(value_B: Floats, keep: int) -> list[int]:
+    """Indices of the smallest finite values, ties in order."""
+    first = np.argsort(value_B, kind="stable")[:keep]
+    return [int(b) for b in first if np.isfinite(value_B[b])]
+
+
+def _chain(levels: Sequence[_Level], picked: Sequence[int]) -> Chain:
+    total = sum(float(level.cost_B[b]) for level, b in zip(levels, picked, strict=True))
+    return total, tuple(tuple(level.box_BD[b].tolist()) for level, b in zip(levels, picked, strict=True))
 
 
 def boxes(sizes: Sequence[int], capacity: int, slack: float = 4.0) -> Ints:
@@ -61,27 +111,13 @@ def _extents(size: int, capacity: int) -> list[int]:
     return sorted(found | small if size > 4 else found)
 
 
-def _step(
-    paths: dict[tuple[int, ...], list[Chain]], boxes_BD: Ints, cost_B: Floats, sizes: Sequence[int], keep: int
-) -> dict[tuple[int, ...], list[Chain]]:
-    inner = np.array(sorted(paths))
-    best_I = np.array([paths[tuple(i)][0][0] for i in inner.tolist()])
-    grown: dict[tuple[int, ...], list[Chain]] = {}
-    nests_BI = _nests(inner, boxes_BD, np.array(sizes))
-    for b, box in enumerate(boxes_BD.tolist()):
-        usable = np.flatnonzero(nests_BI[b])
-        usable = usable[np.argsort(best_I[usable], kind="stable")][:keep]
-        starts = [path for i in usable.tolist() for path in paths[tuple(inner[i].tolist())]]
-        ends = [(c + float(cost_B[b]), (*chain, tuple(box))) for c, chain in starts]
-        if ends:
-            grown[tuple(box)] = sorted(ends)[:keep]
-    return grown
-
-
-def _nests(inner_ID: Ints, box_BD: Ints, size_D: Ints) -> Bools:
-    """Which inner boxes each box may hold. (B, I)"""
+def _nests(inner_ID: Ints, box_BD: Ints, sizes: Sequence[int]) -> Bools:
+    """Which inner boxes each box may hold: looked up by extents, of which there are few. (B, I)"""
     found = np.ones((len(box_BD), len(inner_ID)), bool)
-    for d, size in enumerate(size_D.tolist()):
-        box_B1, inner_I = box_BD[:, d, None], inner_ID[:, d]
-        found &= ((box_B1 % inner_I == 0) | (box_B1 == size)) & (box_B1 >= inner_I)
+    for d, size in enumerate(sizes):
+        extent_X, which_B = np.unique(np.asarray(box_BD[:, d], np.int64), return_inverse=True)
+        inner_Y, which_I = np.unique(np.asarray(inner_ID[:, d], np.int64), return_inverse=True)
+        outer_X1 = extent_X[:, None]
+        fits_XY = ((outer_X1 % inner_Y == 0) | (outer_X1 == size)) & (outer_X1 >= inner_Y)
+        found &= fits_XY[:, which_I][which_B]
     return found

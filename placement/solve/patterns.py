@@ -10,8 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-EFFORT = 1.0  # deterministic seconds of CP-SAT: counted work, the same on every machine
+# One worker and deterministic seconds: counted work, the same on every machine. The relaxation is nearly whole, so linearizing
+# takes a tenth of the time of the default.
+PARAMETERS = (
+    "num_workers:1 random_seed:0 linearization_level:2 mip_presolve_level:0 relative_gap_limit:1e-3 max_deterministic_time:1.0"
+)
 SCALE = 1_000_000  # the dearest pattern in whole numbers
 
 
@@ -39,29 +44,25 @@ def choose(kinds: Sequence[Kind], need: int, away: float) -> list[list[int]] | N
     `away`: cost of a place that is taken outside the region. Single worker and counted effort: same input, same answer. The
     best answer known is taken where the effort ends before the proof.
     """
-    from ortools.sat.python import cp_model
+    from ortools.linear_solver import pywraplp  # CP-SAT's own interface would load pandas: a quarter of a second
 
-    model = cp_model.CpModel()
-    taken = [[model.new_int_var(0, k.count, "") for _ in k.patterns] for k in kinds]
+    make: Any = pywraplp.Solver
+    solver = make.CreateSolver("SAT")
+    taken = [[solver.IntVar(0, k.count, "") for _ in k.patterns] for k in kinds]
     for kind, row in zip(kinds, taken, strict=True):
-        model.add(sum(row) == kind.count)
+        solver.Add(sum(row) == kind.count)
     flat = [(k, p, x) for k, row in zip(kinds, taken, strict=True) for p, x in zip(k.patterns, row, strict=True)]
-    model.add(sum(p.units * x for _, p, x in flat) >= need)
-    model.add(sum(p.spare * x for _, p, x in flat) >= 0)
+    solver.Add(sum(p.units * x for _, p, x in flat) >= need)
+    solver.Add(sum(p.spare * x for _, p, x in flat) >= 0)
     unit = max([away, *(abs(p.cost) for _, p, _ in flat)]) / SCALE or 1.0
     lacks = []
     for region in sorted({k.region for k in kinds}):
         most = sum(k.count * max(-p.spare for p in k.patterns) for k in kinds if k.region == region)
-        lack = model.new_int_var(0, max(most, 0), "")
-        model.add(lack + sum(p.spare * x for k, p, x in flat if k.region == region) >= 0)
+        lack = solver.IntVar(0, max(most, 0), "")
+        solver.Add(lack + sum(p.spare * x for k, p, x in flat if k.region == region) >= 0)
         lacks.append(lack)
-    model.minimize(sum(round(p.cost / unit) * x for _, p, x in flat) + round(away / unit) * sum(lacks))
-    solver = cp_model.CpSolver()
-    solver.parameters.num_workers = 1
-    solver.parameters.random_seed = 0
-    solver.parameters.linearization_level = 2  # the relaxation is nearly whole: a tenth of the time of the default
-    solver.parameters.relative_gap_limit = 1e-3
-    solver.parameters.max_deterministic_time = EFFORT
-    if solver.solve(model) not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+    solver.Minimize(sum(round(p.cost / unit) * x for _, p, x in flat) + round(away / unit) * sum(lacks))
+    solver.SetSolverSpecificParametersAsString(PARAMETERS)
+    if solver.Solve() not in (make.OPTIMAL, make.FEASIBLE):
         return None
-    return [[int(solver.value(x)) for x in row] for row in taken]
+    return [[round(x.solution_value()) for x in row] for row in taken]

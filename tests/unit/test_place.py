@@ -139,6 +139,30 @@ def test_box_chains_find_the_squarest_boxes() -> None:
     assert chains == sorted(chains)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_box_chains_are_the_cheapest_of_all(seed: int) -> None:
+    """Random costs: the five cheapest of all chains of nested boxes, by trying every one."""
+    rng = np.random.default_rng(seed)
+    sizes, capacities = tuple(int(s) for s in rng.choice([2, 3, 4, 6], 2)), (2, 4, 12)
+    levels = [boxes(sizes, c) for c in capacities]
+    costs = [rng.random(len(b)) for b in levels]
+
+    def nests(inner: np.ndarray, outer: np.ndarray) -> bool:
+        whole = (outer % inner == 0) | (outer == np.array(sizes))
+        return bool((whole & (outer >= inner)).all())
+
+    ways = [(0.0, (np.ones(2, int),))]
+    for level, cost in zip(levels, costs, strict=True):
+        ways = [(c + x, (*w, b)) for c, w in ways for b, x in zip(level, cost, strict=True) if nests(w[-1], b)]
+    best = sorted((c, tuple(tuple(b.tolist()) for b in w[1:])) for c, w in ways)[:5]
+    lookup = [
+        {tuple(b.tolist()): x for b, x in zip(level, cost, strict=True)} for level, cost in zip(levels, costs, strict=True)
+    ]
+    found = box_chains(sizes, capacities, lambda i, b: np.array([lookup[i][tuple(x)] for x in b.tolist()]), keep=5)
+    assert [w for _, w in found] == [w for _, w in best]
+    assert [c for c, _ in found] == pytest.approx([c for c, _ in best])
+
+
 def test_boxes_fit_and_are_not_too_small() -> None:
     found = boxes([6, 4], 6, slack=2.0)
     assert {tuple(b) for b in found.tolist()} == {(1, 4), (2, 2), (3, 1), (3, 2), (4, 1), (6, 1)}
@@ -153,6 +177,18 @@ def test_fill_prefers_groups_that_hold_whole_units() -> None:
     """Groups of room 4 and 3, need 4, unit 4: all in the first."""
     tree = tree_of(np.array([2, 2, 2, 1]), [np.array([0, 0, 1, 1]), np.zeros(4, int)])
     assert fill(tree, 4, (1, 4), (1, 4, 1)).tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_groups_that_are_alike_are_filled_alike(seed: int) -> None:
+    """Two regions of the same uneven rooms, full: the second holds what the first does, half the order further."""
+    rng = np.random.default_rng(seed)
+    room_D = np.tile(rng.integers(1, 9, 6), 2)
+    tree = tree_of(room_D, [np.repeat(np.arange(4), 3), np.repeat([0, 1], 6), np.zeros(12, int)])
+    need = int(room_D.sum())
+    domain_P = fill(tree, need, (1, 2, need // 2), (2, 2, need // 2, 1))
+    assert np.bincount(domain_P).tolist() == room_D.tolist()
+    assert (domain_P[need // 2 :] == domain_P[: need // 2] + 6).all()
 
 
 def test_chains_exist_where_no_box_nests() -> None:
