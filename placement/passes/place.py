@@ -128,8 +128,9 @@ def _limit(judge: Judge, launcher: Laid) -> float:
 def _searched(judge: Judge, sites: Sites, fixed: Sequence[Ints], others: Sequence[Ints], cut: bool = False) -> list[Laid]:
     """`fixed`, all layouts, `others`, and what exchanges make of the best of both: each once, in this order.
 
-    Where only bytes count, nothing is looked for beyond a layout that cuts no tier more than the best boxes would. Both are refined: the better start may end worse. `cut`: others are of units cut to fit; where they beat every plain layout,
-    variants of those and their refinement are spared.
+    Both are refined: the better start may end worse. `cut`: others are of units cut to fit; where they beat every plain layout,
+    variants of those and their refinement are spared. Where only bytes count, nothing is looked for beyond a layout that cuts
+    no tier more than the best boxes would.
     """
     shop = Workshop(judge.cluster, judge.strategy, judge.traffic, sites)
     found: list[Laid] = []
@@ -145,13 +146,13 @@ def _searched(judge: Judge, sites: Sites, fixed: Sequence[Ints], others: Sequenc
             new.append(known[key])
         return new
 
-    add(fixed)
-    plain, first = shop.plain(), []
-    enough = judge.aim.even * shop.least_s() * (1 + 1e-9) if not (judge.aim.busiest or sites.parted) else -math.inf
-    for layout in plain:
-        if _least(judge, found) <= (0, enough, math.inf):
+    enough = -math.inf if judge.aim.busiest or sites.parted else judge.aim.even * shop.least_s() * (1 + 1e-9)
+    plain, first = shop.plain(), list[Laid]()
+    for made in (fixed, *([shop.cells(layout)] for layout in plain)):
+        first += (new := add(made))
+        if new and _least(judge, new) <= (0, enough, math.inf):
             return found
-        first += add([shop.cells(layout)])
+    first = first[len(fixed) :]
     ranking = sorted(range(len(plain)), key=lambda i: (first[i].loads.score(judge.aim), i))
     ahead = cut and _least(judge, [judge.laid(sites, c, -1) for c in others]) < _least(judge, found)
     more = dict.fromkeys(layout for i in ranking[: 0 if ahead else REFINED] for layout in shop.variants(plain[i]))
@@ -168,7 +169,7 @@ def _searched(judge: Judge, sites: Sites, fixed: Sequence[Ints], others: Sequenc
 
 
 def _least(judge: Judge, found: Sequence[Laid]) -> tuple[int, float, float]:
-    return min((x.loads.score(judge.aim) for x in found), default=(0, math.inf, math.inf))
+    return min(x.loads.score(judge.aim) for x in found)
 
 
 def _choices(cluster: Cluster, strategy: Strategy, job: Job, cell: int = 0) -> Iterator[Sites]:
