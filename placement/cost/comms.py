@@ -31,15 +31,16 @@ class Part:
 
 @dataclass(frozen=True)
 class Loads:
-    """`bytes_T` a step that leave groups of each tier, by part; `busiest_s` the busiest uplinks, phases one after another."""
+    """`bytes_T` a step that leave groups of each of the `tiers`, by part; `busiest_s` the busiest uplinks, phase by phase."""
 
     parts: tuple[Part, ...]
+    tiers: int
     busiest_s: float
     even_s: float
 
     @property
     def bytes_T(self) -> Floats:
-        return np.asarray(sum((p.bytes_T for p in self.parts), np.zeros(1)), float)
+        return np.asarray(sum((p.bytes_T for p in self.parts), np.zeros(self.tiers)), float)
 
     @property
     def score(self) -> tuple[float, float, float]:
@@ -61,7 +62,7 @@ def loads(cluster: Cluster, comms: Comms, gpu_R: Ints) -> Loads:
         for phase, load_J in phases.items():
             worst[phase] = max(worst.get(phase, 0.0), float(seconds_J(load_J, tier.uplink_Bps_J).max()))
     parts = tuple(Part(*key, np.array([float(x.sum()) for x in load_T])) for key, load_T in found.items())
-    return Loads(parts, sum(worst.values()), even)
+    return Loads(parts, len(cluster.tiers), sum(worst.values()), even)
 
 
 def tier_loads(cluster: Cluster, comms: Comms, gpu_R: Ints, t: int) -> Iterator[tuple[str, str, Floats]]:

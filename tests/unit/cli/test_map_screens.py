@@ -132,6 +132,20 @@ def test_diff_of_a_map_and_a_plan(run: Callable[..., Any], four: Path, plan_dir:
     assert "is it a plan directory?" in run("diff", four, four / "nothing").err
 
 
+def test_a_job_that_sends_nothing(run: Callable[..., Any], tmp_path: Path) -> None:
+    """Bare ranks without groups or pairs: every place is as good, and every screen says so."""
+    (tmp_path / "quiet.yaml").write_text("name: quiet\ntowers: {all: {ranks: 4}}\n", encoding="utf-8")
+    assert run("map", tmp_path / "quiet.yaml", "tiny", "-q", "-o", tmp_path / "mapped").code == 0
+    told = json.loads(run("why", tmp_path / "mapped", "rank", "1", "--format", "json").out)
+    assert told["groups"] == []
+    assert told["elsewhere"]
+    assert all(set(a["adds_bytes"].values()) == {0.0} and a["busiest_s"] == 0.0 for a in told["elsewhere"])
+    assert "talks to nobody" in run("why", tmp_path / "mapped", "rank", "1").out
+    for command in (("show", "traffic"), ("show", "groups"), ("show", "tree"), ("report",)):
+        more = ("-o", tmp_path / "r.html") if command == ("report",) else ()
+        assert run(command[0], tmp_path / "mapped", *command[1:], *more).code == 0
+
+
 @pytest.mark.parametrize("question", [("rank", "6"), ("node", "n9-9"), ("link", "leaf 7")])
 def test_questions_about_nothing(run: Callable[..., Any], four: Path, question: tuple[str, ...]) -> None:
     assert run("why", four, *question).code == 2
