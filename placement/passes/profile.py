@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 
 import numpy as np
 
@@ -25,9 +24,9 @@ ROUNDING = 1e-13  # share of all bytes that sums of floating-point numbers may b
 LARGEST = 8_000  # ranks of a group up to which profiles are built
 KINDS = ("ring", "path", "clique")
 LOOKS = 8  # sizes at which stages of different weight are priced alike, until the best is taken
-SHARES = (0.25, 0.5, 0.75)  # first rates at which parts of units are priced, and
+SHARES = (0.75, 0.5, 0.25)  # first rates at which parts of units are priced, and
 FINER = 4  # times that half a step up or down from the best is tried
-PRICED = 1_200  # ranks of a group times classes of stages up to which parts are priced: a look costs up to 0.1 s
+PRICED = 20_000  # ranks of a group times classes of stages, of all looks together: about 0.3 s
 
 
 @dataclass(frozen=True)
@@ -143,7 +142,7 @@ class _Maker:
     def units(self) -> list[int]:
         """Blocks in which all exchange with all, that do not divide every group, and of which groups hold more than half."""
         blocks = {self.strategy.size(t.axis) * self.strategy.stride(t.axis) for t in self.digits.terms if t.kind == "clique"}
-        return sorted(u for u in blocks if u < 2 * self.top and (self.room_J % u).any())
+        return sorted((u for u in blocks if u < 2 * self.top and (self.room_J % u).any()), reverse=True)
 
 
 def _best_pivot(make: _Maker, first: Profile) -> Profile:
@@ -161,16 +160,19 @@ def _best_pivot(make: _Maker, first: Profile) -> Profile:
 
 
 def _best_parts(make: _Maker, plain: Profile) -> Profile:
-    """With prices on parts of the best unit, at the best rate of those looked at; as it was where none is better."""
-    if make.top * len(make.profile_XS) > PRICED:
-        return plain
-    best = plain
-    for unit, share in product(make.units(), SHARES):
-        best = max(best, make.priced(Parts(unit, share))(plain.pivot), key=lambda p: p.bound)
+    """With prices on parts of the best unit, at the best rate of a counted number of looks; as it was if none is better."""
+    left, best = PRICED // (make.top * len(make.profile_XS)), plain
+
+    def look(looks: Sequence[Parts]) -> None:
+        nonlocal left, best
+        for parts in looks[:left]:
+            best = max(best, make.priced(parts)(plain.pivot), key=lambda p: p.bound)
+        left = max(left - len(looks), 0)
+
+    look([Parts(unit, share) for unit in make.units() for share in SHARES])
     for step in (2.0 ** -(i + 3) for i in range(FINER)):
         if best.parts is not None:
-            looks = [replace(best.parts, share=best.parts.share + sign * step) for sign in (-1, 1)]
-            best = max([best, *(make.priced(parts)(plain.pivot) for parts in looks)], key=lambda p: p.bound)
+            look([replace(best.parts, share=best.parts.share + sign * step) for sign in (-1, 1)])
     return best
 
 
