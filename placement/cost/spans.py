@@ -19,7 +19,7 @@ from placement.cost.crossings import (
 )
 from placement.cost.forward import forwarding
 from placement.cost.ideal import ideal_spans
-from placement.ir import AXES, Cluster, Placement, Spans, State, Strategy
+from placement.ir import AXES, Cluster, Placement, Spans, Strategy
 from placement.ir._array import Floats
 
 __all__ = ["ideal_spans", "spans_of"]
@@ -84,9 +84,8 @@ def paced(cluster: Cluster, slowest_J: Floats) -> Floats:
     """Bytes/s of each NVLink domain as its ranks find it, (J,): a collective waits for the slowest adapter that it uses, so
     all of a domain are worth that one; at most their sum. An adapter with a plane down is slow on all of them.
     """
-    tier, slots = cluster.tiers[0], cluster.gpus_per_node
-    present_N = np.isin(cluster.state_N, (State.OK, State.RESERVED))
-    paced_J = slowest_J * np.maximum(np.bincount(tier.group_N[present_N], minlength=tier.num_groups), 1) * slots
+    tier = cluster.tiers[0]
+    paced_J = slowest_J * np.maximum(cluster.present_J, cluster.gpus_per_node)
     slowed_J = paced_J < tier.uplink_Bps_J * (1.0 - 1e-9)
     return np.asarray(np.where(slowed_J, paced_J, tier.uplink_Bps_J)) if slowed_J.any() else tier.uplink_Bps_J
 

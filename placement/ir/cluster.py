@@ -149,6 +149,12 @@ class Cluster:
         return _read_only(nodes_J.astype(np.int64) * self.gpus_per_node)
 
     @cached_property
+    def present_J(self) -> Ints:
+        """GPUs of the nodes of each NVLink domain that are OK or reserved."""
+        domain, present_N = self.tiers[0], np.isin(self.state_N, (State.OK, State.RESERVED))
+        return _read_only(np.bincount(domain.group_N[present_N], minlength=domain.num_groups) * self.gpus_per_node)
+
+    @cached_property
     def parent_TJ(self) -> Ints:
         """Group of each NVLink domain at every tier."""
         parent_TJ = np.zeros((len(self.tiers), self.tiers[0].num_groups), np.int32)

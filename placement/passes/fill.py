@@ -121,8 +121,8 @@ def _dealt(work: _Work, level: int, group: int, runs: Sequence[Run]) -> Dealt:
     uses: dict[Alike, list[list[int]]] = {}
     for kid, seat, part in zip(kids.tolist(), first, parts, strict=True):
         if part:
-            key = (level - 1, tree.like_LJ[level - 1][kid], *((start % step, length) for start, length in part))
-            uses.setdefault(key, []).append([seat, *(start for start, _ in part)])
+            key = (level - 1, tree.like_LJ[level - 1][kid], *[(start % step, length) for start, length in part])
+            uses.setdefault(key, []).append([seat, *[start for start, _ in part]])
             if key not in work.known:
                 work.known[key] = _pattern(work, level - 1, kid, key[2:], step)
     found = [_repeated(work.known[key], np.array(where)) for key, where in uses.items()]
@@ -197,14 +197,15 @@ def deal(
         if middle and unit > 1:
             whole, over = _hollow(whole, sum(room // unit * unit for room in left), unit)
             rest = sorted(rest + over)
+        whole.reverse()
         for k, room in enumerate(left):
             if not whole:
                 break
-            amount = room // unit * unit
-            if amount:
-                taken, whole = _take(whole, amount)
+            if room >= unit:
+                taken = _take(whole, room // unit * unit)
                 parts[k] += taken
-                left[k] -= sum(length for _, length in taken)
+                left[k] -= sum([length for _, length in taken])
+        whole.reverse()
         if trim and unit > 1:
             whole = _trimmed(whole, unit, left, parts)
         rest = sorted(rest + whole)
@@ -230,9 +231,10 @@ def _hollow(whole: list[Run], amount: int, unit: int) -> tuple[list[Run], list[R
     over = sum(length for _, length in whole) - amount
     if over <= 0:
         return whole, []
-    head, rest = _take(whole, amount // 2 // unit * unit)
-    inner, tail = _take(rest, over)
-    return head + tail, inner
+    rest = whole[::-1]
+    head = _take(rest, amount // 2 // unit * unit)
+    inner = _take(rest, over)
+    return head + rest[::-1], inner
 
 
 def _aligned(runs: list[Run], unit: int) -> tuple[list[Run], list[Run]]:
@@ -248,14 +250,14 @@ def _aligned(runs: list[Run], unit: int) -> tuple[list[Run], list[Run]]:
     return whole, ends
 
 
-def _take(runs: list[Run], amount: int) -> tuple[list[Run], list[Run]]:
+def _take(runs: list[Run], amount: int) -> list[Run]:
+    """The next `amount` positions, or all, off the end of runs that are in reverse order."""
     taken: list[Run] = []
-    if amount == 0:
-        return taken, runs
-    for i, (start, length) in enumerate(runs):
+    while amount and runs:
+        start, length = runs.pop()
         part = min(length, amount)
         taken.append((start, part))
         amount -= part
-        if amount == 0:
-            return taken, ([(start + part, length - part)] if part < length else []) + runs[i + 1 :]
-    return taken, []
+        if part < length:
+            runs.append((start + part, length - part))
+    return taken

@@ -27,7 +27,8 @@ from placement.solve.tabu import robust_tabu
 STEPS = 3_000  # exchanges of one tier
 LARGEST = 10_000_000  # units x groups
 EDGES = 4_000_000  # pairs of ranks or pieces of one term
-SMALL, TABU_STEPS = 64, 2_000  # places up to which the whole problem goes to the tabu search
+SMALL = 64  # places up to which the whole problem goes to the tabu search
+TABU_STEPS, PER_PAIR = 2_000, 8  # its steps, at most, and for each pair of places, counted twice
 Edges = tuple[Ints, Ints, Floats]
 
 
@@ -202,5 +203,5 @@ def _small(work: _Work, domain_C: Ints) -> Ints | None:
     scale = float(flow.max()) * float(far.max())
     if scale <= 0:
         return None
-    _, best = robust_tabu(flow / flow.max(), far / far.max(), place, steps=TABU_STEPS)
+    _, best = robust_tabu(flow / flow.max(), far / far.max(), place, steps=min(TABU_STEPS, PER_PAIR * len(slot_D) ** 2))
     return np.asarray(slot_D[best[:cells]], np.int32)

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
 from placement.ir._array import Ints
-from placement.passes.fill import deal
+from placement.passes.fill import Run, deal
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,12 @@ def _best_fit(room_K: Ints, length: int) -> int | None:
     return int(fits[np.argmin(room_K[fits])]) if len(fits) else int(np.argmax(room_K))
 
 
+@lru_cache(maxsize=1024)
+def _dealt(start: int, length: int, target: tuple[int, ...], ladder: tuple[int, ...]) -> list[list[Run]]:
+    """Tails of a regular cluster are cut alike, unit by unit."""
+    return deal([(start, length)], list(target), ladder, trim=True)
+
+
 def _group(piece: Piece, kids: Ints, free_D: Ints, ladder: tuple[int, ...]) -> Iterator[Laid]:
     """One piece over the domains of one group: whole in one of them, or its blocks dealt over the roomiest."""
     room_K = free_D[kids]
@@ -103,7 +110,7 @@ def _group(piece: Piece, kids: Ints, free_D: Ints, ladder: tuple[int, ...]) -> I
         return
     order = np.lexsort((kids, -room_K))
     target = np.diff(np.minimum(np.cumsum(room_K[order]), piece.length), prepend=0)
-    parts = deal([(piece.start, piece.length)], target.tolist(), ladder, trim=True)
+    parts = _dealt(piece.start, piece.length, tuple(target.tolist()), ladder)
     for k, part in zip(order.tolist(), parts, strict=True):
         for start, length in part:
             free_D[kids[k]] -= length

@@ -159,7 +159,8 @@ def seated(found: Seats, strategy: Strategy, traffic: Traffic, domain_U: Ints) -
     """Domain of every cell, from the domain whose seat each unit has: as they are, and dealt again in rows. (C,) each"""
     (leaf_D, pod_D), stage_units = _levels(found), strategy.stage_ranks // found.sites.cell
     rows_U = in_rows(domain_U, leaf_D, pod_D, _free(found, leaf_D[domain_U]), stage_units)
-    return [_seated(found, strategy, traffic, seat_U) for seat_U in (domain_U, rows_U)]
+    seats_U = [domain_U] if bool((rows_U == domain_U).all()) else [domain_U, rows_U]
+    return [_seated(found, strategy, traffic, seat_U) for seat_U in seats_U]
 
 
 def _seated(found: Seats, strategy: Strategy, traffic: Traffic, domain_U: Ints) -> Ints:
