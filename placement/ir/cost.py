@@ -109,13 +109,17 @@ class StepCost:
 @dataclass(frozen=True)
 class Witness:
     """How a tier's profile was made, for whoever derives it again: marks of the digits, and the size at which stages are priced
-    alike; ranks of the blocks whose parts are priced, and the share that tails hold (`solve/parts.py`), 0 for none.
+    alike; ranks of the blocks whose parts are priced, and the share that tails hold (`solve/parts.py`), 0 for none; prices of a
+    rank of each stage, as shares of the bytes of all boundaries (`solve/tolls.py`), none where these carry alike; prices of a
+    rank of each stage as shares of all bytes, where sets are bounded stage by stage (`solve/stages.py`), else none.
     """
 
     marks: tuple[int, ...]
     price_at: int
     unit: int = 0
     share: float = 0.0
+    tolls: tuple[float, ...] = ()
+    prices: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

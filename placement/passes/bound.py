@@ -25,7 +25,8 @@ from placement.passes.contract import Ranks, contracted
 from placement.passes.profile import ROUNDING, Digits, Profile, best_profile, boundary_weights, profile, ways
 from placement.solve.coupling import coupled_sum
 from placement.solve.entropy import MOST_DIGITS, Group, Level, least_leaving
-from placement.solve.layercake import arcs, clique, ring
+from placement.solve.layercake import clique, ring
+from placement.solve.tolls import arcs, even_prices
 
 WORK = 100_000  # what the search for better weights may cost: ranks of a group for each class of stages, and `LP_WORK`
 LP_WORK = 1_000
@@ -35,8 +36,8 @@ CLOSE = 1e-4  # a bound this near the plan is not worth more work
 
 @dataclass(frozen=True)
 class Bounds:
-    """`lower`, `method` by tier: layer-cake or priced parts, entropy, both, outer tier (taken over from there) or none; `joint`
-    of all.
+    """`lower`, `method` by tier: layer-cake, priced parts or stage by stage, entropy, both, outer tier (taken over from there)
+    or none; `joint` of all.
     """
 
     lower: Mapping[str, float]
@@ -112,7 +113,7 @@ def lower_bytes(
     for tier, room_J, known in reversed(list(zip(cluster.tiers, rooms, found, strict=True))):
         cake = known.bound if known else 0.0
         spread, order = _spread(strategy, traffic, room_J, known), _ordered(strategy, traffic, room_J)
-        kind = "priced parts" if known and known.parts else "layer-cake"
+        kind = "layer-cake" if known is None else known.kind
         options = (
             (cake + order, f"{kind} + entropy" if order else kind),
             (spread, "entropy"),
@@ -151,7 +152,7 @@ def _spread(strategy: Ranks, traffic: Traffic, room_J: Ints, known: Profile | No
         return 0.0
     if known and largest <= SHARP and not known.digits.loose and not any(t.kind == "hier" for t in traffic.terms):
         return 0.0
-    return entropy_bound(strategy, traffic, [Level(room_J, 1.0)])
+    return entropy_bound(strategy, traffic, [Level(room_J, 1.0)], known.toll_P if known else None)
 
 
 def _ordered(strategy: Ranks, traffic: Traffic, room_J: Ints) -> float:
@@ -179,7 +180,9 @@ def _joint(
             options.append((shift.best + rest, "shifted weights"))
     levels = [Level(r, float(w)) for r, w in zip(rooms, weight_T, strict=True) if int(r.max()) < strategy.world_size and w > 0]
     if len(levels) > 1 and max(options)[0] < enough:
-        options.append((entropy_bound(strategy, traffic, levels), "joint entropy"))
+        tolls = {id(toll): toll for toll in (None, *(p.toll_P for p in found[-2::-1] if p and p.toll_P is not None))}
+        every = [entropy_bound(strategy, traffic, levels, toll) for toll in list(tolls.values())[:2]]
+        options.append((max(every), "joint entropy"))
     return max(options, key=lambda o: o[0])
 
 
@@ -259,29 +262,35 @@ def _weighted(traffic: Traffic, weight_X: Floats) -> Traffic:
     return Traffic(tuple(replace(t, bytes_P=t.bytes_P * w) for t, w in zip(traffic.terms, weight_X.tolist(), strict=True)))
 
 
-def entropy_bound(strategy: Ranks, traffic: Traffic, levels: Sequence[Level]) -> float:
+def entropy_bound(strategy: Ranks, traffic: Traffic, levels: Sequence[Level], toll_P: Floats | None = None) -> float:
     """Weighted bytes that leave groups of these levels, at least, by entropies; of stages of unequal bytes, the least counts.
 
-    Terms that run along no digits are left out, which leaves the bound valid.
+    Terms that run along no digits are left out, which leaves the bound valid. `toll_P`: prices of stages where boundaries
+    differ (`Profile.toll_P`), else those at which all count as the lightest.
     """
     shapes = Traffic(tuple(replace(t, kind="ring") if t.kind == "hier" else t for t in traffic.terms))
-    return max((_entropy_of(strategy, traffic, d, levels) for d in ways(strategy, shapes)), default=0.0)
+    return max((_entropy_of(strategy, traffic, d, levels, toll_P) for d in ways(strategy, shapes)), default=0.0)
 
 
-def _entropy_of(strategy: Ranks, traffic: Traffic, digits: Digits, levels: Sequence[Level]) -> float:
+def _entropy_of(
+    strategy: Ranks, traffic: Traffic, digits: Digits, levels: Sequence[Level], toll_P: Floats | None
+) -> float:  # fmt: skip
     sizes = [b // a for a, b in pairwise(digits.marks)] + [strategy.pp]
     if len(sizes) > MOST_DIGITS:
         return 0.0
-    groups = [g for t in traffic.terms if (g := _entropy_group(strategy, traffic, t, digits.marks)) and g.mask]
+    groups = [g for t in traffic.terms if (g := _entropy_group(strategy, traffic, t, digits.marks, toll_P)) and g.mask]
     return least_leaving(sizes, groups, levels) if groups else 0.0
 
 
-def _entropy_group(strategy: Ranks, traffic: Traffic, term: Term, marks: Sequence[int]) -> Group | None:
+def _entropy_group(
+    strategy: Ranks, traffic: Traffic, term: Term, marks: Sequence[int], toll_P: Floats | None
+) -> Group | None:  # fmt: skip
     """One term as the entropies see it; None where its communicators are no product of digits."""
     n, stride = strategy.size(term.axis), strategy.stride(term.axis)
     if term.kind == "path":
         weight_P = boundary_weights(strategy, traffic)
-        return Group(1 << (len(marks) - 1), arcs(weight_P))
+        price_P = even_prices(weight_P) if toll_P is None else toll_P * float(weight_P.sum())
+        return Group(1 << (len(marks) - 1), arcs(weight_P, price_P))
     if stride not in marks or n * stride not in marks:
         return None
     low, high = marks.index(stride), marks.index(n * stride)

@@ -9,6 +9,7 @@ leaving = W - sum_j inside(S_j) >= W - sum_j M(|S_j|) for any placement.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,8 +18,10 @@ from placement.cost.crossings import boundaries
 from placement.ir import Term, Traffic, Witness
 from placement.ir._array import Floats, Ints
 from placement.passes.contract import Ranks
-from placement.solve.layercake import Crossing, arcs, best_sum, clique, merge, path, ring
+from placement.solve.layercake import Crossing, best_sum, clique, merge, path, ring
 from placement.solve.parts import dearest, part_prices
+from placement.solve.stages import most_inside, stage_prices
+from placement.solve.tolls import arcs, chain_prices, even_prices
 
 ROUNDING = 1e-13  # share of all bytes that sums of floating-point numbers may be off by
 LARGEST = 8_000  # ranks of a group up to which profiles are built
@@ -26,6 +29,8 @@ KINDS = ("ring", "path", "clique")
 LOOKS = 8  # sizes at which stages of different weight are priced alike, until the best is taken
 SHARES = (0.75, 0.5, 0.25)  # first rates at which parts of units are priced, and
 FINER = 4  # times that half a step up or down from the best is tried
+STAGED, LOOKED = 20_000_000, 160_000_000  # additions of one look stage by stage, and of all: about a second
+TOLLED = 20_000  # ranks of a group times prices of stages that are looked at
 PRICED = 20_000  # ranks of a group times classes of stages, of all looks together: about 0.3 s
 
 
@@ -61,7 +66,10 @@ class Parts:
 @dataclass(frozen=True)
 class Profile:
     """inside(S) <= inside_S[|S|] + prices; the prices of all ranks together are `paid`. `total`: bytes of all edges, `bound`:
-    what this says about one tier alone. `digits`, `pivot` and `parts`: how it was made.
+    what this says about one tier alone. `digits`, `pivot`, `parts` and `toll_P`: how it was made.
+
+    `toll_P`: prices of a rank of each stage where boundaries carry unequal bytes, as shares of the bytes of all of them;
+    `price_P`: prices of a rank of each stage where sets are bounded stage by stage, as shares of `total`.
     """
 
     inside_S: Floats
@@ -71,11 +79,20 @@ class Profile:
     digits: Digits
     pivot: int
     parts: Parts | None = None
+    toll_P: Floats | None = None
+    price_P: Floats | None = None
 
     @property
     def witness(self) -> Witness:
-        parts = self.parts or Parts(0, 0.0)
-        return Witness(self.digits.marks, self.pivot, parts.unit, parts.share)
+        parts, tolls = self.parts or Parts(0, 0.0), () if self.toll_P is None else tuple(self.toll_P.tolist())
+        prices = () if self.price_P is None else tuple(self.price_P.tolist())
+        return Witness(self.digits.marks, self.pivot, parts.unit, parts.share, tolls, prices)
+
+    @property
+    def kind(self) -> str:
+        if self.price_P is not None:
+            return "stage by stage"
+        return "priced parts" if self.parts else "layer-cake"
 
     def times(self, weight: float) -> Profile:
         inside_S, bound = self.inside_S * weight, self.bound * weight
@@ -94,15 +111,17 @@ def best_profile(strategy: Ranks, traffic: Traffic, room_J: Ints, *, priced: boo
     makers = [_Maker(strategy, traffic, digits, room_J) for digits in ways(strategy, traffic)]
     first = [make(make.pivot) for make in makers]
     best = max(range(len(makers)), key=lambda i: first[i].bound)
-    found = _best_pivot(makers[best], first[best])
-    return _best_parts(makers[best], found) if priced else found
+    make, found = _best_tolls(makers[best], first[best])
+    found = _best_staged(make, _best_pivot(make, found))
+    return _best_parts(make, found) if priced else found
 
 
 def profile(strategy: Ranks, traffic: Traffic, room_J: Ints, like: Profile) -> Profile:
     """The profile of other bytes for the same terms, made as another one was."""
     now = {(t.axis, t.kind): t for t in traffic.terms}
     terms, loose = (tuple(now[t.axis, t.kind] for t in part) for part in (like.digits.terms, like.digits.loose))
-    return _Maker(strategy, traffic, Digits(like.digits.marks, terms, loose), room_J, like.parts)(like.pivot)
+    make = _Maker(strategy, traffic, Digits(like.digits.marks, terms, loose), room_J, like.parts, like.toll_P)
+    return make(like.pivot) if like.price_P is None else make.staged(like.price_P * make.total)
 
 
 class _Maker:
@@ -113,15 +132,19 @@ class _Maker:
     """
 
     def __init__(
-        self, strategy: Ranks, traffic: Traffic, digits: Digits, room_J: Ints, parts: Parts | None = None
+        self, strategy: Ranks, traffic: Traffic, digits: Digits, room_J: Ints, parts: Parts | None = None,
+        toll_P: Floats | None = None,
     ) -> None:  # fmt: skip
         self.strategy, self.traffic, self.digits, self.room_J, self.parts = strategy, traffic, digits, room_J, parts
         self.top = min(int(room_J.max()), strategy.world_size)
         rows_PX, which_P = np.unique(_weights(strategy, digits), axis=0, return_inverse=True)
-        self.count_X = np.bincount(which_P.reshape(-1), minlength=len(rows_PX))
+        self.which_P = which_P.reshape(-1)
+        self.count_X = np.bincount(self.which_P, minlength=len(rows_PX))
         found = [_stage_profile(strategy, digits, weights, self.top, parts) for weights in rows_PX]
         self.profile_XS, self.owed_X = np.array([f for f, _ in found]), np.array([owed for _, owed in found])
-        self.across = _stage_crossing(strategy, traffic)
+        self.weight_P = boundary_weights(strategy, traffic)
+        self.toll_P = _even_tolls(self.weight_P) if toll_P is None else toll_P
+        self.across = _stage_crossing(strategy, self.weight_P, self.toll_P)
         self.total = _total_bytes(strategy, traffic, digits)
         largest = self.profile_XS.shape[1] - 1
         self.block = max(m for m in digits.marks if m <= largest)
@@ -132,17 +155,79 @@ class _Maker:
         price_X = (self.profile_XS[:, pivot] - self.profile_XS[0, pivot]) / pivot
         flat_S = (self.profile_XS - price_X[:, None] * size_S).max(axis=0)
         inside_S = merge(flat_S, strategy.pp, self.across, self.top)
-        paid = strategy.stage_ranks * float(price_X @ self.count_X) + float(self.owed_X @ self.count_X)
+        tolls = 0.0 if self.toll_P is None else float(self.toll_P.sum() * self.weight_P.sum())
+        paid = strategy.stage_ranks * (float(price_X @ self.count_X) + tolls) + float(self.owed_X @ self.count_X)
         bound = self.total - paid - best_sum(inside_S, self.room_J, strategy.world_size) - ROUNDING * self.total
-        return Profile(inside_S, paid, self.total, max(bound, 0.0), self.digits, pivot, self.parts)
+        return Profile(inside_S, paid, self.total, max(bound, 0.0), self.digits, pivot, self.parts, self.toll_P)
 
     def priced(self, parts: Parts) -> _Maker:
-        return _Maker(self.strategy, self.traffic, self.digits, self.room_J, parts)
+        return _Maker(self.strategy, self.traffic, self.digits, self.room_J, parts, self.toll_P)
+
+    def tolled(self, toll_P: Floats) -> _Maker:
+        """The same at other prices of stages."""
+        made = copy(self)
+        made.toll_P, made.across = toll_P, _stage_crossing(self.strategy, self.weight_P, toll_P)
+        return made
+
+    @property
+    def work(self) -> int:
+        """Additions that `staged` takes."""
+        return int(self.strategy.pp * self.profile_XS.shape[1] ** 2 * self.top)
+
+    def stages(self) -> tuple[Floats, Floats]:
+        """What sets hold in every stage, (P, S), and a line of each boundary. What closes a ring counts as if it were inside,
+        half of it at either end.
+        """
+        held_PS = self.profile_XS[self.which_P]
+        held_PS[[0, -1]] += self.weight_P[-1] / 2.0 * np.arange(held_PS.shape[1])
+        return held_PS, self.weight_P[:-1]
+
+    def staged(self, price_P: Floats) -> Profile:
+        """Sets stage by stage (`solve/stages.py`) at prices of a rank of each stage."""
+        held_PS, weight_P = self.stages()
+        inside_S = most_inside(held_PS - price_P[:, None] * np.arange(held_PS.shape[1]), weight_P, self.top)
+        paid, world = self.strategy.stage_ranks * float(price_P.sum()), self.strategy.world_size
+        bound = self.total - paid - best_sum(inside_S, self.room_J, world) - ROUNDING * self.total
+        share_P = price_P / (self.total or 1.0)
+        return Profile(inside_S, paid, self.total, max(bound, 0.0), self.digits, self.pivot, None, self.toll_P, share_P)
 
     def units(self) -> list[int]:
         """Blocks in which all exchange with all, that do not divide every group, and of which groups hold more than half."""
         blocks = {self.strategy.size(t.axis) * self.strategy.stride(t.axis) for t in self.digits.terms if t.kind == "clique"}
         return sorted((u for u in blocks if u < 2 * self.top and (self.room_J % u).any()), reverse=True)
+
+
+def _best_tolls(make: _Maker, first: Profile) -> tuple[_Maker, Profile]:
+    """With the best of a few prices of stages, each the best for groups that hold so many whole ones, if boundaries differ."""
+    best = make, first
+    for size in tolled_sizes(make.strategy.pp, make.top) if make.toll_P is not None else ():
+        other = make.tolled(chain_prices(make.weight_P, size) / float(make.weight_P.sum()))
+        best = max(best, (other, other(make.pivot)), key=lambda b: b[1].bound)
+    return best
+
+
+def tolled_sizes(pp: int, top: int) -> list[int]:
+    """Numbers of stages that a group might hold, for whose packing stages are priced: fewer where groups are large."""
+    sizes = [k for k in range(1, pp) if k <= 8 or k % 4 == 0]
+    return sizes[:: max(-(-len(sizes) * top // TOLLED), 1)]
+
+
+def _best_staged(make: _Maker, found: Profile) -> Profile:
+    """Stage by stage where stages differ, and groups are not too large for that, if it says more."""
+    uneven = len(make.profile_XS) > 1 or make.toll_P is not None
+    if not uneven or make.strategy.pp == 1 or make.work > STAGED:
+        return found
+    held_PS, weight_P = make.stages()
+    looks = int(np.clip(LOOKED // make.work, 8, 100))
+    start_P = held_PS[:, found.pivot] / found.pivot
+    price_P = stage_prices(held_PS, weight_P, make.strategy.stage_ranks, make.room_J, start_P, looks)
+    return max(found, make.staged(price_P), key=lambda p: p.bound)
+
+
+def _even_tolls(weight_P: Floats) -> Floats | None:
+    """Prices at which all boundaries count as the lightest, None where they are alike."""
+    toll_P = even_prices(weight_P)
+    return toll_P / float(weight_P.sum()) if toll_P.any() else None
 
 
 def _best_pivot(make: _Maker, first: Profile) -> Profile:
@@ -231,23 +316,19 @@ def _crossing(strategy: Ranks, term: Term, weight: float, low: int, high: int) -
     return Crossing(profile_K, stride)
 
 
-def _stage_crossing(strategy: Ranks, traffic: Traffic) -> list[Crossing]:
-    weight_P = boundary_weights(strategy, traffic)
-    return [Crossing(arcs(weight_P), strategy.stage_ranks)] if weight_P.any() else []
+def _stage_crossing(strategy: Ranks, weight_P: Floats, toll_P: Floats | None) -> list[Crossing]:
+    """Edges between stages less the prices of these."""
+    price_P = None if toll_P is None else toll_P * float(weight_P.sum())
+    return [Crossing(arcs(weight_P, price_P), strategy.stage_ranks)] if weight_P.any() else []
 
 
 def boundary_weights(strategy: Ranks, traffic: Traffic) -> Floats:
-    """Bytes, both directions, between each stage and the next one (cyclic), evened out downwards. (P,)
-
-    Sets would all count on the heaviest boundary, so the lightest stands for all; the way from last to first is kept apart.
-    """
+    """Bytes, both directions, between each stage and the next one (cyclic). (P,)"""
     weight_P = np.zeros(strategy.pp)
     for term in traffic.terms:
         if term.kind == "path":
             for a, _ in boundaries(strategy):
                 weight_P[a] += 2 * float(term.bytes_P[a])
-    weight_P[:-1] = weight_P[:-1].min(initial=np.inf)
-    weight_P[-1] = weight_P.min()
     return weight_P
 
 

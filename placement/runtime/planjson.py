@@ -126,7 +126,8 @@ def _certificate(plan: Plan) -> dict[str, Any]:
     }
     for name, w in c.witness.items():
         priced = {"unit": w.unit, "share": w.share} if w.unit else {}
-        tiers[name]["witness"] = {"marks": list(w.marks), "price_at": w.price_at} | priced
+        listed = {key: list(values) for key, values in (("tolls", w.tolls), ("prices", w.prices)) if values}
+        tiers[name]["witness"] = {"marks": list(w.marks), "price_at": w.price_at} | priced | listed
     for name, kept in c.kept_bytes.items():
         tiers[name]["kept_bytes"] = kept
     return {

@@ -33,7 +33,11 @@ def certificate_of(tree: Tree) -> Certificate:
     tiers = tree["certificate"]["tiers"]
     lower, found, method = ({name: t[key] for name, t in tiers.items()} for key in ("lower_bytes", "plan_bytes", "method"))
     told = tree["certificate"]
-    witness = {name: Witness(**w | {"marks": tuple(w["marks"])}) for name, t in tiers.items() if (w := t.get("witness"))}
+    witness = {
+        name: Witness(**w | {k: tuple(w[k]) for k in ("marks", "tolls", "prices") if k in w})
+        for name, t in tiers.items()
+        if (w := t.get("witness"))
+    }
     return Certificate(
         lower, found, method, told["joint_bytes"], told["joint_method"], witness, tree["predicted"]["step_time_s"],
         told["step_time_s"], told["cell"], {name: t["kept_bytes"] for name, t in tiers.items() if "kept_bytes" in t},

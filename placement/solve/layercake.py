@@ -51,25 +51,6 @@ def path(size: int, weight: float) -> Floats:
     return np.asarray(weight * np.maximum(np.arange(size + 1.0) - 1, 0))
 
 
-def arcs(weight_P: Floats) -> Floats:
-    """Profile of a closed ring with unequal edges (`weight_P[p]` between p and p+1): the heaviest k vertices can hold, k =
-    0..n.
-
-    A set of k of n vertices on a ring; 0 edges weigh nothing, so paths are rings too. Dynamic program over vertices, O(n k).
-    """
-    size = len(weight_P)
-    profile_K = np.full(size + 1, -np.inf)
-    for first in (False, True):  # is vertex 0 in the set
-        out_K, in_K = np.full(size + 1, -np.inf), np.full(size + 1, -np.inf)
-        (in_K if first else out_K)[int(first)] = 0.0
-        for p in range(1, size):
-            stay_K = np.maximum(out_K, in_K)
-            in_K[1:], in_K[0] = np.maximum(out_K, in_K + weight_P[p - 1])[:-1], -np.inf
-            out_K = stay_K
-        profile_K = np.maximum(profile_K, np.maximum(out_K, in_K + (weight_P[-1] if first else 0.0)))
-    return profile_K
-
-
 def clique(size: int, weight: float) -> Floats:
     k = np.arange(size + 1.0)
     return np.asarray(weight * k * (k - 1) / 2)

@@ -11,6 +11,7 @@ Schema = dict[str, Any]
 
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 _DEGREE: Schema = {"type": "integer", "minimum": 1}
+_REAL: Schema = {"type": "number"}
 _AMOUNT: Schema = {"type": "number", "minimum": 0}
 _TEXT: Schema = {"type": "string"}
 _FLAG: Schema = {"type": "boolean"}
@@ -109,7 +110,7 @@ def _bounded() -> Schema:
     tier = _object(lower_bytes=_AMOUNT, plan_bytes=_AMOUNT, method=_TEXT)
     tier["properties"]["kept_bytes"] = _AMOUNT
     witness = _object(marks=_list(_COUNT), price_at=_COUNT)
-    witness["properties"] |= {"unit": _COUNT, "share": _AMOUNT}
+    witness["properties"] |= {"unit": _COUNT, "share": _AMOUNT, "tolls": _list(_REAL), "prices": _list(_REAL)}
     tier["properties"]["witness"] = witness | {"description": "How the profile was made, for whoever derives it again."}
     return tier
 

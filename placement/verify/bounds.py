@@ -26,12 +26,16 @@ Link = tuple[Array, int]  # what each further slice gains, a line of it; lines t
 
 @dataclass(frozen=True)
 class Hint:
-    """What plan.json says of how a profile was made; `unit` 0: no prices on parts."""
+    """What plan.json says of how a profile was made; `unit` 0: no prices on parts. `tolls` of stages, none: nothing;
+    `prices` of a rank of each stage, none: stages stand for one another.
+    """
 
     marks: tuple[int, ...]
     price_at: int
     unit: int
     share: float
+    tolls: tuple[float, ...] = ()
+    prices: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,14 +58,17 @@ def rooms(case: Case) -> list[Array]:
 
 
 def hint_of(told: Mapping[str, Any]) -> Hint:
-    marks = tuple(int(m) for m in told["marks"])
-    return Hint(marks, int(told["price_at"]), int(told.get("unit", 0)), float(told.get("share", 0.0)))
+    marks, tolls, prices = (tuple(told.get(key, ())) for key in ("marks", "tolls", "prices"))
+    parts = int(told.get("unit", 0)), float(told.get("share", 0.0))
+    return Hint(tuple(map(int, marks)), int(told["price_at"]), *parts, tuple(map(float, tolls)), tuple(map(float, prices)))
 
 
 def held(case: Case, sent: Mapping[str, Sequence[float]], top: int, hint: Hint) -> Held | None:
     """What sets of up to `top` ranks can hold of these bytes; None if the hints are of no use."""
     d, marks, price_at = case.degrees, hint.marks, hint.price_at
     if marks[0] != 1 or marks[-1] != d.stage_ranks or any(b % a or b <= a for a, b in itertools.pairwise(marks)):
+        return None
+    if any(told and (len(told) != d.pp or not all(map(math.isfinite, told))) for told in (hint.tolls, hint.prices)):
         return None
     if hint.unit and (hint.unit not in marks[1:] or hint.unit // 2 > top or not hint.share < math.inf):
         return None
@@ -75,14 +82,47 @@ def held(case: Case, sent: Mapping[str, Sequence[float]], top: int, hint: Hint) 
         owed += more
     if not 0 < price_at < len(of_stage[0]):
         return None
+    edge_P = _edges(case, sent.get("pp", [0.0] * d.pp))
+    if hint.prices:
+        return _staged(case, of_stage, edge_P, total + math.fsum(edge_P) * d.stage_ranks, top, hint)
     size_S = np.arange(len(of_stage[0]))
     price_P = [float(m[price_at] - of_stage[0][price_at]) / price_at for m in of_stage]
     flat_S = np.max([m - mu * size_S for m, mu in zip(of_stage, price_P, strict=True)], axis=0)
-    edge_P = _edges(case, sent.get("pp", [0.0] * d.pp))
-    inside_S = _slices(flat_S, d.pp, [(np.diff(_around(edge_P)), d.stage_ranks)], min(top, d.world))
+    tolls = [toll * math.fsum(edge_P) for toll in hint.tolls or [0.0] * d.pp]
+    inside_S = _slices(flat_S, d.pp, [(np.diff(_around(edge_P, tolls)), d.stage_ranks)], min(top, d.world))
     if inside_S is None:
         return None
-    return Held(inside_S, d.stage_ranks * math.fsum(price_P) + owed, total + math.fsum(edge_P) * d.stage_ranks)
+    return Held(
+        inside_S, d.stage_ranks * (math.fsum(price_P) + math.fsum(tolls)) + owed, total + math.fsum(edge_P) * d.stage_ranks
+    )
+
+
+def _staged(
+    case: Case, of_stage: list[Array], edge_P: Sequence[float], total: float, top: int, hint: Hint
+) -> Held | None:  # fmt: skip
+    """Sets stage by stage: the best of every way to spread s ranks over the stages, whose prices all ranks pay.
+
+    Lines that close the ring count as if they were inside, half to either end.
+    """
+    d, most = case.degrees, min(len(of_stage[0]) - 1, top)
+    if hint.unit or d.pp * (most + 1) ** 2 > SLOW:
+        return None
+    price_P = [share * total for share in hint.prices]
+    best: dict[int, Array] = {}
+    for p, inside_S in enumerate(of_stage):
+        closing = edge_P[-1] / 2.0 * ((p == 0) + (p == d.pp - 1))
+        grown: dict[int, Array] = {}
+        for here in range(most + 1):
+            own = float(inside_S[here]) + (closing - price_P[p]) * here
+            reached = np.full(top + 1, -np.inf)
+            if p == 0:
+                reached[here] = own
+            for before, had in best.items():
+                value = had[: top + 1 - here] + (own + edge_P[p - 1] * min(before, here))
+                np.maximum(reached[here:], value, out=reached[here:])
+            grown[here] = reached
+        best = grown
+    return Held(np.max(list(best.values()), axis=0), d.stage_ranks * math.fsum(price_P), total)
 
 
 def alone(part: Held, room_J: Array, world: int) -> float:
@@ -227,18 +267,28 @@ def _by_itself(axis: str, n: int, sent: float, sizes: int) -> Array:
 
 
 def _edges(case: Case, sent_P: Sequence[float]) -> list[float]:
-    """Bytes between a stage and the next, both ways: the lightest stands for all; from the last to the first apart."""
+    """Bytes between each stage and the next, both ways; those from the last to the first at the end."""
     out = [0.0] * case.degrees.pp
     for a, _ in dict.fromkeys(stage_pairs(case)):
         out[a] += 2.0 * sent_P[a]
-    light = min(out[:-1], default=0.0)
-    return [light] * (len(out) - 1) + [min(light, out[-1]) if len(out) > 1 else 0.0]
+    return out
 
 
-def _around(edge_P: Sequence[float]) -> Array:
-    """Most that k stages hold of a closed chain, all edges alike but the last one, which is no heavier."""
-    n, each, last = len(edge_P), edge_P[0], edge_P[-1]
-    return np.array([0.0, *(each * (k - 1) for k in range(1, n)), each * (n - 1) + last if n > 1 else 0.0])
+def _around(edge_P: Sequence[float], toll_P: Sequence[float]) -> Array:
+    """Most that k stages of a closed chain hold, less their tolls: stage by stage, the last one in or out, the first too."""
+    best = [-math.inf] * (len(edge_P) + 1)
+    for first in (0, 1):
+        value = {(first, first): -toll_P[0] if first else 0.0}  # (stages so far, is the last one among them)
+        for p in range(1, len(edge_P)):
+            grown: dict[tuple[int, int], float] = {}
+            for (k, last), had in value.items():
+                for now in (0, 1):
+                    more = had + now * (last * edge_P[p - 1] - toll_P[p])
+                    grown[k + now, now] = max(grown.get((k + now, now), -math.inf), more)
+            value = grown
+        for (k, last), had in value.items():
+            best[k] = max(best[k], had + (edge_P[-1] if first and last and len(edge_P) > 1 else 0.0))
+    return np.array(best)
 
 
 def _slices(inner_S: Array | None, count: int, links: Sequence[Link], top: int) -> Array | None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from placement.cost.traffic import tier_bytes
-from placement.ir import Cluster, Placement, Strategy, Traffic
+from placement.ir import Cluster, Placement, Strategy, Term, Traffic
 from placement.passes.bound import entropy_bound, lower_bytes, tier_rooms
 from placement.passes.profile import Parts, best_profile, profile
 from placement.solve.entropy import Level
@@ -73,7 +73,7 @@ def test_no_bound_of_a_tight_cluster_is_above_the_optimum(seed: int) -> None:
             plain = best_profile(strategy, traffic, room_J, priced=False)
             for unit in plain.digits.marks[1:] if plain else ():
                 if unit // 2 <= int(room_J.max()):
-                    like = replace(plain, parts=Parts(unit, float(rng.uniform(0, 1.5))))
+                    like = replace(plain, price_P=None, parts=Parts(unit, float(rng.uniform(0, 1.5))))
                     assert profile(strategy, traffic, room_J, like).bound <= alone * (1 + 1e-9) + 1e-9
     assert won >= EACH // 20
 
@@ -91,7 +91,8 @@ def test_the_referee_derives_the_same(seed: int) -> None:
             plain = best_profile(strategy, traffic, room_J, priced=False)
             for unit in plain.digits.marks[1:] if plain else ():
                 if unit // 2 <= int(room_J.max()):
-                    ours = profile(strategy, traffic, room_J, replace(plain, parts=Parts(unit, float(rng.uniform(0, 1.5)))))
+                    like = replace(plain, price_P=None, parts=Parts(unit, float(rng.uniform(0, 1.5))))
+                    ours = profile(strategy, traffic, room_J, like)
                     hint = bounds.hint_of(asdict(ours.witness))
                     sent = {t.axis: t.bytes_P.tolist() for t in traffic.terms}
                     again = bounds.held(case, sent, int(room_J.max()), hint)
@@ -99,6 +100,60 @@ def test_the_referee_derives_the_same(seed: int) -> None:
                     assert bounds.alone(again, room_J, strategy.world_size) == pytest.approx(ours.bound, rel=1e-6, abs=1e-6)
                     priced += ours.paid != plain.paid
     assert priced
+
+
+def uneven_case(rng: np.random.Generator) -> tuple[Cluster, Strategy, Traffic]:
+    """At least three stages, boundaries and gradients of which weigh up to 30 times as much in one as in another."""
+    while True:
+        cluster = cases.random_cluster(rng, deep=True)
+        usable = int(cluster.usable_NG.sum())
+        strategy = cases.random_strategy(rng, int(rng.integers(4, min(usable, 8) + 1))) if usable > 3 else None
+        if strategy is not None and strategy.pp > 2:
+            drawn = [t for t in cases.random_traffic(rng, strategy).terms if t.axis != "pp"]
+            terms = [replace(t, bytes_P=t.bytes_P * 10 ** rng.uniform(0, 1.5, strategy.pp)) for t in drawn]
+            return cluster, strategy, Traffic((*terms, Term("pp", "path", 10 ** rng.uniform(0, 1.5, strategy.pp))))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_bound_of_unequal_stages_is_above_the_optimum(seed: int) -> None:
+    """Prices found and prices drawn; most of these bounds are the optimum."""
+    rng, sharp, staged = np.random.default_rng(7000 + seed), 0, 0
+    for _ in range(EACH):
+        cluster, strategy, traffic = uneven_case(rng)
+        weight_T = 10 ** rng.uniform(-1, 1, len(cluster.tiers))
+        found, best = lower_bytes(cluster, strategy, traffic, weight_T), exact.least(cluster, strategy, traffic, weight_T)
+        assert found.joint <= best * (1 + 1e-9) + 1e-9
+        sharp += found.joint >= best * (1 - 1e-4)
+        for t, (tier, room_J) in enumerate(zip(cluster.tiers, tier_rooms(cluster), strict=True)):
+            alone = exact.least(cluster, strategy, traffic, np.eye(len(weight_T))[t])
+            assert found.lower[tier.name] <= alone * (1 + 1e-9) + 1e-9
+            staged += found.method[tier.name] == "stage by stage"
+            plain = best_profile(strategy, traffic, room_J, priced=False)
+            for name in ("price_P", "toll_P") if plain else ():
+                like = replace(plain, **({"price_P": None} | {name: rng.normal(0, 0.2, strategy.pp)}))
+                assert profile(strategy, traffic, room_J, like).bound <= alone * (1 + 1e-9) + 1e-9
+    assert sharp >= EACH // 2 and staged >= EACH // 4
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_referee_derives_unequal_stages_alike(seed: int) -> None:
+    """Stage by stage, and with tolls, at prices found and drawn."""
+    rng, looked = np.random.default_rng(8000 + seed), 0
+    for _ in range(EACH):
+        cluster, strategy, traffic = uneven_case(rng)
+        missing = cast("Any", None)
+        case = Case(Paper({"strategy": asdict(strategy)}), cluster, missing, missing, missing)
+        sent = {t.axis: t.bytes_P.tolist() for t in traffic.terms}
+        for room_J in tier_rooms(cluster):
+            plain = best_profile(strategy, traffic, room_J, priced=False)
+            for name in ("price_P", "toll_P") if plain else ():
+                like = replace(plain, **({"price_P": None} | {name: rng.normal(0, 0.05, strategy.pp)}))
+                for ours in (plain, profile(strategy, traffic, room_J, like)):
+                    again = bounds.held(case, sent, int(room_J.max()), bounds.hint_of(asdict(ours.witness)))
+                    assert again
+                    assert bounds.alone(again, room_J, strategy.world_size) == pytest.approx(ours.bound, rel=1e-6, abs=1e-6)
+                    looked += 1
+    assert looked
 
 
 @pytest.mark.parametrize("seed", range(3))

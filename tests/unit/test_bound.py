@@ -9,7 +9,8 @@ import pytest
 from placement.ir import Job, Placement, Term, Traffic
 from placement.passes.bound import certify
 from placement.passes.place import place
-from placement.solve.layercake import Crossing, arcs, best_sum, clique, merge, path, ring
+from placement.solve.layercake import Crossing, best_sum, clique, merge, path, ring
+from placement.solve.tolls import arcs
 from tests import clusters
 
 
