@@ -11,6 +11,8 @@ from placement.ir._array import Ints
 from placement.solve.bisect import Task, bisect
 from placement.solve.exchange import Links
 
+ALIKE = 512  # units of a part up to which what is cut is remembered
+
 
 class Cutter:
     """Recursive bisection of units over the domains, along the borders of the outer tiers first."""
@@ -19,6 +21,7 @@ class Cutter:
         self.cluster, self.graph, self.size_U = cluster, graph, size_U
         self.sizes: Ints = np.asarray(np.unique(size_U)[::-1], np.int64)
         self.room_DK = room_D[:, None] // self.sizes * self.sizes
+        self.known: dict[tuple[bytes, ...], Ints | None] = {}
         self.need_UK = np.where(size_U[:, None] >= self.sizes, size_U[:, None], 0)
 
     def run(self) -> Ints | None:
@@ -35,12 +38,23 @@ class Cutter:
                 domain_U[unit_V] = domain_D[0]
                 continue
             halves = self._halves(domain_D)
-            side_V = bisect(self._task(unit_V, halves))
+            side_V = self._sides(self._task(unit_V, halves))
             if side_V is None:
                 return None
             work += [(half, unit_V[side_V == s]) for s, half in enumerate(halves)]
         load_D = np.bincount(domain_U, weights=self.size_U, minlength=len(self.room_DK))
         return domain_U if bool((load_D <= self.room_DK[:, -1]).all()) else None
+
+    def _sides(self, task: Task) -> Ints | None:
+        """`bisect`, once for parts that are alike: regular towers are cut into many of the same."""
+        graph = task.graph
+        if len(task.need_VK) > ALIKE:
+            return bisect(task)
+        arrays = (graph.first_U, graph.unit_V, graph.weight_V, task.need_VK, task.left_K, task.right_K)
+        key = tuple(np.ascontiguousarray(a).tobytes() for a in arrays)
+        if key not in self.known:
+            self.known[key] = bisect(task)
+        return self.known[key]
 
     def _halves(self, domain_D: Ints) -> tuple[Ints, Ints]:
         """Two runs of whole groups of the outermost tier that parts these domains, as alike in room as they get."""
