@@ -14,6 +14,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from benchmarks import mapping_instances as cases
 from benchmarks import measure
 from benchmarks.mapping_peers import run as run_peers
 from placement.diag import Infeasible
-from placement.ir import Job, Placement
+from placement.ir import Cluster, Job, Placement
 from placement.passes.bound import CLOSE, lower_bytes
 from placement.passes.grid import grid_of, leaving_bytes
 from placement.passes.place import BYTES, launcher_default, place
@@ -72,21 +73,36 @@ def solved(case: cases.Instance) -> dict[str, float]:
 
 
 def best(case: cases.Instance, low: float) -> Placement:
-    """The better of whole expert groups and of tensor groups as cells, the first if it reaches the bound; and of single ranks
-    where boxes of ranks promise more. Where neither fits, ranks by four, then one by one.
+    """The better of whole expert groups and of tensor groups as cells, the first if it reaches the bound. Where neither fits,
+    ranks by four, then one by one. Single ranks too where boxes of ranks promise more, and pairs of ranks and single ones over
+    the trays where those do not want consecutive ranks.
     """
     found: list[tuple[float, Placement]] = []
-    wanted = sorted({*([case.strategy.ep] if case.strategy.ep > 1 else ()), case.cell}, reverse=True)
-    wanted += [1] if case.strategy.ep == 1 and case.cell > 1 and parts(case) else []
-    for cell in dict.fromkeys((*wanted, 4, 1)):
-        if found and (cell not in wanted or found[0][0] <= low * (1 + CLOSE)):
-            break
-        try:
-            made = place(case.cluster, case.strategy, case.traffic, JOB, aim=BYTES, cell=cell)
+
+    def add(cluster: Cluster, cell: int) -> None:
+        if found and min(found, key=lambda f: f[0])[0] <= low * (1 + CLOSE):
+            return
+        with suppress(Infeasible):
+            made = place(cluster, case.strategy, case.traffic, JOB, aim=BYTES, cell=cell)
             found.append((cases.value(case, made), made))
-        except Infeasible:
-            continue
+
+    for cell in sorted({case.strategy.ep, case.cell} - {1} or {1}, reverse=True):
+        add(case.cluster, cell)
+    for cell in (4, 1):
+        if not found or (cell == 1 and case.strategy.ep == 1 and parts(case)):
+            add(case.cluster, cell)
+    for cell in (2, 1) if crosses(case) else ():
+        add(case.trays, cell)
     return min(found, key=lambda f: f[0])[1]
+
+
+def crosses(case: cases.Instance) -> bool:
+    """Is there a better box for a tray than as many consecutive ranks?"""
+    grid, room, straight = grid_of(case.strategy, case.traffic, 1), case.cluster.gpus_per_node, list[int]()
+    for size in grid.sizes:
+        straight.append(min(size, room // int(np.prod(straight))))
+    best_bytes = float(leaving_bytes(grid, boxes(grid.sizes, room, np.inf)).min())
+    return best_bytes < float(leaving_bytes(grid, np.array([straight]))[0]) * (1 - 1e-9)
 
 
 def parts(case: cases.Instance) -> bool:
