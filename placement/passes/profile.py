@@ -30,6 +30,7 @@ LOOKS = 8  # sizes at which stages of different weight are priced alike, until t
 SHARES = (0.75, 0.5, 0.25)  # first rates at which parts of units are priced, and
 FINER = 4  # times that half a step up or down from the best is tried
 STAGED, LOOKED = 20_000_000, 160_000_000  # additions of one look stage by stage, and of all: about a second
+FEW = 32  # groups for each stage
 TOLLED = 20_000  # ranks of a group times prices of stages that are looked at
 PRICED = 20_000  # ranks of a group times classes of stages, of all looks together: about 0.3 s
 
@@ -213,9 +214,14 @@ def tolled_sizes(pp: int, top: int) -> list[int]:
 
 
 def _best_staged(make: _Maker, found: Profile) -> Profile:
-    """Stage by stage where stages differ, and groups are not too large for that, if it says more."""
+    """Stage by stage where stages differ or groups are few, and these are not too large for that, if it says more.
+
+    Many groups for each of equal stages: those that hold parts of two are few, and layer-cakes are as sharp.
+    """
     uneven = len(make.profile_XS) > 1 or make.toll_P is not None
-    if not uneven or make.strategy.pp == 1 or make.work > STAGED:
+    if not uneven and int((make.room_J > 0).sum()) > FEW * make.strategy.pp:
+        return found
+    if make.strategy.pp == 1 or make.work > STAGED:
         return found
     held_PS, weight_P = make.stages()
     looks = int(np.clip(LOOKED // make.work, 8, 100))
