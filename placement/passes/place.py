@@ -126,11 +126,11 @@ def _limit(judge: Judge, launcher: Laid) -> float:
 
 
 def _searched(judge: Judge, sites: Sites, fixed: Sequence[Ints], others: Sequence[Ints], cut: bool = False) -> list[Laid]:
-    """`fixed`, all layouts, `others`, and what exchanges make of the best of both: each once, in this order.
+    """`fixed`, all layouts, `others`, rings cut into arcs, and what exchanges make of the best: each once, in this order.
 
-    Both are refined: the better start may end worse. `cut`: others are of units cut to fit; where they beat every plain layout,
-    variants of those and their refinement are spared. Where only bytes count, nothing is looked for beyond a layout that cuts
-    no tier more than the best boxes would.
+    The best before each of the last two kinds is refined too: the better start may end worse. `cut`: others are of units cut to
+    fit; where they beat every plain layout, variants of those and their refinement are spared. Where only bytes count, nothing
+    is looked for beyond a layout that cuts no tier more than the best boxes would.
     """
     shop = Workshop(judge.cluster, judge.strategy, judge.traffic, sites)
     found: list[Laid] = []
@@ -157,9 +157,9 @@ def _searched(judge: Judge, sites: Sites, fixed: Sequence[Ints], others: Sequenc
     ahead = cut and _least(judge, [judge.laid(sites, c, -1) for c in others]) < _least(judge, found)
     more = dict.fromkeys(layout for i in ranking[: 0 if ahead else REFINED] for layout in shop.variants(plain[i]))
     add([shop.cells(layout) for layout in more if layout not in plain])
-    starts = [judge.best(found)]
+    starts = [] if ahead else [judge.best(found)]
     add(others)
-    starts = [*([] if ahead else starts), judge.best(found)]
+    starts.append(judge.best(found))
     if judge.aim.refine and not cut:
         add(arced(judge.cluster, judge.strategy, judge.traffic, sites, starts[-1].domain_C))
         starts.append(judge.best(found))
