@@ -112,10 +112,8 @@ def _layouts(judge: Judge, sites: Sites, job: Job) -> tuple[list[Laid], list[Lai
         units = Judge(cluster, strategy, traffic, judge.aim)
         unit_C = units.best(_searched(units, tight.sites, others, [])).domain_C
         others = seated(tight, strategy, traffic, unit_C)
-        if sites.parted:  # no layout parts so few groups, unless the launcher's order does by luck
-            made = [judge.laid(sites, c, i) for i, c in enumerate([*others, *fixed])]
-            fewest = min(x.parted for x in made)
-            return [x for x in made if x.parted == fewest], []
+        if sites.parted:  # no other layout parts so few groups
+            return [judge.laid(sites, c, i) for i, c in enumerate([*others, *fixed])], launcher
     return _searched(judge, sites, fixed, others, cut=tight is not None), launcher
 
 

@@ -52,11 +52,11 @@ def _lanes(members: Sequence[int], domain_R: Array, rail_R: Array) -> int:
     return min(sum(rail in common for rail in v) for v in rails.values())
 
 
-def stranded(case: Case, axis: str, first_R: Array) -> list[int]:
+def stranded(case: Case, node_R: Array, axis: str, first_R: Array) -> list[int]:
     """First ranks of the communicators that have no path: domains without a common rail; of all-to-all, with unequal rails."""
-    rail_R, domain_R = case.cluster.rail_G[slots_of(case, case.node_R)], case.cluster.tiers[0].group_N[case.node_R]
     if case.cluster.rails_connected:
         return []
+    rail_R, domain_R = case.cluster.rail_G[slots_of(case, node_R)], case.cluster.tiers[0].group_N[node_R]
     found = _unequal(first_R, domain_R, rail_R)
     return sorted(members[0] for members in found if axis == "ep" or not _lanes(members, domain_R, rail_R))
 
@@ -86,12 +86,12 @@ def messages(case: Case, node_R: Array, pairs: Sequence[tuple[int, int]]) -> tup
     return float(hops), streams / float(case.cluster.nic_Bps_N[node_R].min()) if hops else 0.0
 
 
-def lost(case: Case, pairs: Sequence[tuple[int, int]]) -> list[int]:
+def lost(case: Case, node_R: Array, pairs: Sequence[tuple[int, int]]) -> list[int]:
     """Ranks whose messages to the stages beside theirs have no path."""
     if case.cluster.rails_connected:
         return []
     ways = (list(pairs), [(b, a) for a, b in pairs])
-    return sorted({r for way in ways for r in _sent(case, case.node_R, way)[2]})
+    return sorted({r for way in ways for r in _sent(case, node_R, way)[2]})
 
 
 def _sent(case: Case, node_R: Array, pairs: Sequence[tuple[int, int]]) -> tuple[int, int, list[int]]:

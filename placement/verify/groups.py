@@ -21,6 +21,7 @@ ALONG = {
     "tp_cp": (DENSE, ("tp", "cp")), "dp_cp": (DENSE, ("cp", "dp")), "tp_pp": (DENSE, ("tp", "pp")),
     "etp_ep": (EXPERT, ("etp", "ep")), "etp_ep_pp": (EXPERT, ("etp", "ep", "pp")), "world": (DENSE, DENSE),
 }  # fmt: skip
+RINGS = tuple(name for name in ALONG if "_" not in name and name not in ("pp", "world"))
 
 
 def communicators(case: Case, found: Findings) -> None:
@@ -130,12 +131,24 @@ def _room(case: Case, cell: int) -> int:
     return sum(free // unit * (unit // cell) for free in gpus.values())
 
 
-def _paths(case: Case, found: Findings, name: str) -> None:
-    """Communicators of rings leave their domains on rails that all of these have, on fabrics that do not join rails."""
+def no_path(case: Case, node_R: Array) -> bool:
+    """Whether ranks on these nodes have anything to send to another rail that no member could forward."""
+    if case.cluster.rails_connected:
+        return False
+    return any(_alone(case, node_R, name) for name in RINGS) or bool(lost(case, node_R, stage_pairs(case)))
+
+
+def _alone(case: Case, node_R: Array, name: str) -> list[int]:
+    """First ranks of communicators whose domains have no rail in common, on fabrics that do not join rails."""
     group = _group_ids(case, name)
     first_R = np.empty(case.degrees.world, np.int64)
     first_R[group] = group[:, :1]
-    if alone := stranded(case, name, first_R):
+    return stranded(case, node_R, name, first_R)
+
+
+def _paths(case: Case, found: Findings, name: str) -> None:
+    """Communicators of rings leave their domains on rails that all of these have, on fabrics that do not join rails."""
+    if alone := _alone(case, case.node_R, name):
         found.broken(f"domains of {name} communicators have no rail in common", objects=[f"rank {r}" for r in alone])
 
 
@@ -162,10 +175,9 @@ def rails(case: Case, found: Findings) -> None:
         if changes[name] and not case.cluster.rails_connected and block % slots == 0:
             victims = [f"rank {r}" for r in group[change].tolist()]
             found.broken(f"neighbours along {name} sit on different rails, which this fabric does not join", objects=victims)
-    for name in ALONG:
-        if "_" not in name and name not in ("pp", "world"):
-            _paths(case, found, name)
-    if alone := lost(case, list(dict.fromkeys(stage_pairs(case)))):
+    for name in RINGS:
+        _paths(case, found, name)
+    if alone := lost(case, case.node_R, list(dict.fromkeys(stage_pairs(case)))):
         found.broken("no member on the right rail forwards messages between stages", objects=[f"rank {r}" for r in alone])
     listed = ", ".join(f"{name} {count:,}" for name, count in changes.items() if count)
     joined = "rails are joined" if case.cluster.rails_connected else "rails are not joined"

@@ -10,6 +10,7 @@ from placement.ir import State
 from placement.verify.case import DOMAINS, HOSTS, NICS, NOBODY, RANKS, SLOTS, SPARES, Array, Case
 from placement.verify.findings import Findings
 from placement.verify.hostlist import unfold
+from placement.verify.rules import spares_missing
 
 
 def bijection(case: Case, found: Findings) -> None:
@@ -79,6 +80,8 @@ def spares(case: Case, found: Findings) -> None:
     found.expect("`spares.gpus` in plan.json", case.tree["spares"]["gpus"], left)
     found.expect("`spares.reserved_gpus` in plan.json", case.tree["spares"]["reserved_gpus"], len(expected) - left)
     _spare_hosts(case, found, expected)
+    if case.tree["search"]["stopped_by"] != "repair" and (short := spares_missing(case, case.node_R)):
+        found.broken(f"spares that the job asks for are not kept: {short}")
     found.detail = f"{left:,} usable GPUs without a rank, {len(expected) - left:,} reserved"
 
 

@@ -8,6 +8,7 @@ import math
 from placement.ir import SCHEDULES, SHARDING, Attention, Experts, Matmul
 from placement.verify.case import RANKS, STAGES, STRATEGY, Case
 from placement.verify.findings import Findings
+from placement.verify.rules import broken_by
 
 
 def world_size(case: Case, found: Findings) -> None:
@@ -116,16 +117,6 @@ def throughput(case: Case, found: Findings) -> None:
         found.close(f"`{which}.tokens_per_s_per_gpu`", cost["tokens_per_s_per_gpu"], tokens, 1e-8)
     gain = case.tree["baseline"]["step_time_s"] / case.tree["predicted"]["step_time_s"] - 1
     repaired = case.tree["search"]["stopped_by"] == "repair"  # which moves as little as it can
-    if gain < -1e-9 and not repaired and not _default_parts_more(case):
-        found.broken(f"the plan is {-gain:.3%} slower than the launcher's default order")
+    if gain < -1e-9 and not repaired and not broken_by(case, case.default_node_R):
+        found.broken(f"the plan is {-gain:.3%} slower than the launcher's default order, which keeps the same rules")
     found.detail = f"default order is {gain:+.2%} slower"
-
-
-def _default_parts_more(case: Case) -> bool:
-    """Do more expert and tensor groups leave their NVLink domain in the launcher's order? Plans part as few as can be."""
-    whole, group_N = int(case.tree["certificate"]["whole_cell"]), case.cluster.tiers[0].group_N
-    if whole < 1 or case.degrees.world % whole or len(case.default_node_R) != case.degrees.world:
-        return False
-    rows = [group_N[node_R].reshape(-1, whole) for node_R in (case.default_node_R, case.node_R)]
-    default, plan = ((row != row[:, :1]).any(axis=1).sum() for row in rows)
-    return bool(default > plan)

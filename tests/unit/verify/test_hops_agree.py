@@ -43,11 +43,11 @@ def test_both_count_alike(shape: dict[str, int | str]) -> None:
                 continue
             if axis == "pp":
                 theirs = forward.messages(case, node_R, boundaries(strategy))  # type: ignore[arg-type]
-                assert bool(mine.broken_A[a]) == bool(forward.lost(case, boundaries(strategy)))  # type: ignore[arg-type]
+                assert bool(mine.broken_A[a]) == bool(forward.lost(case, node_R, boundaries(strategy)))  # type: ignore[arg-type]
             else:
                 first_R = place_in_group(d, axis)[1]
                 theirs = forward.rings(case, node_R, axis, first_R)  # type: ignore[arg-type]
-                assert mine.broken_A[a] == len(forward.stranded(case, axis, first_R))  # type: ignore[arg-type]
+                assert mine.broken_A[a] == len(forward.stranded(case, node_R, axis, first_R))  # type: ignore[arg-type]
             assert (mine.hop_A[a], mine.nic_spB_A[a]) == pytest.approx(theirs)
             hops, broken = hops + bool(mine.hop_A[a]), broken + bool(mine.broken_A[a])
     assert broken and (hops or shape in ({"tp": 2, "dp": 4}, {"cp": 2, "dp": 2, "pp": 3}, {"dp": 8, "ep": 4}))
