@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from hashlib import blake2b
+from itertools import chain
 
 import numpy as np
 
@@ -146,7 +147,7 @@ def _searched(judge: Judge, sites: Sites, fixed: Sequence[Ints], others: Sequenc
 
     enough = -math.inf if judge.aim.busiest or sites.parted else judge.aim.even * shop.least_s() * (1 + 1e-9)
     plain, first = shop.plain(), list[Laid]()
-    for made in (fixed, *([shop.cells(layout)] for layout in plain)):
+    for made in chain([fixed], ([shop.cells(layout)] for layout in plain)):  # laid one by one
         first += (new := add(made))
         if new and _least(judge, new) <= (0, enough, math.inf):
             return found
