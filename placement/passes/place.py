@@ -127,9 +127,8 @@ def _limit(judge: Judge, launcher: Laid) -> float:
 def _searched(judge: Judge, sites: Sites, fixed: Sequence[Ints], others: Sequence[Ints], cut: bool = False) -> list[Laid]:
     """`fixed`, all layouts, `others`, rings cut into arcs, and what exchanges make of the best: each once, in this order.
 
-    The best before each of the last two kinds is refined too: the better start may end worse. `cut`: others are of units cut to
-    fit; where they beat every plain layout, variants of those and their refinement are spared. Where only bytes count, nothing
-    is looked for beyond a layout that cuts no tier more than the best boxes would.
+    The best before `others`, and before arcs, is refined too: it may end better. `cut`: others are of units cut to fit; where
+    they beat every plain layout, those are refined no further. Where only bytes count, boxes at their least end the search.
     """
     shop = Workshop(judge.cluster, judge.strategy, judge.traffic, sites)
     found: list[Laid] = []
