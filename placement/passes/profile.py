@@ -208,8 +208,10 @@ def _best_tolls(make: _Maker, first: Profile) -> tuple[_Maker, Profile]:
 
 
 def tolled_sizes(pp: int, top: int) -> list[int]:
-    """Numbers of stages that a group might hold, for whose packing stages are priced: fewer where groups are large."""
-    sizes = [k for k in range(1, pp) if k <= 8 or k % 4 == 0]
+    """Numbers of stages that a group might hold, for whose packing stages are priced: 1, 2, 3, 4, 6, 8, 12, ..., fewer where
+    groups are large.
+    """
+    sizes = sorted({k for i in range(10) for k in (1 << i, 3 << i) if k < pp})
     return sizes[:: max(-(-len(sizes) * top // TOLLED), 1)]
 
 
