@@ -22,7 +22,8 @@ from placement.cost.traffic import tier_bytes
 from placement.ir import Certificate, Cluster, Placement, Strategy, Term, Traffic, Witness
 from placement.ir._array import Floats, Ints
 from placement.passes.contract import Ranks, contracted
-from placement.passes.profile import ROUNDING, Digits, Profile, best_profile, boundary_weights, profile, ways
+from placement.passes.digits import Digits, ways
+from placement.passes.profile import ROUNDING, Profile, best_profile, boundary_weights, profile
 from placement.solve.coupling import coupled_sum
 from placement.solve.entropy import MOST_DIGITS, Group, Level, least_leaving
 from placement.solve.layercake import clique, ring

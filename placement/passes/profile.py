@@ -18,6 +18,7 @@ from placement.cost.crossings import boundaries
 from placement.ir import Term, Traffic, Witness
 from placement.ir._array import Floats, Ints
 from placement.passes.contract import Ranks
+from placement.passes.digits import KINDS, Digits, ways
 from placement.solve.layercake import Crossing, best_sum, clique, merge, path, ring
 from placement.solve.parts import dearest, part_prices
 from placement.solve.stages import most_inside, stage_prices
@@ -25,7 +26,6 @@ from placement.solve.tolls import arcs, chain_prices, even_prices
 
 ROUNDING = 1e-13  # share of all bytes that sums of floating-point numbers may be off by
 LARGEST = 8_000  # ranks of a group up to which profiles are built
-KINDS = ("ring", "path", "clique")
 LOOKS = 8  # sizes at which stages of different weight are priced alike, until the best is taken
 SHARES = (0.75, 0.5, 0.25)  # first rates at which parts of units are priced, and
 FINER = 4  # times that half a step up or down from the best is tried
@@ -33,27 +33,6 @@ STAGED, LOOKED = 20_000_000, 160_000_000  # additions of one look stage by stage
 FEW = 32  # groups for each stage
 TOLLED = 20_000  # ranks of a group times prices of stages that are looked at
 PRICED = 20_000  # ranks of a group times classes of stages, of all looks together: about 0.3 s
-
-
-@dataclass(frozen=True)
-class Digits:
-    """Marks 1 = m_0 | m_1 | ... | ranks of a stage: digit i of a rank of a stage is rank // m_i % (m_{i+1} / m_i).
-
-    `terms` run along digits; `loose` ones do not, and are bounded by themselves.
-    """
-
-    marks: tuple[int, ...]
-    terms: tuple[Term, ...]
-    loose: tuple[Term, ...]
-
-    @property
-    def inside(self) -> list[tuple[Term, bool]]:
-        """Terms within a stage, and whether each runs along digits."""
-        return [(t, True) for t in self.terms if t.kind != "path"] + [(t, False) for t in self.loose]
-
-    def home(self, strategy: Ranks, term: Term) -> int:
-        """Smallest mark that holds whole communicators of a term."""
-        return min(m for m in self.marks if m % (strategy.size(term.axis) * strategy.stride(term.axis)) == 0)
 
 
 @dataclass(frozen=True)
@@ -141,8 +120,7 @@ class _Maker:
         rows_PX, which_P = np.unique(_weights(strategy, digits), axis=0, return_inverse=True)
         self.which_P = which_P.reshape(-1)
         self.count_X = np.bincount(self.which_P, minlength=len(rows_PX))
-        found = [_stage_profile(strategy, digits, weights, self.top, parts) for weights in rows_PX]
-        self.profile_XS, self.owed_X = np.array([f for f, _ in found]), np.array([owed for _, owed in found])
+        self.profile_XS, self.owed_X = _stage_profiles(strategy, digits, rows_PX, self.top, parts)
         self.weight_P = boundary_weights(strategy, traffic)
         self.toll_P = _even_tolls(self.weight_P) if toll_P is None else toll_P
         self.across = _stage_crossing(strategy, self.weight_P, self.toll_P)
@@ -275,25 +253,28 @@ def _weights(strategy: Ranks, digits: Digits) -> Floats:
     return np.array(rows).T if rows else np.zeros((strategy.pp, 0))
 
 
-def _stage_profile(
+def _stage_profiles(
     strategy: Ranks, digits: Digits, weights: Floats, top: int, parts: Parts | None
-) -> tuple[Floats, float]:  # fmt: skip
-    """M(s) of ranks of one stage, bytes, 0 <= s <= min(top, ranks of a stage), less prices of parts; the most that units pay.
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """M(s) of ranks of one stage, bytes, 0 <= s <= min(top, ranks of a stage), less prices of parts, (X, S); and the most that
+    units pay, (X,). `weights`: bytes of its terms, a row for each kind of stage (X, terms).
 
     Whole cliques of consecutive ranks, and the communicators of loose terms, are added to the block that holds them.
     """
-    inside = [(t, along, float(w)) for (t, along), w in zip(digits.inside, weights, strict=True)]
-    profile_S, owed = np.zeros(2), 0.0
+    inside = [(t, along, w) for (t, along), w in zip(digits.inside, weights.T, strict=True)]
+    profile_XS, owed_X = np.zeros((len(weights), 2)), np.zeros(len(weights))
     for low, high in zip(digits.marks, digits.marks[1:], strict=False):
         found = [_crossing(strategy, t, w, low, high) for t, along, w in inside if along]
-        profile_S = merge(profile_S, high // low, [x for x in found if x], top)
+        profile_XS = merge(profile_XS, high // low, [x for x in found if x], top)
         for term, along, weight in inside:
             if digits.home(strategy, term) == high and (not along or _solid(strategy, term)):
-                profile_S = profile_S + _apart(strategy, term, weight, len(profile_S) - 1)
+                profile_XS = profile_XS + _apart(strategy, term, weight, profile_XS.shape[1] - 1)
         if parts is not None and parts.unit == high:
-            price_S = part_prices(profile_S, high, parts.share * float(profile_S[-1]) / (len(profile_S) - 1))
-            profile_S, owed = profile_S - price_S, strategy.stage_ranks // high * dearest(price_S, high)
-    return profile_S, owed
+            rate_X = parts.share * profile_XS[:, -1] / (profile_XS.shape[1] - 1)
+            price_XS = np.array([part_prices(p, high, rate) for p, rate in zip(profile_XS, rate_X.tolist(), strict=True)])
+            owed_X = strategy.stage_ranks // high * np.array([dearest(price_S, high) for price_S in price_XS])
+            profile_XS = profile_XS - price_XS
+    return profile_XS, owed_X
 
 
 def _solid(strategy: Ranks, term: Term) -> bool:
@@ -301,22 +282,25 @@ def _solid(strategy: Ranks, term: Term) -> bool:
     return term.kind == "clique" and strategy.stride(term.axis) == 1
 
 
-def _apart(strategy: Ranks, term: Term, weight: float, top: int) -> Floats:
-    """Most weight of one term alone in sets of up to `top` ranks: whole communicators, then part of one (they are convex)."""
+def _apart(strategy: Ranks, term: Term, weight: Floats, top: int) -> Floats:
+    """Most weight of one term alone in sets of up to `top` ranks: whole communicators, then part of one (they are convex).
+
+    (X, S) for weights (X,).
+    """
     n = strategy.size(term.axis)
     one_K = clique(n, 2 * weight / (n - 1)) if term.kind == "clique" else ring(n, weight)
     size_S = np.arange(top + 1)
-    return np.asarray(size_S // n * one_K[n] + one_K[size_S % n])
+    return np.asarray(size_S // n * one_K[..., n, None] + one_K[..., size_S % n])
 
 
-def _crossing(strategy: Ranks, term: Term, weight: float, low: int, high: int) -> Crossing | None:
+def _crossing(strategy: Ranks, term: Term, weight: Floats, low: int, high: int) -> Crossing | None:
     """Edges of a term between the values of the digit [low, high).
 
     A ring runs along its first digit on every line; on later digits it has one link for each line, from the last member of one
     value to the first of the next. It closes on its last digit.
     """
     n, stride = strategy.size(term.axis), strategy.stride(term.axis)
-    if weight == 0.0 or high <= stride or low >= n * stride:
+    if not weight.any() or high <= stride or low >= n * stride:
         return None
     if term.kind == "clique":
         return None if _solid(strategy, term) else Crossing(clique(n, 2 * weight / (n - 1)), low)
@@ -349,50 +333,3 @@ def _total_bytes(strategy: Ranks, traffic: Traffic, digits: Digits) -> float:
             share = strategy.stride(term.axis) / min(m for m in digits.marks if m % strategy.stride(term.axis) == 0)
         total += float(term.bytes_P.sum()) * strategy.stage_ranks * share
     return total
-
-
-def ways(strategy: Ranks, traffic: Traffic) -> list[Digits]:
-    """Ways to write ranks in digits that suit as many terms as possible; the others are bounded apart."""
-    terms = [t for t in traffic.terms if t.kind in KINDS]
-    by_weight = sorted(terms, key=lambda t: -float(t.bytes_P.sum()))
-    outward = sorted(terms, key=lambda t: -strategy.stride(t.axis) * strategy.size(t.axis))
-    return list({d.marks: d for d in (_digits(strategy, order) for order in (by_weight, outward))}.values())
-
-
-def _digits(strategy: Ranks, order: Sequence[Term]) -> Digits:
-    marks = {1, strategy.stage_ranks}
-    solid: list[tuple[int, int]] = []
-    for term in order:
-        n, stride = strategy.size(term.axis), strategy.stride(term.axis)
-        want = {stride, n * stride} if term.kind != "path" else set()
-        if term.kind == "clique" and stride > 1 and any(stride < m < n * stride for m in marks):
-            continue
-        grown = marks | {w for w in want if all(w % m == 0 or m % w == 0 for m in marks)}
-        if any(low < m < high for low, high in solid for m in grown):
-            continue
-        marks = grown
-        if term.kind == "clique" and stride > 1 and want <= marks:
-            solid.append((stride, n * stride))
-    for term in order:
-        marks |= _joint(strategy, term, marks)
-    chain = tuple(sorted(marks))
-    fits = [_fits(strategy, t, chain) for t in order]
-    return Digits(chain, *(tuple(t for t, ok in zip(order, fits, strict=True) if ok is want) for want in (True, False)))
-
-
-def _joint(strategy: Ranks, term: Term, marks: set[int]) -> set[int]:
-    """For a ring that starts between two marks: the smallest number of ranks at which its links nest with them."""
-    stride = strategy.stride(term.axis)
-    if term.kind != "ring" or stride in marks:
-        return set()
-    joint = [int(np.lcm(m, stride)) for m in marks]
-    return set(sorted(j for j in joint if j in marks or all(j % m == 0 or m % j == 0 for m in marks))[:1])
-
-
-def _fits(strategy: Ranks, term: Term, marks: tuple[int, ...]) -> bool:
-    n, stride = strategy.size(term.axis), strategy.stride(term.axis)
-    if term.kind == "path":
-        return True
-    if term.kind == "clique":
-        return stride in marks and n * stride in marks and (stride == 1 or not any(stride < m < n * stride for m in marks))
-    return n * stride in marks and any(m % stride == 0 for m in marks if m < n * stride)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# S size of a set of vertices   K number of slices
+# X graph of the same shape and other weights   S size of a set of vertices   K number of slices
 """Most weight that a set of s vertices of a product-like graph can hold inside: profiles M(s), merged digit by digit.
 
 Cut a set S along one digit of the vertices' numbers into slices of sizes s_0 >= s_1 >= ... . If the edges of one kind between
@@ -27,42 +27,54 @@ COUNTED_STEPS = 40_000  # vector operations up to which the number of slices is 
 
 @dataclass(frozen=True)
 class Crossing:
-    """Edges of one kind along a digit. `profile_K[k]`: most weight inside k values of it; `lines`: how many run in parallel."""
+    """Edges of one kind along a digit. `profile_K[k]`: most weight inside k values of it, (K,) or (X, K) of several graphs;
+    `lines`: how many run in parallel.
+    """
 
     profile_K: Floats
     lines: int
 
     @property
     def gain_K(self) -> Floats:
-        return np.asarray(self.profile_K[1:] - self.profile_K[:-1], np.float64)
+        return np.asarray(self.profile_K[..., 1:] - self.profile_K[..., :-1], np.float64)
 
     def phi(self, size_S: Ints) -> Ints:
         return np.asarray(np.minimum(size_S, self.lines), np.int64)
 
 
-def ring(size: int, weight: float) -> Floats:
-    """Profile of a closed ring: k-1 edges, all of them when it is whole. Two members are joined by two edges."""
-    profile_K: Floats = weight * np.maximum(np.arange(size + 1.0) - 1, 0)
-    profile_K[size] = weight * size if size > 1 else 0.0
+def ring(size: int, weight: float | Floats) -> Floats:
+    """Profile of a closed ring: k-1 edges, all of them when it is whole. Two members are joined by two edges.
+
+    As `path` and `clique`: (K,), or (X, K) for weights (X,).
+    """
+    profile_K = path(size, weight)
+    profile_K[..., size] = weight * np.float64(size) if size > 1 else 0.0
     return profile_K
 
 
-def path(size: int, weight: float) -> Floats:
-    return np.asarray(weight * np.maximum(np.arange(size + 1.0) - 1, 0))
+def path(size: int, weight: float | Floats) -> Floats:
+    return np.asarray(np.asarray(weight)[..., None] * np.maximum(np.arange(size + 1.0) - 1, 0))
 
 
-def clique(size: int, weight: float) -> Floats:
+def clique(size: int, weight: float | Floats) -> Floats:
     k = np.arange(size + 1.0)
-    return np.asarray(weight * k * (k - 1) / 2)
+    return np.asarray(np.asarray(weight)[..., None] * k * (k - 1) / 2)
 
 
 def merge(inner_S: Floats, size: int, crossings: Sequence[Crossing], top: int) -> Floats:
-    """Profile after one more digit of `size` values, for sets of up to `top`; `inner_S` is the profile of one slice."""
-    top = min(top, (len(inner_S) - 1) * size)
-    parts = np.arange(1, min(len(inner_S) - 1, top) + 1)
+    """Profile after one more digit of `size` values, for sets of up to `top`; `inner_S` is the profile of one slice.
+
+    (S,), or (X, S) of several graphs at once, each by itself.
+    """
+    largest = inner_S.shape[-1] - 1
+    top = min(top, largest * size)
+    parts = np.arange(1, min(largest, top) + 1)
     if int(np.minimum(size, top // parts).sum()) <= COUNTED_STEPS or not all(_chain(x) for x in crossings):
         return _counted(inner_S, size, crossings, top)
-    return _uncounted(inner_S, size, crossings, top)
+    if inner_S.ndim == 1:
+        return _uncounted(inner_S, size, crossings, top)
+    each = [[Crossing(x.profile_K[i], x.lines) for x in crossings] for i in range(len(inner_S))]
+    return np.array([_uncounted(one_S, size, some, top) for one_S, some in zip(inner_S, each, strict=True)])
 
 
 def best_sum(profile_S: Floats, room_J: Ints, total: int) -> float:
@@ -78,21 +90,22 @@ def best_sum(profile_S: Floats, room_J: Ints, total: int) -> float:
 def _chain(crossing: Crossing) -> bool:
     """Rings and paths: every slice after the first gains the same, only the last one may gain more."""
     gain_K = crossing.gain_K
-    return len(gain_K) < 3 or bool(np.all(gain_K[1:-1] == gain_K[1]) and gain_K[0] == 0)
+    return gain_K.shape[-1] < 3 or bool(np.all(gain_K[..., 1:-1] == gain_K[..., 1:2]) and not gain_K[..., 0].any())
 
 
 def _counted(inner_S: Floats, size: int, crossings: Sequence[Crossing], top: int) -> Floats:
     """Exact maximum over partitions into at most `size` parts, parts dealt from large to small."""
     slices = min(size, top)
-    part_S = np.arange(len(inner_S))
-    gain_KS = inner_S + sum(np.outer(x.gain_K[:slices], x.phi(part_S)) for x in crossings) if crossings else inner_S
-    gain_KS = np.broadcast_to(gain_KS, (slices, len(inner_S)))
-    best_KS = np.full((slices + 1, top + 1), -np.inf)
-    best_KS[0, 0] = 0.0
-    for part in range(min(len(inner_S) - 1, top), 0, -1):
+    part_S = np.arange(inner_S.shape[-1])
+    across = [x.gain_K[..., :slices, None] * x.phi(part_S) for x in crossings]
+    gain_KS = np.broadcast_to(inner_S[..., None, :] + sum(across), (*inner_S.shape[:-1], slices, len(part_S)))
+    best_KS = np.full((*inner_S.shape[:-1], slices + 1, top + 1), -np.inf)
+    best_KS[..., 0, 0] = 0.0
+    for part in range(min(len(part_S) - 1, top), 0, -1):
         for k in range(min(slices, top // part)):
-            np.maximum(best_KS[k + 1, part:], best_KS[k, : top + 1 - part] + gain_KS[k, part], out=best_KS[k + 1, part:])
-    return np.asarray(best_KS.max(axis=0))
+            more = best_KS[..., k + 1, part:]
+            np.maximum(more, best_KS[..., k, : top + 1 - part] + gain_KS[..., k, part, None], out=more)
+    return np.asarray(best_KS.max(axis=-2))
 
 
 def _uncounted(inner_S: Floats, size: int, crossings: Sequence[Crossing], top: int) -> Floats:
