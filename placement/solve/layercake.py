@@ -69,12 +69,12 @@ def merge(inner_S: Floats, size: int, crossings: Sequence[Crossing], top: int) -
     largest = inner_S.shape[-1] - 1
     top = min(top, largest * size)
     parts = np.arange(1, min(largest, top) + 1)
-    if int(np.minimum(size, top // parts).sum()) <= COUNTED_STEPS or not all(_chain(x) for x in crossings):
+    if int(np.minimum(size, top // parts).sum()) <= COUNTED_STEPS:
         return _counted(inner_S, size, crossings, top)
-    if inner_S.ndim == 1:
-        return _uncounted(inner_S, size, crossings, top)
-    each = [[Crossing(x.profile_K[i], x.lines) for x in crossings] for i in range(len(inner_S))]
-    return np.array([_uncounted(one_S, size, some, top) for one_S, some in zip(inner_S, each, strict=True)])
+    if inner_S.ndim > 1:
+        each = [[Crossing(x.profile_K[i], x.lines) for x in crossings] for i in range(len(inner_S))]
+        return np.array([merge(one_S, size, some, top) for one_S, some in zip(inner_S, each, strict=True)])
+    return (_uncounted if all(_chain(x) for x in crossings) else _counted)(inner_S, size, crossings, top)
 
 
 def best_sum(profile_S: Floats, room_J: Ints, total: int) -> float:
@@ -90,7 +90,7 @@ def best_sum(profile_S: Floats, room_J: Ints, total: int) -> float:
 def _chain(crossing: Crossing) -> bool:
     """Rings and paths: every slice after the first gains the same, only the last one may gain more."""
     gain_K = crossing.gain_K
-    return gain_K.shape[-1] < 3 or bool(np.all(gain_K[..., 1:-1] == gain_K[..., 1:2]) and not gain_K[..., 0].any())
+    return len(gain_K) < 3 or bool(np.all(gain_K[1:-1] == gain_K[1]) and gain_K[0] == 0)
 
 
 def _counted(inner_S: Floats, size: int, crossings: Sequence[Crossing], top: int) -> Floats:

@@ -56,16 +56,19 @@ def test_a_grid_holds_squares() -> None:
     assert grid_S[[1, 2, 4, 6, 9, 16]].tolist() == [0, 1, 4, 7, 12, 24]
 
 
-@pytest.mark.parametrize("size", [6, 20_000])
-def test_profiles_of_several_graphs_are_merged_at_once(size: int) -> None:
+@pytest.mark.parametrize("counted", [True, False])
+def test_profiles_of_several_graphs_are_merged_at_once(counted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """As each by itself, to the last bit; slices are counted, or too many to be."""
+    from placement.solve import layercake
+
+    monkeypatch.setattr(layercake, "COUNTED_STEPS", layercake.COUNTED_STEPS if counted else 0)
     weight_X = np.random.default_rng(0).random((3, 2))
     inner_XS = np.cumsum(np.random.default_rng(1).random((3, 9)), axis=1)
     inner_XS -= inner_XS[:, :1]
-    both = merge(inner_XS, size, [Crossing(ring(size, weight_X[:, 0]), 4), Crossing(path(size, weight_X[:, 1]), 8)], 20_000)
-    for inner_S, weights, merged_S in zip(inner_XS, weight_X.tolist(), both, strict=True):
-        alone = [Crossing(ring(size, weights[0]), 4), Crossing(path(size, weights[1]), 8)]
-        assert np.array_equal(merge(inner_S, size, alone, 20_000), merged_S)
+    merged_XS = merge(inner_XS, 6, [Crossing(ring(6, weight_X[:, 0]), 4), Crossing(path(6, weight_X[:, 1]), 8)], 40)
+    for inner_S, weights, merged_S in zip(inner_XS, weight_X.tolist(), merged_XS, strict=True):
+        alone = [Crossing(ring(6, weights[0]), 4), Crossing(path(6, weights[1]), 8)]
+        assert np.array_equal(merge(inner_S, 6, alone, 40), merged_S)
 
 
 def test_large_profiles_agree_with_counted_ones() -> None:
