@@ -36,15 +36,16 @@ def traffic(model: ModelGraph, job: Job, strategy: Strategy, stages: Stages, lay
 
     tp, cp, ep, etp, gtp, egtp: `layer.sent_KYA` of the blocks of a stage, times microbatches. pp: `layer.edge_K` times the
     tensors that cross, for every chunk boundary. dp, edp: gradient reduce-scatter and parameter all-gather, a ring sends
-    (n-1)/n of the payload (Thakur et al. 2005).
+    (n-1)/n of the payload (Thakur et al. 2005). Weights sharded over gtp (egtp) members have as many rings, of every gtp-th
+    member, which leave a group side by side wherever it holds whole blocks of gtp members: the bytes of all of them count.
     """
     count_PY = _blocks(model, strategy, stages)
     sent_PA = count_PY @ layer.sent_KYA[k] * strategy.num_microbatches
     bytes_by_axis = {a: sent_PA[:, i] for i, a in enumerate(AXES)}
     per_param = _reduced_bytes(job, strategy)
-    for axis, params_PY in (("dp", layer.dense_KY), ("edp", layer.expert_KY)):
-        n = strategy.size(axis)
-        bytes_by_axis[axis] = count_PY @ params_PY[k] * per_param * (n - 1) / n
+    for axis, params_PY, rings in (("dp", layer.dense_KY, strategy.gtp), ("edp", layer.expert_KY, strategy.egtp)):
+        n = strategy.size(axis) // rings
+        bytes_by_axis[axis] = count_PY @ params_PY[k] * per_param * rings * (n - 1) / n
     bytes_by_axis["pp"] = _boundary_bytes(strategy, float(layer.edge_K[k]) * boundary_widths(model, strategy, stages))
     terms = [Term(a, KINDS.get(a, "ring"), b) for a, b in bytes_by_axis.items() if strategy.size(a) > 1 and b.any()]
     return Traffic(tuple(terms))

@@ -59,7 +59,8 @@ class Term:
     """Bytes that one axis moves in a step. `kind`: ring (all-gather, reduce-scatter), path (p2p along pp), clique (all-to-all),
     hier (a collective whose order follows the fabric: every group it touches, and does not hold whole, sends the bytes once).
 
-    `bytes_P`  per rank and step, for each pipeline stage, one direction: what one rank sends (path: to the next stage).
+    `bytes_P`  per rank and step, for each pipeline stage, one direction: what one rank sends (path: to the next stage; rings
+               of sharded weights: what the members that share a weight send together, `cost.traffic.traffic`).
     """
 
     axis: str

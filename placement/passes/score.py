@@ -90,7 +90,8 @@ def hopped(cluster: Cluster, strategy: Strategy, traffic: Traffic, placement: Pl
     nvlink_Bps = min(chip.nvlink_Bps for chip in cluster.chips)
     busiest_s = dict(loads.busiest_s)
     for term in traffic.terms:
-        a, sent = AXES.index(term.axis), float(term.bytes_P.max()) * (2.0 if term.kind == "path" else 1.0)
+        together = {"dp": strategy.gtp, "edp": strategy.egtp}.get(term.axis, 1)  # rings that a term counts as one
+        a, sent = AXES.index(term.axis), float(term.bytes_P.max()) * (2.0 if term.kind == "path" else 1.0) / together
         if found.hop_A[a] > 0:
             network = max(busiest_s[term.axis], sent * float(found.nic_spB_A[a]))
             busiest_s[term.axis] = float(join(sent * found.hop_A[a] / nvlink_Bps, np.asarray(network)))

@@ -66,8 +66,9 @@ def stage_bytes(pricing: Pricing) -> dict[str, list[float]]:
                 "dp": dense * reduced, "edp": expert * reduced,
             }  # fmt: skip
             for axis, amount in payload.items():
-                n = shape(d, axis)[0]
-                sent[axis][p] += amount * (n - 1) / n
+                rings = {"dp": d.gtp, "edp": d.egtp}.get(axis, 1)  # of members that share weights, side by side
+                n = shape(d, axis)[0] // rings
+                sent[axis][p] += amount * rings * (n - 1) / n
             if layer.experts:
                 copies = copies_of_token(d.ep, layer.experts.topk, layer.experts.num) * (d.ep - 1) / d.ep
                 sent["ep"][p] += m * sum(layer.ep_bytes) * copies
