@@ -144,7 +144,7 @@ def settled(task: Problem, standing: Standing, chosen: Candidate) -> Plan:
         found = certify(task.cluster, chosen.strategy, chosen.placement, chosen.traffic, task.job.ragged, quick=True)
         floor_s = placement_floor_s(task, chosen.strategy, chosen.stages, found.cell)
         certificate = replace(found, step_s=chosen.cost.step_s, step_bound_s=min(floor_s, chosen.cost.step_s))
-    told = dict.fromkeys((*standing.warnings, *warnings(task.job, default.cost, chosen.cost)))
+    told = dict.fromkeys((*standing.warnings, *warnings(task.job, default.cost, chosen.cost, "moves more ranks")))
     sure = of_candidate(task.cluster, task.model, task.job, task.efficiency, chosen)
     return Plan(
         task.cluster, task.model, task.job, task.efficiency, chosen, default.cost, certificate, _search(standing, chosen),

@@ -74,6 +74,11 @@ def distances(cluster: Cluster, before: Placement, after: Placement, moved_W: In
     return found | ({"apart": int(left.sum())} if left.any() else {})
 
 
+def counts(moved_R: Ints, lost_R: Ints, least: int, proven: bool) -> dict[str, Any]:
+    """Ranks that a repair moves, the fewest that any could, and ranks whose GPU is gone."""
+    return {"moved": len(moved_R), "least_moves": least, "proven_least": proven, "lost_ranks": len(lost_R)}
+
+
 def facts(repaired: Repaired, before: Placement, *, repairs: str, step_s: float, events: Mapping[str, str]) -> dict[str, Any]:
     """The repair as one record. `repairs`: digest of the plan that was repaired, `step_s` its predicted step."""
     fix, plan = repaired.repair, repaired.plan
@@ -81,10 +86,7 @@ def facts(repaired: Repaired, before: Placement, *, repairs: str, step_s: float,
     record: dict[str, Any] = {
         "repairs": repairs,
         "events": dict(events),
-        "moved": len(fix.moved_R),
-        "least_moves": fix.least,
-        "proven_least": fix.proven,
-        "lost_ranks": len(fix.lost_R),
+        **counts(fix.moved_R, fix.lost_R, fix.least, fix.proven),
         "cell_ranks": fix.cell,
         "cells_moved": fix.cells_moved,
         "moved_within": distances(plan.cluster, before, plan.chosen.placement, fix.moved_R),

@@ -19,12 +19,18 @@ from placement.verify.groups import no_path
 
 def broken_by(case: Case, node_R: Array) -> str:
     """The first of the rules that ranks on these nodes break; empty where they keep all."""
-    cell, domain_R = int(case.tree["certificate"]["cell"]), case.cluster.tiers[0].group_N[node_R]
-    if cell > 0 and len(domain_R) % cell == 0:
+    cell, domain_R = _kept(case), case.cluster.tiers[0].group_N[node_R]
+    if len(domain_R) % cell == 0:
         rows = domain_R.reshape(-1, cell)
         if (rows != rows[:, :1]).any():
             return f"cells of {cell} ranks leave their NVLink domain"
     return spares_missing(case, node_R) or ("messages find no path between rails" if no_path(case, node_R) else "")
+
+
+def _kept(case: Case) -> int:
+    """Ranks of the cells that the plan keeps in domains (`certificate` counts them), also where no bound speaks of cells."""
+    told, d = case.tree["certificate"], case.degrees
+    return max(int(told["cell"] or (math.lcm(d.tp, d.etp) if told["parted_cells"] else told["whole_cell"])), 1)
 
 
 def spares_missing(case: Case, node_R: Array) -> str:

@@ -12,6 +12,7 @@ import pytest
 from placement.cli.main import main
 from tests.browser import MISSING, Browser, browser
 from tests.unit.cli.conftest import toy_plan, write
+from tests.unit.cli.test_map_command import TWO
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
@@ -251,19 +252,9 @@ def test_nothing_is_fetched(opened):
     assert Path(opened.page).read_text(encoding="utf-8").count('http-equiv="Content-Security-Policy"') == 1
 
 
-MAP = """\
-name: two
-towers:
-  front: {axes: {tp: 2, dp: 2}, bytes: {tp: 9 GB, dp: 1 GB}}
-  back: {axes: {tp: 2, dp: 2}, bytes: {tp: 9 GB, dp: 1 GB}}
-bridges:
-  - {source: front, target: back, bytes: 20 GB}
-"""
-
-
 def test_a_map_of_towers(tab: Browser, tmp_path: Path) -> None:
     """The page of a map: towers in the legend, and of a rank its tower and the groups in it, in ranks of the job."""
-    (tmp_path / "two.yaml").write_text(MAP, encoding="utf-8")
+    (tmp_path / "two.yaml").write_text(TWO, encoding="utf-8")
     assert main(["map", str(tmp_path / "two.yaml"), "tiny", "-q", "-o", str(tmp_path / "mapped")]) == 0
     assert main(["report", str(tmp_path / "mapped"), "-o", str(tmp_path / "map.html")]) == 0
     tab.open(tmp_path / "map.html")

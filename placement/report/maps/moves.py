@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from placement.report.moves import distances, frame, lost_line, where_lines
+from placement.report.moves import counts, distances, frame, lost_line, where_lines
 from placement.report.style import PLAIN, Style
 from placement.report.text import change, counted, percent, seconds, si
 
@@ -29,10 +29,7 @@ def facts(
     return {
         "repairs": repairs,
         "events": dict(events),
-        "moved": len(fix.moved_R),
-        "least_moves": fix.least,
-        "proven_least": fix.proven,
-        "lost_ranks": len(fix.lost_R),
+        **counts(fix.moved_R, fix.lost_R, fix.least, fix.proven),
         "blocks_moved": fix.blocks_moved,
         "moved_within": distances(plan.cluster, before, plan.placement, fix.moved_R),
         "busiest_s": [old["busiest_s"], plan.busiest_s],

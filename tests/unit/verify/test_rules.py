@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from placement.compile import compile_plan
+from placement.compile import compile_plan, warnings
 from placement.ir import Job, ModelGraph, Plan, Spares
 from placement.runtime import load_plan, write_plan
 from placement.spec.catalog import efficiency
 from placement.spec.model import lower_short
 from placement.verify import verify
+from placement.verify.case import Case
+from placement.verify.rules import broken_by
 from tests.clusters import regular
 from tests.property.test_search import MOE
 
@@ -72,3 +74,25 @@ def test_a_default_order_that_keeps_no_spares_may_be_faster(tmp_path: Path) -> N
     write_plan(plan, tmp_path / "plan", {})
     found = verify(load_plan(tmp_path / "plan"), plan.cluster, plan.model, plan.job, plan.efficiency)
     assert not list(found.diagnostics)
+
+
+def test_cells_that_the_plan_keeps_are_known_without_a_bound(tmp_path: Path) -> None:
+    """Where no bound speaks of cells (`cell` 0), its whole cells count: tensor groups of four, domains of two and of four."""
+    cluster = regular(2, 2, (2, 2), failed_nodes=[0])
+    job = Job(seq_len=512, global_batch=96, pins={"tp": 4, "pp": 1, "dp": 3, "ep": 1}, effort=0)
+    plan = compile_plan(cluster, toy(), job, efficiency())
+    write_plan(plan, tmp_path / "plan", {})
+    case = Case(load_plan(tmp_path / "plan"), plan.cluster, plan.model, plan.job, plan.efficiency)
+    assert (case.tree["certificate"]["whole_cell"], case.tree["certificate"]["parted_cells"]) == (4, 0)
+    for cell in (4, 0):
+        case.tree["certificate"]["cell"] = cell
+        assert not broken_by(case, case.node_R)
+        assert "cells of 4 ranks leave" in broken_by(case, case.default_node_R)
+
+
+def test_after_a_repair_the_default_order_is_not_as_good_but_faster() -> None:
+    plan = planned(Spares("none"), 32)
+    cost = plan.chosen.cost
+    slower = replace(cost, step_s=cost.step_s + 1.0, parts_s={**cost.parts_s, "dp": cost.parts_s["dp"] + 1.0})
+    told = warnings(plan.job, cost, slower, "moves more ranks")
+    assert "less, but it moves more ranks" in told[0] and not any("as good as" in w for w in told)
